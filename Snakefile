@@ -1,0 +1,56 @@
+# MindTune: raw mental-health dialogues -> cleaned, packed, LoRA-tuned, merged, proven, exported, served and evaluated.
+# The stages stand in pipeline order; config/README.md lists every setting.
+
+from snakemake.utils import min_version
+
+min_version("9.27.1")
+
+
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/env.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/export.smk"
+include: "rules/evaluate.smk"
+include: "rules/serve.smk"
+include: "rules/audit.smk"
+
+
+localrules:
+    all,
+    data,
+    eval,
+    smoke,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        "results/export",
+        "results/tables/evaluation.csv",
+        f"results/runs/{EXPORT_RUN}/smoke.json",
+        "results/report/report.html",
+
+
+rule data:
+    input:
+        expand("results/data/{dataset}/split_dialogues.json", dataset=USED_DATASETS),
+
+
+rule eval:
+    input:
+        "results/tables/evaluation.csv",
+
+
+rule smoke:
+    input:
+        f"results/runs/{EXPORT_RUN}/smoke.json",
+
+
+rule report:
+    input:
+        "results/report/report.html",

@@ -1,0 +1,60 @@
+"""
+Environments: one folder a stage family, pinned by a lock file, built from a package registry alone.
+
+INPUTS   envs/{env}.lock
+OUTPUTS  .snakemake/venvs/{env}-{hash of what it is built from}/READY
+
+With `--sdm conda` the same pins come from envs/{env}.yaml and nothing is built here.
+"""
+
+from snakemake.settings.types import DeploymentMethod
+
+from mindtune.environments import (
+    ENVIRONMENTS,
+    torch_build,
+    torch_pins,
+    venv_name,
+    venvs_folder,
+)
+
+USE_VENV = not {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER} & set(
+    workflow.deployment_settings.deployment_method
+)
+VENV = {
+    env: os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU))
+    for env in ENVIRONMENTS
+}
+PY = {
+    env: os.path.join(VENV[env], "bin", "python") if USE_VENV else "python"
+    for env in ENVIRONMENTS
+}
+PY["engine"] = PY[SERVE_ENV]
+DRIVER_PYTHON = sys.executable
+
+
+def env_ready(*envs):
+    """The marker files of environments, for `ancient()` inputs."""
+    return [os.path.join(VENV[env], "READY") for env in envs] if USE_VENV else []
+
+
+for env in ENVIRONMENTS:
+
+    rule:
+        name:
+            f"build_env_{env}"
+        input:
+            lock=at(f"envs/{env}.lock"),
+            torch=[at(pin) for pin in torch_pins(env)],
+        output:
+            ready=os.path.join(VENV[env], "READY"),
+        log:
+            f"logs/envs/{os.path.basename(VENV[env])}.log",
+        localrule: True
+        params:
+            torch=torch_build(env, ON_GPU),
+        shell:
+            r"""
+            exec >{log:q} 2>&1
+            {DRIVER_PYTHON:q} {SCRIPTS:q}/build_venv.py \
+                --lock {input.lock:q} --torch-pin {input.torch:q} --torch={params.torch:q} --ready {output.ready:q}
+            """

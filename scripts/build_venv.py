@@ -1,0 +1,77 @@
+"""Build one virtual environment from its lock file, with `uv`, from whatever package registry this machine uses.
+
+Every package is installed by hash but torch: its build (CPU or CUDA) differs between machines, so it is pinned by version.
+
+Reads   envs/NAME.lock, envs/NAME.torch
+Writes  the folder of --ready; READY last, with the list of what was installed
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from mindtune.cli import UserError, run
+from mindtune.records import write_text
+
+
+def uv(*arguments: str) -> str:
+    """Run the driver environment's uv and return its standard output; its own message is the log."""
+    environment = dict(os.environ)
+    # uv has its own names for what pip users set: a folder of wheels, and an index
+    for ours, pips in (("UV_FIND_LINKS", "PIP_FIND_LINKS"), ("UV_DEFAULT_INDEX", "PIP_INDEX_URL")):
+        if pips in environment:
+            environment.setdefault(ours, environment[pips])
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "uv", *arguments], env=environment, check=True, stdout=subprocess.PIPE, text=True
+        )
+    except subprocess.CalledProcessError as error:
+        raise UserError(
+            f"uv {' '.join(arguments[:2])} ended with status {error.returncode} (its message is above); "
+            "check the connection to the package registry and run again"
+        ) from None
+    return done.stdout
+
+
+def torch_arguments(build: str) -> list[str]:
+    """How to ask for a build of torch: from the user's own folder of wheels if there is one, else from PyTorch's own index."""
+    if build == "cpu" and not (os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS")):
+        return ["--torch-backend", "cpu"]
+    return []
+
+
+def install_torch(python: Path, pin: Path, lock: Path, build: str) -> None:
+    """Install torch beside the locked packages and check that its build is the one asked for."""
+    uv("pip", "install", "--python", str(python), "-r", str(pin), *torch_arguments(build))
+    cuda = subprocess.run(
+        [python, "-c", "import torch; print(torch.version.cuda or '')"], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.strip()
+    if bool(cuda) != (build == "cuda"):
+        raise UserError(
+            f"{lock} got torch for {'CUDA ' + cuda if cuda else 'CPU only'} and needs a {build} build; "
+            "set UV_FIND_LINKS to a folder with that wheel, or UV_TORCH_BACKEND to cpu or auto, and run again"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lock", required=True, type=Path)
+    parser.add_argument(
+        "--torch-pin", nargs="*", type=Path, help="file that pins torch; none for an environment without it"
+    )
+    parser.add_argument("--torch", required=True, choices=("", "cpu", "cuda"))
+    parser.add_argument("--ready", required=True, type=Path)
+    args = parser.parse_args()
+    folder = args.ready.parent
+    python = folder / "bin" / "python"
+    uv("venv", "--clear", "--relocatable", "--python", sys.executable, str(folder))
+    uv("pip", "install", "--python", str(python), "--require-hashes", "--no-deps", "-r", str(args.lock))
+    for pin in args.torch_pin:
+        install_torch(python, pin, args.lock, args.torch)
+    write_text(args.ready, uv("pip", "freeze", "--python", str(python)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

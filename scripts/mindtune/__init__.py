@@ -1,0 +1,1 @@
+"""The shared, tested library behind the programs in scripts/."""

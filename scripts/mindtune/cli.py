@@ -1,0 +1,27 @@
+"""What every program in scripts/ has in common: a user's error is one sentence and exit status 2."""
+
+import os
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Bad input. The message is one sentence: the file, row or key, what was found, what was expected, what to do."""
+
+
+def run(main: Callable[[], None]) -> int:
+    """Run a program's main and return its exit status: 0, or 2 with one line on stderr after a UserError or a file error."""
+    os.environ.setdefault("PYTHONUTF8", "1")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", line_buffering=True)
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}; put that right and run again", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,35 @@
+"""Where the virtual environments lie, and under which names: an environment is named by everything it is built from."""
+
+import hashlib
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# `tiny` and `smollm2` hold one data package each: what the demo's base models are made from
+ENVIRONMENTS = ("core", "train", "serve", "tiny", "smollm2")
+WITH_TORCH = ("train", "serve")
+
+
+def torch_pins(env: str) -> list[str]:
+    """The file that pins torch, for an environment that holds it; relative to the repository."""
+    return [f"envs/{env}.torch"] if env in WITH_TORCH else []
+
+
+def torch_build(env: str, on_gpu: bool) -> str:
+    """Which build of torch an environment takes; empty for one without torch. LMDeploy has no CPU build."""
+    if env not in WITH_TORCH:
+        return ""
+    return "cuda" if on_gpu or env == "serve" else "cpu"
+
+
+def venv_name(env: str, on_gpu: bool) -> str:
+    """`{env}-{hash}` over the lock, the pin and build of torch, and the program that builds it."""
+    digest = hashlib.sha256(torch_build(env, on_gpu).encode())
+    for name in (f"envs/{env}.lock", *torch_pins(env), "scripts/build_venv.py"):
+        digest.update((ROOT / name).read_bytes())
+    return f"{env}-{digest.hexdigest()[:12]}"
+
+
+def venvs_folder(base: str = str(ROOT)) -> str:
+    """Outside any working directory, so that the demo and the real run share them; a cluster may put them on another disk."""
+    return os.environ.get("MINDTUNE_VENVS") or os.path.normpath(os.path.join(base, ".snakemake", "venvs"))
