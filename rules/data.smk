@@ -1,0 +1,222 @@
+"""
+Stage: data.  Raw dialogues to a cleaned set that is split by groups.
+
+INPUTS   what datasets.{dataset} names: a hub's snapshot, or files on this machine
+OUTPUTS  results/base/tokenizer/, results/base/model/
+         results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, {train,dev,test}.jsonl, and a record a rule
+
+A folder has no checksum in Snakemake, only a time. So rules take a folder as `ancient()` together with the record that holds
+its hash: the bytes decide what reruns, a touch does not.
+"""
+
+
+rule fetch_dataset:
+    """Bring the raw data of a pinned revision here, with the SHA-256 of every file."""
+    input:
+        local=lambda w: local_files(config["datasets"][w.dataset]),
+        env=ancient(env_ready("core")),
+    output:
+        raw=directory("results/data/{dataset}/raw"),
+        record="results/data/{dataset}/fetch_dataset.json",
+    log:
+        "logs/data/{dataset}/fetch_dataset.log",
+    benchmark:
+        "benchmarks/data/{dataset}/fetch_dataset.tsv"
+    localrule: True
+    conda:
+        "../envs/core.yaml"
+    params:
+        code=code_hash("fetch_dataset.py"),
+        spec=lambda w: as_json(**config["datasets"][w.dataset]),
+        local=lambda w: local_path(config["datasets"][w.dataset]),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]} {SCRIPTS}/fetch_dataset.py \
+            --spec {params.spec:q} --local={params.local:q} --raw {output.raw:q} --record {output.record:q}
+        """
+
+
+if config["model"]["source"] == "package":
+
+    rule build_demo_tokenizer:
+        """Rebuild the demo model's tokenizer from the package that holds its vocabulary."""
+        input:
+            env=ancient(env_ready("train", config["model"]["id"])),
+        output:
+            model=directory("results/base/tokenizer"),
+            record="results/base/fetch_tokenizer.json",
+        log:
+            "logs/base/fetch_tokenizer.log",
+        benchmark:
+            "benchmarks/base/fetch_tokenizer.tsv"
+        localrule: True
+        conda:
+            "../envs/train.yaml"
+        params:
+            code=code_hash("build_demo_model.py"),
+            tier=config["model"]["id"],
+            package=VENV[config["model"]["id"]],
+        shell:
+            r"""
+            exec >{log:q} 2>&1
+            {PY[train]} {SCRIPTS}/build_demo_model.py --tier {params.tier:q} --part tokenizer \
+                --package {params.package:q} --model {output.model:q} --record {output.record:q}
+            """
+
+    rule build_demo_model:
+        """Make the demo's base model: teach the toy on the training split, or convert SmolLM2."""
+        input:
+            tokenizer=ancient("results/base/tokenizer"),
+            tokenizer_record="results/base/fetch_tokenizer.json",
+            dialogues=f"results/data/{dataset_of(EXPORT_RUN)}/train.jsonl",
+            env=ancient(env_ready("train", config["model"]["id"])),
+        output:
+            model=directory("results/base/model"),
+            record="results/base/fetch_model.json",
+        log:
+            "logs/base/fetch_model.log",
+        benchmark:
+            "benchmarks/base/fetch_model.tsv"
+        conda:
+            "../envs/train.yaml"
+        params:
+            code=code_hash("build_demo_model.py"),
+            tier=config["model"]["id"],
+            package=VENV[config["model"]["id"]],
+        shell:
+            r"""
+            exec >{log:q} 2>&1
+            {PY[train]} {SCRIPTS}/build_demo_model.py --tier {params.tier:q} --part all \
+                --package {params.package:q} --tokenizer {input.tokenizer:q} --dialogues {input.dialogues:q} \
+                --model {output.model:q} --record {output.record:q}
+            """
+
+else:
+
+    rule fetch_tokenizer:
+        """Bring the base model's tokenizer, template and configuration here; cleaning and packing need no weights."""
+        input:
+            local=local_files(config["model"]),
+            env=ancient(env_ready("core")),
+        output:
+            model=directory("results/base/tokenizer"),
+            record="results/base/fetch_tokenizer.json",
+        log:
+            "logs/base/fetch_tokenizer.log",
+        benchmark:
+            "benchmarks/base/fetch_tokenizer.tsv"
+        localrule: True
+        conda:
+            "../envs/core.yaml"
+        params:
+            code=code_hash("fetch_model.py"),
+            spec=as_json(
+                **{
+                    key: value
+                    for key, value in config["model"].items()
+                    if key not in ("type", "template")
+                }
+            ),
+            local=local_path(config["model"]),
+        shell:
+            r"""
+            exec >{log:q} 2>&1
+            {PY[core]} {SCRIPTS}/fetch_model.py --part tokenizer \
+                --spec {params.spec:q} --local={params.local:q} --model {output.model:q} --record {output.record:q}
+            """
+
+    rule fetch_model:
+        """Bring the base model of a pinned revision here: safetensors only, no code, with the SHA-256 of every file."""
+        input:
+            local=local_files(config["model"]),
+            env=ancient(env_ready("core")),
+        output:
+            model=directory("results/base/model"),
+            record="results/base/fetch_model.json",
+        log:
+            "logs/base/fetch_model.log",
+        benchmark:
+            "benchmarks/base/fetch_model.tsv"
+        localrule: True
+        conda:
+            "../envs/core.yaml"
+        params:
+            code=code_hash("fetch_model.py"),
+            spec=as_json(
+                **{
+                    key: value
+                    for key, value in config["model"].items()
+                    if key not in ("type", "template")
+                }
+            ),
+            local=local_path(config["model"]),
+        shell:
+            r"""
+            exec >{log:q} 2>&1
+            {PY[core]} {SCRIPTS}/fetch_model.py --part all \
+                --spec {params.spec:q} --local={params.local:q} --model {output.model:q} --record {output.record:q}
+            """
+
+
+rule clean_dialogues:
+    """Read every row, repair or reject it, and say which; kept + rejected = read."""
+    input:
+        raw=ancient("results/data/{dataset}/raw"),
+        raw_record="results/data/{dataset}/fetch_dataset.json",
+        tokenizer=ancient("results/base/tokenizer"),
+        tokenizer_record="results/base/fetch_tokenizer.json",
+        hotlines=at("config/hotlines.yaml"),
+        env=ancient(env_ready("core")),
+    output:
+        clean="results/data/{dataset}/clean.jsonl",
+        rejected="results/data/{dataset}/rejected.jsonl",
+        record="results/data/{dataset}/clean_dialogues.json",
+    log:
+        "logs/data/{dataset}/clean_dialogues.log",
+    benchmark:
+        "benchmarks/data/{dataset}/clean_dialogues.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: 2
+    params:
+        code=code_hash("clean_dialogues.py"),
+        settings=as_json(
+            max_tokens=config["train"]["max_length"], **config["data"]["clean"]
+        ),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]} {SCRIPTS}/clean_dialogues.py \
+            --raw {input.raw:q} --tokenizer {input.tokenizer:q} --hotlines {input.hotlines:q} \
+            --settings {params.settings:q} --source-name {wildcards.dataset:q} --threads {threads} \
+            --clean {output.clean:q} --rejected {output.rejected:q} --record {output.record:q}
+        """
+
+
+rule split_dialogues:
+    """Split by groups, so that no first client turn and no near-duplicate stands on two sides."""
+    input:
+        clean="results/data/{dataset}/clean.jsonl",
+        env=ancient(env_ready("core")),
+    output:
+        train="results/data/{dataset}/train.jsonl",
+        dev="results/data/{dataset}/dev.jsonl",
+        test="results/data/{dataset}/test.jsonl",
+        record="results/data/{dataset}/split_dialogues.json",
+    log:
+        "logs/data/{dataset}/split_dialogues.log",
+    benchmark:
+        "benchmarks/data/{dataset}/split_dialogues.tsv"
+    conda:
+        "../envs/core.yaml"
+    params:
+        code=code_hash("split_dialogues.py"),
+        settings=as_json(**config["data"]["split"]),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]} {SCRIPTS}/split_dialogues.py \
+            --clean {input.clean:q} --settings {params.settings:q} \
+            --train {output.train:q} --dev {output.dev:q} --test {output.test:q} --record {output.record:q}
+        """

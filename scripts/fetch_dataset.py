@@ -1,0 +1,49 @@
+"""Fetch a dialogue dataset: a snapshot of its data files, with a hash of each, into one folder.
+
+Reads the source named in --spec: a hub at a pinned revision, or a local file or folder (--local, or the spec's
+path). Writes the folder of raw files and the record. Archives are copied as they are, never unpacked.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from mindtune import hub
+from mindtune.cli import run
+from mindtune.records import partial_folder, write_record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--spec", type=json.loads, required=True, help=f"JSON: {', '.join(hub.SPEC_KEYS)}")
+    parser.add_argument(
+        "--local", default="", help="file or folder to take the data from, in place of the spec's source"
+    )
+    parser.add_argument("--raw", type=Path, required=True, help="folder to make, results/data/DATASET/raw")
+    parser.add_argument("--record", type=Path, required=True)
+    arguments = parser.parse_args()
+    spec, patterns = arguments.spec, hub.DATA + hub.ABOUT
+    key = f"datasets.{arguments.raw.parent.name}"
+    hub.check_spec(spec, key)
+    local = hub.local_path(arguments.local, spec)
+    if local:
+        files = hub.local_files(local, patterns, key)
+    else:
+        files = hub.snapshot_files(hub.download(spec, "dataset", patterns, key), patterns, key)
+    with partial_folder(arguments.raw) as folder:
+        hashes = hub.place(files, folder, link=False)
+        listing = hub.check_hash(hashes, spec.get("sha256"), key)
+    write_record(
+        arguments.record,
+        "fetch_dataset",
+        inputs=[local] if local else [],
+        outputs=[arguments.raw],
+        params=spec,
+        facts={"files": hashes, "sha256": listing, "bytes": hub.size_of(arguments.raw), "licence": spec.get("licence")},
+        packages=[] if local else [hub.PACKAGES[spec["source"]]],
+    )
+    print(f"fetched {len(hashes)} files, sha256 {listing}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

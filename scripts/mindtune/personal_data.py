@@ -1,0 +1,128 @@
+"""Personal data in Chinese counselling text, found by pattern and checksum and replaced by typed placeholders.
+
+Every kind is one function from text to (text, number masked). Official hotlines are never touched: a model that
+tuned on `请拨打[电话]` could not name the number that matters.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mindtune.cli import UserError
+
+Mask = Callable[[str], tuple[str, int]]
+
+# Digits and signs that people type in full width, mapped one to one, so that positions stay the same.
+_HALF_WIDTH = str.maketrans("０１２３４５６７８９－＋（）＠．：", "0123456789-+()@.:")
+_FULL_WIDTH = re.compile("[０-９－＋（）＠．：]")
+# Not inside a longer number, word or hexadecimal id. (\b would not do: Chinese characters are word characters.)
+_BEFORE, _AFTER = r"(?<![0-9A-Za-z])", r"(?![0-9A-Za-z])"
+
+URL = re.compile(
+    r"(?:https?://|www\.)[^\s\u3000-\u303f\u4e00-\u9fff\uff00-\uffef<>\"'“”‘’]+"
+    r"|(?<![0-9A-Za-z@.-])(?:[A-Za-z0-9-]+\.)+(?:com|cn|net|org|edu|gov)(?![A-Za-z0-9-])(?:/[\w./?=&%#-]*)?",
+    re.ASCII | re.IGNORECASE,
+)
+EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![A-Za-z0-9])", re.ASCII)
+ID_CARD = re.compile(_BEFORE + r"[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx]" + _AFTER)
+BANK_CARD = re.compile(_BEFORE + r"[3-6]\d{3}(?:[ -]?\d{4}){2,3}(?:[ -]?\d{1,3})?" + _AFTER)
+MOBILE = re.compile(_BEFORE + r"(?:(?:\+|00)?86[ -]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}" + _AFTER)
+LANDLINE = re.compile(
+    _BEFORE + r"(?:\(0\d{2,3}\)|(?:(?:\+|00)?86[ -]?)?0\d{2,3})[ -]?[2-9]\d{2,3}[ -]?\d{4}(?:[ -]\d{1,5})?" + _AFTER
+    + r"|" + _BEFORE + r"[48]00(?:[ -]?\d{3,4}){2}" + _AFTER
+    + r"|(?<=电话|座机|号码|拨打|致电)[是为:\s]{0,3}[2-9]\d{2,3}[ -]?\d{4}" + _AFTER
+)  # fmt: skip
+QQ = re.compile(r"(?<![A-Za-z])(QQ(?:号码?|群号?)?[是为: ]{0,3})([1-9]\d{4,10})" + _AFTER, re.IGNORECASE)
+WECHAT = re.compile(
+    r"((?:微信号?|(?<![A-Za-z])(?:wechat|weixin|wx|vx)号?|[vV薇]信号?)(?:[是为: ]{1,3}|(?<=号)))([A-Za-z][A-Za-z0-9_-]{5,19})"
+    + _AFTER,
+    re.IGNORECASE,
+)
+# What any of the patterns needs at least; most dialogues have none of it and are not looked at further.
+MAY_HOLD = re.compile(
+    r"[0-9０-９]{4}|[@＠]|https?:|www\.|\.(?:com|cn|net|org|edu|gov)|微信|[vV薇]信|wechat|weixin|[wWvV][xX]",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Hotlines:
+    """Official help lines by their digits; they may also be written without the area code."""
+
+    digits: frozenset[str]
+
+    def holds(self, number: str) -> bool:
+        """True for a listed number, however it is spaced, with or without +86 or the area code."""
+        found = re.sub(r"\D", "", number)
+        found = found[2:] if found.startswith("86") and len(found) > 11 else found
+        return found in self.digits or (
+            7 <= len(found) <= 8 and any(line.startswith("0") and line.endswith(found) for line in self.digits)
+        )
+
+
+def load_hotlines(path: str | Path) -> Hotlines:
+    """Read config/hotlines.yaml: a list `hotlines` of entries with a `number`."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        numbers = [str(entry["number"]) for entry in content["hotlines"]]
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; give the list of official hotlines that must stay unmasked") from error
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a list `hotlines:` of entries with a quoted `number:` ({error})") from error
+    return Hotlines(frozenset(re.sub(r"\D", "", number) for number in numbers))
+
+
+def id_card_is_valid(number: str) -> bool:
+    """The check digit of GB 11643-1999 (ISO 7064 MOD 11-2): weights are 2^(17-i) mod 11."""
+    weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+    total = sum(weight * int(digit) for weight, digit in zip(weights, number, strict=False))
+    return "10X98765432"[total % 11] == number[17].upper()
+
+
+def luhn_is_valid(number: str) -> bool:
+    """The Luhn check of ISO/IEC 7812 bank card numbers."""
+    digits = [int(digit) for digit in reversed(number)]
+    return sum(digits[0::2] + [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]) % 10 == 0
+
+
+def _masker(pattern: re.Pattern[str], placeholder: str, accept: Callable[[str], bool] = lambda found: True) -> Mask:
+    """Replace the last group of every accepted match (the whole match where there is no group)."""
+    group = pattern.groups
+
+    def mask(text: str) -> tuple[str, int]:
+        pieces, last, count = [], 0, 0
+        for match in pattern.finditer(text.translate(_HALF_WIDTH) if _FULL_WIDTH.search(text) else text):
+            if accept(match[group]):
+                pieces += [text[last : match.start(group)], placeholder]
+                last, count = match.end(group), count + 1
+        return ("".join(pieces) + text[last:], count) if count else (text, 0)
+
+    return mask
+
+
+def maskers(hotlines: Hotlines) -> dict[str, Mask]:
+    """Step name -> masking function, in the order in which they must run.
+
+    What holds digits of another kind comes first.
+    """
+
+    def is_bank_card(found: str) -> bool:
+        digits = re.sub(r"\D", "", found)
+        return 13 <= len(digits) <= 19 and luhn_is_valid(digits)
+
+    def is_private(found: str) -> bool:
+        return not hotlines.holds(found)
+
+    return {
+        "mask_email": _masker(EMAIL, "[邮箱]"),
+        "mask_url": _masker(URL, "[网址]"),
+        "mask_id_card": _masker(ID_CARD, "[身份证]", id_card_is_valid),
+        "mask_bank_card": _masker(BANK_CARD, "[银行卡]", is_bank_card),
+        "mask_qq": _masker(QQ, "[QQ]"),
+        "mask_wechat": _masker(WECHAT, "[微信]"),
+        "mask_mobile": _masker(MOBILE, "[电话]"),
+        "mask_landline": _masker(LANDLINE, "[电话]", is_private),
+    }

@@ -1,0 +1,7 @@
+"""Put scripts/ on the import path, as running a program from scripts/ does, and tests/unit/ for its model builder."""
+
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+sys.path[:0] = [str(TESTS.parent / "scripts"), str(TESTS / "unit")]
