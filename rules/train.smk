@@ -1,0 +1,119 @@
+"""
+Stage: train.  A LoRA adapter from the training split, by ms-swift.
+
+INPUTS   results/data/{dataset}/train.jsonl, dev.jsonl, results/base/tokenizer/, results/base/model/
+OUTPUTS  results/runs/{run}/cached/, pack_stats.json, adapter/, history.csv, figures/
+STATE    state/train/{run}/<key>/   checkpoints and the offline SwanLab run; key = hash of data, model, settings and code.
+         Not declared, because Snakemake deletes the outputs of a job that fails; safe to delete when nothing runs.
+"""
+
+
+rule cache_dataset:
+    """Tokenise with the trainer's own template, in its own order, on a CPU: no GPU waits for it."""
+    input:
+        train=lambda w: f"results/data/{dataset_of(w.run)}/train.jsonl",
+        dev=lambda w: f"results/data/{dataset_of(w.run)}/dev.jsonl",
+        tokenizer=ancient("results/base/tokenizer"),
+        tokenizer_record="results/base/fetch_tokenizer.json",
+        env=ancient(env_ready("train")),
+    output:
+        cached=directory("results/runs/{run}/cached"),
+        record="results/runs/{run}/cache_dataset.json",
+    log:
+        "logs/runs/{run}/cache_dataset.log",
+    benchmark:
+        "benchmarks/runs/{run}/cache_dataset.tsv"
+    conda:
+        "../envs/train.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        code=code_hash("cache_dataset.py", PLUGIN),
+        model=leaves_json("model/type", "model/template"),
+        settings=lambda w: train_json(w.run, "max_length", "seed"),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[train]} {SCRIPTS}/cache_dataset.py \
+            --train {input.train:q} --dev {input.dev:q} --tokenizer {input.tokenizer:q} \
+            --model {params.model:q} --settings {params.settings:q} \
+            --cached {output.cached:q} --record {output.record:q}
+        """
+
+
+rule pack_stats:
+    """Say exactly which packs and steps the trainer will make."""
+    input:
+        cached=ancient("results/runs/{run}/cached"),
+        cached_record="results/runs/{run}/cache_dataset.json",
+        env=ancient(env_ready("core")),
+    output:
+        lengths=report("results/runs/{run}/figures/lengths.svg", category="data"),
+        fill=report("results/runs/{run}/figures/fill.svg", category="data"),
+        record="results/runs/{run}/pack_stats.json",
+    log:
+        "logs/runs/{run}/pack_stats.log",
+    benchmark:
+        "benchmarks/runs/{run}/pack_stats.tsv"
+    conda:
+        "../envs/core.yaml"
+    params:
+        code=code_hash("pack_stats.py"),
+        settings=lambda w: train_json(
+            w.run,
+            "max_length",
+            "packing",
+            "batch_size",
+            "grad_accumulation",
+            "epochs",
+            "gpus",
+        ),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]} {SCRIPTS}/pack_stats.py \
+            --cached {input.cached:q} --settings {params.settings:q} \
+            --lengths-figure {output.lengths:q} --fill-figure {output.fill:q} --record {output.record:q}
+        """
+
+
+rule train_lora:
+    """Fine-tune the adapter; goes on from its own state after a kill, a time limit or a preemption."""
+    input:
+        cached=ancient("results/runs/{run}/cached"),
+        cached_record="results/runs/{run}/cache_dataset.json",
+        stats="results/runs/{run}/pack_stats.json",
+        model=ancient("results/base/model"),
+        model_record="results/base/fetch_model.json",
+        env=ancient(env_ready("train")),
+    output:
+        adapter=directory("results/runs/{run}/adapter"),
+        history="results/runs/{run}/history.csv",
+        loss=report("results/runs/{run}/figures/loss.svg", category="training"),
+        record="results/runs/{run}/train_lora.json",
+    log:
+        "logs/runs/{run}/train_lora.log",
+    benchmark:
+        "benchmarks/runs/{run}/train_lora.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 8 if ON_GPU else 1
+    resources:
+        gpu=ON_GPU,
+        mem_mb=96000 if ON_GPU else 2000,
+        runtime=lambda w, attempt: 240 * attempt,
+    params:
+        code=code_hash("train_lora.py", PLUGIN),
+        model=leaves_json("model/id", "model/type", "model/template"),
+        settings=lambda w: train_json(w.run),
+        state="state/train/{run}",
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[train]} {SCRIPTS}/train_lora.py --run {wildcards.run:q} \
+            --cached {input.cached:q} --pack-stats {input.stats:q} \
+            --model {input.model:q} --model-record {input.model_record:q} --model-kind {params.model:q} \
+            --settings {params.settings:q} --code {params.code:q} --state-root {params.state:q} \
+            --adapter {output.adapter:q} --history {output.history:q} --loss-figure {output.loss:q} \
+            --record {output.record:q}
+        """

@@ -1,0 +1,88 @@
+"""Say exactly what the trainer will see: rows, tokens, trained tokens, packs, fill and optimizer steps.
+
+Reads   lengths.parquet of the cached data set (token counts by the trainer's template, in training order)
+Writes  pack_stats.json, which is the record, and two figures
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mindtune.cli import run
+from mindtune.figures import histogram
+from mindtune.packing import one_row_each, packs, steps_per_epoch
+from mindtune.records import write_record
+
+PERCENTILES = (5, 25, 50, 75, 95, 100)
+
+
+def percentiles(values: Any) -> dict[str, int]:
+    """Percentiles of a column of whole numbers, nearest rank."""
+    return {f"p{share}": int(values.quantile(share / 100, interpolation="nearest")) for share in PERCENTILES}
+
+
+def plan(rows: Any, settings: Mapping[str, Any]) -> tuple[list[int], dict[str, Any]]:
+    """Return (tokens of each sequence, facts) for one split's rows (columns tokens, trained_tokens)."""
+    lengths = rows.tokens.tolist()
+    sequences = packs(lengths, settings["max_length"]) if settings["packing"] else one_row_each(lengths)
+    filled = [sum(lengths[row] for row in sequence) for sequence in sequences]
+    return filled, {
+        "rows": len(lengths),
+        "tokens": sum(lengths),
+        "trained_tokens": int(rows.trained_tokens.sum()),
+        "tokens_per_dialogue": percentiles(rows.tokens),
+        "packs": len(sequences),
+        "fill": round(sum(lengths) / (len(sequences) * settings["max_length"]), 6),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cached", required=True, type=Path)
+    parser.add_argument(
+        "--settings",
+        required=True,
+        type=json.loads,
+        help='JSON: {"max_length", "packing", "batch_size", "grad_accumulation", "epochs", "gpus"}',
+    )
+    parser.add_argument("--lengths-figure", required=True, type=Path)
+    parser.add_argument("--fill-figure", required=True, type=Path)
+    parser.add_argument("--record", required=True, type=Path)
+    args = parser.parse_args()
+
+    import pandas
+
+    lengths_file = args.cached / "lengths.parquet"
+    lengths = pandas.read_parquet(lengths_file)
+    settings = args.settings
+    filled, facts = plan(lengths[lengths.split == "train"], settings)
+    steps = steps_per_epoch(facts["packs"], settings["batch_size"], settings["grad_accumulation"], settings["gpus"])
+    facts |= {
+        "steps_per_epoch": steps,
+        "steps": steps * settings["epochs"],
+        "sequences_per_step": settings["batch_size"] * settings["grad_accumulation"] * settings["gpus"],
+        "dev": plan(lengths[lengths.split == "dev"], settings)[1],
+    }
+    histogram(
+        args.lengths_figure,
+        lengths[lengths.split == "train"].tokens.tolist(),
+        settings["max_length"],
+        "tokens per dialogue",
+        "dialogues",
+    )
+    histogram(args.fill_figure, filled, settings["max_length"], "tokens per pack", "packs")
+    write_record(
+        args.record,
+        "pack_stats",
+        inputs=[lengths_file],
+        outputs=[args.lengths_figure, args.fill_figure],
+        params=settings,
+        facts=facts,
+        packages=["binpacking"],
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

@@ -1,0 +1,39 @@
+"""Loaded by ms-swift through `--external_plugins`: what its own flags cannot say.
+
+Never imported by our programs. Its settings come in the environment, set by mindtune/swift.py:
+MINDTUNE_SWANLAB_DIR, MINDTUNE_SWANLAB_EXPERIMENT, MINDTUNE_SWANLAB_ID   an offline SwanLab run; its id outlives a preemption
+MINDTUNE_CPU_PACKING=1                                                  allow packing with SDPA; for tests on a CPU only
+"""
+
+import os
+
+from swift.arguments import SftArguments
+from swift.model.register import ModelLoader
+
+# ms-swift has no flag for it and defaults to True
+ModelLoader.default_trust_remote_code = False
+
+if os.environ.get("MINDTUNE_CPU_PACKING") == "1":
+    _check_padding_free = SftArguments._check_padding_free
+
+    def _allow_sdpa(arguments: SftArguments) -> None:
+        """Accept SDPA for packing: transformers builds a block-diagonal mask from the position ids when there is no other mask."""
+        if arguments.packing and arguments.attn_impl == "sdpa":
+            arguments.padding_free = True
+        else:
+            _check_padding_free(arguments)
+
+    SftArguments._check_padding_free = _allow_sdpa
+
+if os.environ.get("MINDTUNE_SWANLAB_DIR") and os.environ.get("RANK", "0") == "0":
+    import swanlab
+
+    # ms-swift's flag knows `cloud` and `local`; an offline run must exist before its callback looks for one
+    swanlab.init(
+        project="mindtune",
+        name=os.environ["MINDTUNE_SWANLAB_EXPERIMENT"],
+        id=os.environ["MINDTUNE_SWANLAB_ID"],
+        resume="allow",
+        mode="offline",
+        log_dir=os.environ["MINDTUNE_SWANLAB_DIR"],
+    )

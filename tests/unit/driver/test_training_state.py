@@ -1,0 +1,98 @@
+"""Checkpoints: only whole ones count, only one trainer writes, another setting is another state."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from mindtune.cli import UserError
+from mindtune.training_state import CHECKPOINT_FILES, last_checkpoint, locked, state_key
+
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
+
+
+def make_checkpoint(folder, step):
+    """A checkpoint with the real forms: a safetensors file, torch's zip archives, JSON."""
+    target = folder / f"checkpoint-{step}"
+    target.mkdir(parents=True)
+    header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+    (target / "adapter_model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        with zipfile.ZipFile(target / name, "w") as archive:
+            archive.writestr("data.pkl", b"x" * 1000)
+    (target / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    return target
+
+
+def test_the_newest_whole_checkpoint_is_used(tmp_path):
+    for step in (5, 10, 100):
+        make_checkpoint(tmp_path, step)
+    (tmp_path / "checkpoint-notes").mkdir()
+    assert last_checkpoint(tmp_path).name == "checkpoint-100"
+    assert last_checkpoint(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize("name", CHECKPOINT_FILES)
+@pytest.mark.parametrize("damage", ["cut", "missing", "empty"])
+def test_a_torn_checkpoint_is_dropped_for_the_one_before(tmp_path, name, damage):
+    make_checkpoint(tmp_path, 5)
+    torn = make_checkpoint(tmp_path, 10) / name
+    if damage == "missing":
+        torn.unlink()
+    else:
+        torn.write_bytes(torn.read_bytes()[: len(torn.read_bytes()) // 2] if damage == "cut" else b"")
+    assert last_checkpoint(tmp_path).name == "checkpoint-5"
+    assert not (tmp_path / "checkpoint-10").exists()
+
+
+def test_a_second_trainer_is_refused_until_the_first_is_gone(tmp_path):
+    hold = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from mindtune.training_state import locked\n"
+        "with locked(Path(sys.argv[2])):\n"
+        "    print('held', flush=True); sys.stdin.readline()\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold, str(SCRIPTS), str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=f"in use by another trainer.*pid {holder.pid}"), locked(tmp_path):
+            pass
+        holder.kill()
+        holder.wait()
+        with locked(tmp_path):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdin.close()
+        holder.stdout.close()
+
+
+def test_a_trainer_that_outlives_us_keeps_the_lock(tmp_path):
+    with locked(tmp_path) as descriptor:
+        orphan = subprocess.Popen(["sleep", "60"], pass_fds=[descriptor])
+    try:
+        with pytest.raises(UserError, match="in use"), locked(tmp_path):
+            pass
+    finally:
+        orphan.kill()
+        orphan.wait()
+    with locked(tmp_path):
+        pass
+
+
+def test_every_part_of_the_key_counts():
+    base = {"data": "a", "base": "b", "settings": {"learning_rate": 2e-4}, "code": "c"}
+    keys = {state_key(**base)}
+    for edit in ({"data": "x"}, {"base": "x"}, {"settings": {"learning_rate": 1e-4}}, {"code": "x"}):
+        keys.add(state_key(**{**base, **edit}))
+    assert len(keys) == 5
+    assert state_key(**dict(reversed(base.items()))) == state_key(**base)

@@ -1,0 +1,75 @@
+"""What we say to ms-swift and what we predict of it, against ms-swift itself."""
+
+import json
+import random
+
+import pytest
+from mindtune.cli import UserError
+from mindtune.packing import packs, steps_per_epoch
+from mindtune.swift import PLUGIN, compare_args, render, train_flags
+
+SETTINGS = {
+    "device": "cpu", "method": "lora", "dtype": "float32", "attention": "sdpa", "packing": True, "max_length": 768,
+    "lora": {"rank": 8, "alpha": 32, "dropout": 0.1, "target_modules": ["q_proj", "v_proj"]},
+    "batch_size": 1, "grad_accumulation": 4, "epochs": 1, "learning_rate": 2.0e-4, "warmup_ratio": 0.1,
+    "gradient_checkpointing": False, "seed": 42, "save_steps": 5, "save_total_limit": 3, "logging_steps": 1, "gpus": 1,
+}  # fmt: skip
+MODEL = {"id": "tiny", "type": "qwen2", "template": "qwen2_5"}
+
+
+def swifts_packs(lengths, capacity):
+    """The index lists of ms-swift's own PackingDataset."""
+    from datasets import Dataset
+    from swift.dataset.packing import PackingDataset
+
+    class Template:
+        max_length, packing, padding_free = capacity, False, False
+
+    return PackingDataset(Template(), Dataset.from_dict({"lengths": lengths}), packing_length=capacity).packed_idx
+
+
+@pytest.mark.parametrize("rows", [1, 2, 999, 1000, 1001, 2568])
+def test_packs_are_the_trainers(rows):
+    draw = random.Random(rows)
+    lengths = [draw.randint(20, 200) for _ in range(rows)]
+    ours = packs(lengths, 200)
+    assert ours == swifts_packs(lengths, 200)
+    assert sorted(row for pack in ours for row in pack) == list(range(rows))
+    assert max(sum(lengths[row] for row in pack) for pack in ours) <= 200
+
+
+def test_a_dialogue_over_the_limit_is_refused():
+    with pytest.raises(UserError, match="201 tokens.*200"):
+        packs([10, 201], 200)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "batch", "accumulation", "gpus", "steps"),
+    [(30, 2, 2, 1, 8), (29, 1, 4, 1, 8), (1, 8, 4, 1, 1), (33, 8, 4, 1, 2), (64, 8, 4, 2, 1)],
+)
+def test_steps(sequences, batch, accumulation, gpus, steps):
+    assert steps_per_epoch(sequences, batch, accumulation, gpus) == steps
+
+
+def test_flags_are_words_of_their_own():
+    words = render({"target_modules": ["q_proj", "v_proj"], "bf16": True, "learning_rate": 2.0e-4})
+    assert words == ["--bf16", "true", "--learning_rate", "0.0002", "--target_modules", "q_proj", "v_proj"]
+
+
+def test_every_flag_is_known_to_ms_swift():
+    from dataclasses import fields
+
+    from swift.arguments import SftArguments
+
+    known = {field.name for field in fields(SftArguments)}
+    assert train_flags(MODEL, SETTINGS).keys() <= known
+    assert PLUGIN.is_file()
+
+
+def test_a_value_that_the_trainer_took_otherwise_is_named(tmp_path):
+    flags = train_flags(MODEL, SETTINGS)
+    (tmp_path / "args.json").write_text(json.dumps(flags))
+    compare_args(tmp_path / "args.json", flags)
+    (tmp_path / "args.json").write_text(json.dumps({**flags, "lora_dropout": 0.05}))
+    with pytest.raises(UserError, match="lora_dropout 0.05 where the configuration says 0.1"):
+        compare_args(tmp_path / "args.json", flags)
