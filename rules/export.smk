@@ -1,0 +1,140 @@
+"""
+Stage: export.  Adapter and base become one model, which is proven before it can be shipped.
+
+INPUTS   results/runs/{run}/adapter/, results/base/model/
+OUTPUTS  results/runs/{run}/merged/ (temporary), verify.json, export/; results/export/ for the run named by export.run
+"""
+
+
+rule merge_adapter:
+    """Add the adapter to the base weights, tensor by tensor, into shards of limited size."""
+    input:
+        base=ancient("results/base/model"),
+        base_record="results/base/fetch_model.json",
+        adapter=ancient("results/runs/{run}/adapter"),
+        adapter_record="results/runs/{run}/train_lora.json",
+        env=ancient(env_ready("train")),
+    output:
+        merged=temp(directory("results/runs/{run}/merged")),
+        record="results/runs/{run}/merge_adapter.json",
+    log:
+        "logs/runs/{run}/merge_adapter.log",
+    benchmark:
+        "benchmarks/runs/{run}/merge_adapter.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000 if ON_GPU else 2000,
+    params:
+        code=code_hash("merge_adapter.py"),
+        settings=leaves_json("export/dtype", "export/max_shard_size"),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[train]} {SCRIPTS}/merge_adapter.py \
+            --base {input.base:q} --adapter {input.adapter:q} --settings {params.settings:q} \
+            --merged {output.merged:q} --record {output.record:q}
+        """
+
+
+rule verify_merge:
+    """Prove the merge: every tensor, the logits, and the prompts as trainer and tokenizer render them."""
+    input:
+        base=ancient("results/base/model"),
+        base_record="results/base/fetch_model.json",
+        adapter=ancient("results/runs/{run}/adapter"),
+        adapter_record="results/runs/{run}/train_lora.json",
+        merged=ancient("results/runs/{run}/merged"),
+        merged_record="results/runs/{run}/merge_adapter.json",
+        prompts=lambda w: f"results/data/{dataset_of(w.run)}/dev.jsonl",
+        env=ancient(env_ready("train")),
+    output:
+        verify="results/runs/{run}/verify.json",
+    log:
+        "logs/runs/{run}/verify_merge.log",
+    benchmark:
+        "benchmarks/runs/{run}/verify_merge.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 8 if ON_GPU else 1
+    resources:
+        mem_mb=48000 if ON_GPU else 2000,
+    params:
+        code=code_hash("verify_merge.py"),
+        model=leaves_json("model/type", "model/template"),
+        settings=as_json(device="cpu", **config["verify"]),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[train]} {SCRIPTS}/verify_merge.py \
+            --base {input.base:q} --adapter {input.adapter:q} --merged {input.merged:q} --prompts {input.prompts:q} \
+            --model {params.model:q} --settings {params.settings:q} --threads {threads} --verify {output.verify:q}
+        """
+
+
+rule export_model:
+    """Ship what was proven: the merged files, a model card from the records, and a manifest of every byte."""
+    input:
+        merged=ancient("results/runs/{run}/merged"),
+        verify="results/runs/{run}/verify.json",
+        base=ancient("results/base/model"),
+        records=lambda w: [
+            "results/base/fetch_model.json",
+            *[
+                f"results/data/{dataset_of(w.run)}/{stage}.json"
+                for stage in ("fetch_dataset", "clean_dialogues", "split_dialogues")
+            ],
+            *[
+                f"results/runs/{w.run}/{stage}.json"
+                for stage in ("pack_stats", "train_lora", "merge_adapter", "verify")
+            ],
+        ],
+        locks=at("envs/train.lock"),
+        env=ancient(env_ready("core")),
+    output:
+        export=directory("results/runs/{run}/export"),
+        record="results/runs/{run}/export_model.json",
+    log:
+        "logs/runs/{run}/export_model.log",
+    benchmark:
+        "benchmarks/runs/{run}/export_model.tsv"
+    conda:
+        "../envs/core.yaml"
+    params:
+        code=code_hash("export_model.py", "mindtune/model_card.md.j2"),
+        settings=as_json(model=config["model"], toy=config["model"]["id"] == "tiny"),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]} {SCRIPTS}/export_model.py \
+            --merged {input.merged:q} --verify {input.verify:q} --base {input.base:q} --records {input.records:q} \
+            --locks {input.locks:q} --code {params.code:q} --settings {params.settings:q} \
+            --export {output.export:q} --record {output.record:q}
+        """
+
+
+rule publish_export:
+    """Put the export of the run named by export.run where people look for it."""
+    input:
+        export=ancient(f"results/runs/{EXPORT_RUN}/export"),
+        export_record=f"results/runs/{EXPORT_RUN}/export_model.json",
+        env=ancient(env_ready("core")),
+    output:
+        export=directory("results/export"),
+        record="results/export.json",
+    log:
+        "logs/publish_export.log",
+    benchmark:
+        "benchmarks/publish_export.tsv"
+    localrule: True
+    conda:
+        "../envs/core.yaml"
+    params:
+        code=code_hash("publish_export.py"),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]} {SCRIPTS}/publish_export.py \
+            --export {input.export:q} --published {output.export:q} --record {output.record:q}
+        """

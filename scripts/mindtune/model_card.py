@@ -1,0 +1,85 @@
+"""The model card of an export: README.md with the front matter of the Hugging Face hub, written from stage records alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mindtune.cli import UserError
+
+TEMPLATE = Path(__file__).with_name("model_card.md.j2")
+HUBS = ("huggingface", "modelscope")
+NEEDED = ("clean_dialogues", "split_dialogues", "train_lora", "merge_adapter", "verify_merge")
+
+
+def front_matter(model: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
+    """The YAML block that hubs read. Values are written as JSON, which YAML includes."""
+    fields: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "language": ["zh", "en"],
+    }
+    fields["license"] = str(model.get("licence") or "unknown").lower()
+    if model["source"] in HUBS:
+        fields |= {"base_model": model["id"], "base_model_relation": "finetune"}
+    if dataset.get("source") in HUBS:
+        fields["datasets"] = [dataset["id"]]
+    fields["tags"] = ["mental-health", "counselling", "lora", "sft", "ms-swift", "mindtune"]
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
+    return "\n".join(["---", *lines, "---"])
+
+
+def source_name(spec: Mapping[str, Any]) -> str:
+    """What a model or a dataset is called: its hub id and revision, or where it came from."""
+    if spec.get("source") in HUBS:
+        return f"{spec['id']} ({spec['source']}, revision {spec.get('revision') or 'not pinned'})"
+    name = spec.get("id") or Path(str(spec.get("path"))).name
+    return f"{name} ({spec.get('source', 'unknown')})"
+
+
+def scores(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Base and tuned beside each other for each metric, if the run was scored."""
+    if "score_dialogue" not in records:
+        return []
+    rows: dict[str, dict[str, Any]] = {}
+    for row in records["score_dialogue"]["facts"]["rows"]:
+        if row["system"] in ("base", "tuned"):
+            entry = rows.setdefault(
+                row["metric"], {key: row[key] for key in ("metric", "n", "n_dialogues", "signature")}
+            )
+            entry[row["system"]] = row["value"]
+    return [row for row in rows.values() if {"base", "tuned"} <= row.keys()]
+
+
+def model_card(model: Mapping[str, Any], toy: bool, records: Sequence[Mapping[str, Any]]) -> str:
+    """Render the card. `model` is the config's model section; a record that it needs and that is not given is a UserError."""
+    from jinja2 import Environment, StrictUndefined
+
+    by_stage = {record["stage"]: record for record in records}
+    if missing := [stage for stage in NEEDED if stage not in by_stage]:
+        raise UserError(f"--records: the record of {missing[0]} is not among them; the model card is written from it")
+    dataset = by_stage.get("fetch_dataset", {}).get("params", {})
+    environment = Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
+    )
+    environment.filters["number"] = lambda value: f"{value:,}"
+    environment.filters["short"] = lambda value: f"{value:.3g}"
+    # a `|` in a value would end the cell of its table
+    environment.filters["cell"] = lambda value: str(value).replace("|", "\\|")
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        front_matter=front_matter(model, dataset),
+        name=model.get("id") or Path(model["path"]).name,
+        licences={"base": model.get("licence") or "unknown", "data": dataset.get("licence") or "unknown"},
+        base=source_name(model),
+        data=source_name(dataset) if dataset else "unknown",
+        toy=toy,
+        clean=by_stage["clean_dialogues"]["facts"],
+        split=by_stage["split_dialogues"]["facts"],
+        packing=by_stage.get("pack_stats", {}).get("facts"),
+        training=by_stage["train_lora"]["params"],
+        trained=by_stage["train_lora"]["facts"],
+        packages=by_stage["train_lora"]["env"],
+        merge=by_stage["merge_adapter"],
+        proof=by_stage["verify_merge"]["facts"],
+        scores=scores(by_stage),
+    )

@@ -1,0 +1,319 @@
+"""Safetensors shards: what a model folder holds, how tensors are divided over shards, and a writer that streams them.
+
+The safetensors library writes a file from tensors that are all in memory, which for a 7B model means all of it. The format
+(https://huggingface.co/docs/safetensors, "Format") is simple enough to write tensor by tensor: 8 bytes little-endian header
+length, a JSON header padded with spaces to a multiple of 8, then the tensors' bytes. Order, names and padding here are those
+of the library and of `huggingface_hub.split_torch_state_dict_into_shards`, so that equal tensors give equal files.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mindtune.cli import UserError
+from mindtune.records import list_files, read_json, to_json, write_json, write_text
+
+# decimal, as in ms-swift and huggingface_hub: a GiB would make shards that are larger than what was asked for
+SIZE_UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "KB": 10**3}
+# torch's name of a dtype: its name in a safetensors header, and bytes an element
+DTYPES = {"float32": ("F32", 4), "bfloat16": ("BF16", 2), "float16": ("F16", 2)}
+INDEX = "model.safetensors.index.json"
+# Bytes after which the disk is set to work while the next tensors are computed: 0.1-0.5 s of a disk's time
+SYNC_EVERY = 256 * 2**20
+# Blocks of values that may wait to be written; with blocks of 2 MiB this smooths 128 MiB over a stall of the disk
+WAITING = 64
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of a safetensors file: its name, its dtype as torch calls it, its shape, and the file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        return self.numel * DTYPES[self.dtype][1]
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size like "2GB" (2,000,000,000); a binary or unknown unit is a UserError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", str(text))
+    if not match or match[2].upper() not in SIZE_UNITS:
+        raise UserError(
+            f"max_shard_size: {text!r} is not a size; write a number and one of KB, MB, GB, TB, "
+            "which are decimal (2GB = 2,000,000,000 bytes)"
+        )
+    size = int(float(match[1]) * SIZE_UNITS[match[2].upper()])
+    if size < 1:
+        raise UserError(f"max_shard_size: {text!r} is no room for a tensor; give a size above zero")
+    return size
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder: those its index names, or the single one; anything else is a UserError."""
+    index = folder / INDEX
+    if index.exists():
+        names = sorted(set(read_json(index)["weight_map"].values()))
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing:
+            raise UserError(f"{index} names {missing[0]}, which is not in the folder; fetch the model again")
+        return [folder / name for name in names]
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    raise UserError(f"{folder} has neither model.safetensors nor {INDEX}; only safetensors models can be read")
+
+
+def read_tensors(files: Iterable[Path]) -> dict[str, Tensor]:
+    """The tensors in some safetensors files, by name, without reading their values.
+
+    A torn file, a name that occurs twice and a dtype that is not a plain float (a quantised weight) are UserErrors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    torch_names = {code: name for name, (code, _) in DTYPES.items()}
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as handle:
+                for name in handle.keys():  # noqa: SIM118  not a mapping
+                    view = handle.get_slice(name)
+                    if view.get_dtype() not in torch_names:
+                        raise UserError(
+                            f"{file}: {name} is stored as {view.get_dtype()}, so the model is quantised; "
+                            f"use its unquantised weights ({', '.join(DTYPES)})"
+                        )
+                    if name in tensors:
+                        raise UserError(f"{file}: {name} is also in {tensors[name].file}; fetch the model again")
+                    tensors[name] = Tensor(name, torch_names[view.get_dtype()], tuple(view.get_shape()), file)
+        except SafetensorError as error:
+            raise UserError(f"{file} is not a whole safetensors file ({error}); make or fetch it again") from error
+    return tensors
+
+
+def read_model(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a model folder by name; an index that disagrees with the files is a UserError."""
+    tensors = read_tensors(weight_files(folder))
+    if (folder / INDEX).exists():
+        promised = read_json(folder / INDEX)["weight_map"]
+        for name in sorted(promised.keys() ^ tensors.keys()):
+            place = "only in the index" if name in promised else "not in the index"
+            raise UserError(f"{folder / INDEX}: {name} is {place}; fetch the model again")
+    return tensors
+
+
+def load_tensor(tensor: Tensor) -> Any:
+    """The tensor's values, mapped from the file.
+
+    The file is opened anew for each tensor: a mapping lives as long as a tensor from it, so the pages of the others are
+    given back and the resident memory stays at the tensors in use.
+    """
+    from safetensors import safe_open
+
+    with safe_open(tensor.file, framework="pt") as handle:
+        return handle.get_tensor(tensor.name)
+
+
+def in_model_order(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Tensors in the order in which transformers 5 saves a model that it loaded: by the parts of the name, numbers as numbers.
+
+    (`dot_natural_key` in transformers/core_model_loading.py; a test compares the shards with those of ms-swift.)
+    """
+
+    def natural(tensor: Tensor) -> list[tuple[Any, ...]]:
+        return [(0, int(part)) if part.isdigit() else (1, part) for part in tensor.name.split(".")]
+
+    return sorted(tensors, key=natural)
+
+
+def plan_shards(tensors: Iterable[Tensor], limit: int) -> dict[str, list[Tensor]]:
+    """Divide tensors over files of at most `limit` bytes of values; {file name: tensors}, in order.
+
+    Greedy and in the order given, as huggingface_hub does it. A tensor above the limit becomes a file of its own. Sizes count
+    the tensors, not the header (some 100 bytes a tensor).
+    """
+    shards: list[list[Tensor]] = []
+    current: list[Tensor] = []
+    filled = 0
+    for tensor in tensors:
+        if tensor.bytes > limit:
+            shards.append([tensor])
+            continue
+        if filled + tensor.bytes > limit:
+            shards.append(current)
+            current, filled = [], 0
+        current.append(tensor)
+        filled += tensor.bytes
+    if current:
+        shards.append(current)
+    if len(shards) == 1:
+        return {"model.safetensors": shards[0]}
+    return {f"model-{number:05d}-of-{len(shards):05d}.safetensors": shard for number, shard in enumerate(shards, 1)}
+
+
+def in_file_order(shard: Iterable[Tensor]) -> list[Tensor]:
+    """Tensors of one dtype in the order in which the safetensors library stores them: by name."""
+    return sorted(shard, key=lambda tensor: tensor.name)
+
+
+def shard_header(shard: Iterable[Tensor]) -> bytes:
+    """Length and header of a safetensors file that holds these tensors, in this order."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for tensor in shard:
+        header[tensor.name] = {
+            "dtype": DTYPES[tensor.dtype][0],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, offset + tensor.bytes],
+        }
+        offset += tensor.bytes
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def write_index(folder: Path, shards: Mapping[str, list[Tensor]]) -> None:
+    """Write the index as transformers does; a model in one file has none."""
+    if len(shards) == 1:
+        return
+    tensors = [tensor for shard in shards.values() for tensor in shard]
+    metadata = {
+        "total_parameters": sum(tensor.numel for tensor in tensors),
+        "total_size": sum(tensor.bytes for tensor in tensors),
+    }
+    weight_map = {tensor.name: name for name, shard in shards.items() for tensor in shard}
+    write_text(folder / INDEX, to_json({"metadata": metadata, "weight_map": weight_map}) + "\n")
+
+
+class ShardWriter:
+    """Writes safetensors files one after the other while the caller computes: one thread writes, one hashes, one syncs.
+
+    `start(name, tensors)`, then `write(block)` until the tensors' bytes are complete, then `finish()`; `hashes` holds the
+    SHA-256 of the finished files. Leaving the `with` block waits for all threads; an error in one of them is raised there or
+    in the next call.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.hashes: dict[str, str] = {}
+        self._folder = folder
+        self._writer, self._hasher, self._disk = (ThreadPoolExecutor(1) for _ in range(3))
+        self._pending: deque[Future[Any]] = deque()
+        self._dirty = 0
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for pool in (self._writer, self._hasher, self._disk):
+            pool.shutdown(cancel_futures=kind is not None)
+        if kind is not None:
+            self._stream.close()
+            return
+        while self._pending:
+            self._pending.popleft().result()
+
+    def start(self, name: str, shard: Iterable[Tensor]) -> None:
+        """Open a file and write its header."""
+        shard = list(shard)
+        self._stream: BinaryIO = (self._folder / name).open("wb", buffering=0)
+        self._digest = hashlib.sha256()
+        self._missing = sum(tensor.bytes for tensor in shard)
+        self._put(shard_header(shard))
+
+    def write(self, values: Any) -> None:
+        """Append the bytes of one contiguous torch tensor, a block of the file's values."""
+        import torch
+
+        view = memoryview(values.reshape(-1).view(torch.uint8).numpy())
+        self._missing -= len(view)
+        self._put(view)
+        self._dirty += len(view)
+        if self._dirty >= SYNC_EVERY:
+            stream = self._stream
+            self._queue(self._writer, self._after_writes, os.fdatasync, stream.fileno())
+            self._dirty = 0
+
+    def finish(self) -> None:
+        """Close the file once its bytes are on the disk."""
+        stream, digest, name = self._stream, self._digest, Path(self._stream.name).name
+        if self._missing:
+            raise AssertionError(f"{name}: its tensors are {self._missing} bytes longer than what was written")
+
+        def close() -> None:
+            os.fsync(stream.fileno())
+            stream.close()
+
+        self._queue(self._hasher, lambda: self.hashes.__setitem__(name, digest.hexdigest()))
+        self._queue(self._writer, self._after_writes, close)
+
+    def _after_writes(self, work: Callable[..., Any], *arguments: Any) -> None:
+        """Runs in the writer's thread, so that the disk's thread begins after the last write."""
+        self._pending.append(self._disk.submit(work, *arguments))
+
+    def _put(self, values: bytes | memoryview) -> None:
+        self._queue(self._writer, write_all, self._stream, values)
+        self._queue(self._hasher, self._digest.update, values)
+
+    def _queue(self, pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> None:
+        self._pending.append(pool.submit(work, *arguments))
+        while len(self._pending) > 2 * WAITING:
+            self._pending.popleft().result()
+
+
+def write_all(stream: BinaryIO, values: bytes | memoryview) -> None:
+    """Write to a raw stream, which may take less at a time than it is given."""
+    view = memoryview(values)
+    while view:
+        view = view[stream.write(view) :]
+
+
+def retyped(tensor: Tensor, dtype: str) -> Tensor:
+    """The same tensor as it will be stored in another dtype."""
+    return replace(tensor, dtype=dtype)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in reads so large that a thread beside it rarely has to wait for the interpreter's lock."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(16 * 2**20))
+    with path.open("rb", buffering=0) as stream:
+        while count := stream.readinto(buffer):
+            digest.update(buffer[:count])
+    return digest.hexdigest()
+
+
+def hash_files(folder: Path, names: Iterable[str] | None = None) -> dict[str, str]:
+    """{relative path: sha256} of a folder's files."""
+    names = list_files(folder) if names is None else names
+    return {name: hash_file(folder / name) for name in names}
+
+
+def write_hashed_record(
+    path: Path,
+    stage: str,
+    *,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    params: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    packages: Iterable[str],
+) -> None:
+    """As `records.write_record`, for hashes that are known already: reading 30 GB of weights again would double a stage's time."""
+    env = {name: version(name) for name in sorted(packages)}
+    record = {"stage": stage, "inputs": inputs, "outputs": outputs, "params": params, "facts": facts, "env": env}
+    write_json(path, {key: dict(value) if isinstance(value, Mapping) else value for key, value in record.items()})

@@ -1,0 +1,50 @@
+"""Put a run's export where people look for it: hard links, checked against the manifest after linking.
+
+Reads   an export folder
+Writes  the published folder and the stage's record
+"""
+
+import argparse
+from pathlib import Path
+
+from mindtune.cli import UserError, run
+from mindtune.records import link_or_copy, list_files, partial_folder, read_json, sha256_file, sha256_listing
+from mindtune.shards import write_hashed_record
+from verify_export import MANIFEST, check
+
+
+def publish(export: Path, folder: Path) -> dict[str, str]:
+    """Link all files, check them, and return {file name: sha256}; a file that is not what was exported is a UserError."""
+    for name in list_files(export):
+        link_or_copy(export / name, folder / name)
+    wrong, _, _ = check(folder)
+    if wrong:
+        raise UserError(f"{export} is not what was exported ({wrong[0]}); export again")
+    hashes = {name: entry["sha256"] for name, entry in read_json(folder / MANIFEST)["files"].items()}
+    return {name: hashes.get(name) or sha256_file(folder / name) for name in list_files(folder)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--export", required=True, type=Path, help="export folder of a run")
+    parser.add_argument("--published", required=True, type=Path, help="folder to write")
+    parser.add_argument("--record", required=True, type=Path)
+    args = parser.parse_args()
+    with partial_folder(args.published) as folder:
+        hashes = publish(args.export, folder)
+        size = sum((folder / name).stat().st_size for name in hashes)
+    listing = sha256_listing(hashes)
+    write_hashed_record(
+        args.record,
+        "publish_export",
+        inputs={args.export.as_posix(): listing},
+        outputs={args.published.as_posix(): listing},
+        params={},
+        facts={"files": len(hashes), "bytes": size, "manifest_sha256": hashes[MANIFEST]},
+        packages=[],
+    )
+    print(f"published {len(hashes)} files, {size:,} bytes, as {args.published}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

@@ -1,0 +1,380 @@
+"""The merge is ms-swift's, bit for bit; its proof fails when one bit, one file or one template is wrong; bad input is refused."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import verify_merge
+from merge_adapter import merge
+from mindtune.cli import UserError
+from mindtune.records import list_files
+from mindtune.shards import load_tensor, read_model
+from proven_run import KIND, MERGE, VERIFY, build_adapter, proven_run, run_program, verify_words
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    return proven_run(tmp_path_factory)
+
+
+def copy(source: Path, target: Path) -> Path:
+    shutil.copytree(source, target)
+    return target
+
+
+def edit_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+
+
+def merge_into(base: Path, adapter: Path, folder: Path, **settings: str) -> dict:
+    """Run the merge in this process; return its facts."""
+    folder.mkdir()
+    return merge(base, adapter, folder, MERGE | settings)[1]
+
+
+def flip_bit(folder: Path, name: str) -> None:
+    """Flip the lowest bit of a tensor's first value, in its file."""
+    tensor = read_model(folder)[name]
+    data = bytearray(tensor.file.read_bytes())
+    size = int.from_bytes(data[:8], "little")
+    data[8 + size + json.loads(data[8 : 8 + size])[name]["data_offsets"][0]] ^= 1
+    tensor.file.write_bytes(data)
+
+
+# ----------------------------------------------------------------------------------------------------------------- merge
+
+
+def test_shards_are_byte_for_byte_those_of_ms_swift(run_folder, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "swift.cli.export",
+        "--model",
+        run_folder / "base",
+        "--adapters",
+        run_folder / "adapter",
+    ]
+    command += [
+        "--model_type",
+        KIND["type"],
+        "--template",
+        KIND["template"],
+        "--merge_lora",
+        "true",
+        "--safe_serialization",
+        "true",
+    ]
+    command += [
+        "--torch_dtype",
+        MERGE["dtype"],
+        "--max_shard_size",
+        MERGE["max_shard_size"],
+        "--output_dir",
+        tmp_path / "theirs",
+    ]
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=env, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    theirs, ours = tmp_path / "theirs", run_folder / "merged"
+    names = [name for name in list_files(theirs) if name.startswith("model")]
+    assert len(names) > 3
+    assert names == [name for name in list_files(ours) if name.startswith("model")]
+    for name in names:
+        assert (theirs / name).read_bytes() == (ours / name).read_bytes(), name
+
+
+def test_shards_are_at_most_as_large_as_asked_for(run_folder):
+    facts = json.loads((run_folder / "merge_adapter.json").read_text())["facts"]
+    header = 10_000
+    assert not facts["above_limit"]
+    assert all(size <= 60_000 + header for size in facts["shards"].values())
+
+
+def test_the_adapter_changed_every_target(run_folder):
+    import torch
+
+    base, merged = read_model(run_folder / "base"), read_model(run_folder / "merged")
+    changed = {name for name in base if not torch.equal(load_tensor(base[name]), load_tensor(merged[name]))}
+    assert changed == {name for name in base if name.endswith("proj.weight")}
+
+
+def test_files_beside_the_weights_are_the_base_s(run_folder):
+    base, merged = run_folder / "base", run_folder / "merged"
+    for name in (
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    ):
+        assert (merged / name).read_bytes() == (base / name).read_bytes()
+    assert not (merged / "LICENSE").exists()
+
+
+def test_another_dtype_is_stored_and_stated(run_folder, tmp_path):
+    facts = merge_into(run_folder / "base", run_folder / "adapter", tmp_path / "merged", dtype="float32")
+    assert {tensor.dtype for tensor in read_model(tmp_path / "merged").values()} == {"float32"}
+    assert json.loads((tmp_path / "merged" / "config.json").read_text())["dtype"] == "float32"
+    assert facts["config_keys_changed"] == ["dtype"]
+    assert facts["converted_tensors"] == facts["merged_tensors"] + facts["other_tensors"]
+    assert (
+        verify_merge.prove_tensors(run_folder / "base", run_folder / "adapter", tmp_path / "merged")["lora"]["n"] == 14
+    )
+
+
+def test_one_large_shard_has_no_index(run_folder, tmp_path):
+    merge_into(run_folder / "base", run_folder / "adapter", tmp_path / "merged", max_shard_size="2GB")
+    assert [name for name in list_files(tmp_path / "merged") if name.startswith("model")] == ["model.safetensors"]
+
+
+def test_rank_stabilised_lora_is_scaled_by_the_root(run_folder, tmp_path):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    adapter = build_adapter(run_folder / "base", tmp_path / "adapter", use_rslora=True)
+    facts = merge_into(run_folder / "base", adapter, tmp_path / "merged")
+    assert facts["scale"] == 16 / 2
+    model = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(run_folder / "base", dtype="bfloat16"), adapter
+    )
+    theirs = model.merge_and_unload().state_dict()
+    merged = read_model(tmp_path / "merged")
+    assert all((load_tensor(tensor) == theirs[name]).all() for name, tensor in merged.items())
+
+
+def test_a_tied_head_that_is_stored_twice_is_left_out(run_folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    base = copy(run_folder / "base", tmp_path / "base")
+    edit_json(base / "config.json", tie_word_embeddings=True)
+    weights = load_file(base / "model.safetensors")
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    facts = merge_into(base, run_folder / "adapter", tmp_path / "merged")
+    assert facts["left_out"] == ["lm_head.weight"]
+    assert "lm_head.weight" not in read_model(tmp_path / "merged")
+    assert (
+        verify_merge.prove_tensors(base, run_folder / "adapter", tmp_path / "merged")["other"]["n"] == len(weights) - 15
+    )
+    weights["lm_head.weight"][0] += 1
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="differs from the embedding although config.json ties them"):
+        merge_into(base, run_folder / "adapter", tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"use_dora": True}, "use_dora is True"),
+        ({"rank_pattern": {"q_proj": 8}}, "rank_pattern is"),
+        ({"alpha_pattern": {"q_proj": 8}}, "alpha_pattern is"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save is"),
+        ({"bias": "lora_only"}, "bias is 'lora_only'"),
+        ({"fan_in_fan_out": True}, "fan_in_fan_out is True"),
+        ({"init_lora_weights": "pissa"}, "changes the base's weights"),
+        ({"peft_type": "LOHA"}, "only LORA can be merged"),
+        ({"a_variant_of_next_year": {"x": 1}}, "a_variant_of_next_year is"),
+        ({"r": 8}, "adapter_config.json says r 8"),
+    ],
+)
+def test_an_adapter_that_is_not_plain_lora_is_refused(run_folder, tmp_path, changes, message):
+    adapter = copy(run_folder / "adapter", tmp_path / "adapter")
+    edit_json(adapter / "adapter_config.json", **changes)
+    with pytest.raises(UserError, match=message):
+        merge_into(run_folder / "base", adapter, tmp_path / "merged")
+
+
+def edit_adapter(source: Path, target: Path, edit) -> Path:
+    from safetensors.torch import load_file, save_file
+
+    copy(source, target)
+    weights = load_file(target / "adapter_model.safetensors")
+    edit(weights)
+    save_file(weights, target / "adapter_model.safetensors")
+    return target
+
+
+FIRST = "base_model.model.model.layers.0.mlp.down_proj.lora_{}.weight"
+
+
+def rename_layer(weights):
+    for matrix in "AB":
+        weights[FIRST.format(matrix).replace("layers.0", "layers.7")] = weights.pop(FIRST.format(matrix))
+
+
+def narrow(weights):
+    weights[FIRST.format("A")] = weights[FIRST.format("A")][:, 1:].contiguous()
+
+
+def diverge(weights):
+    weights[FIRST.format("B")][0, 0] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (rename_layer, r"layers\.7\.mlp\.down_proj\.lora_A\.weight is not used, the base has no model\.layers\.7"),
+        (narrow, r"down_proj is \[64, 192\] in the base, but the adapter changes \[64, 191\]"),
+        (diverge, r"down_proj\.lora_B\.weight holds NaN or infinity"),
+        (lambda weights: weights.pop(FIRST.format("B")), "has lora_A without its partner"),
+        (
+            lambda weights: weights.update({"base_model.model.lm_head.weight": weights[FIRST.format("A")].clone()}),
+            "is not a LoRA matrix",
+        ),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused(run_folder, tmp_path, edit, message):
+    adapter = edit_adapter(run_folder / "adapter", tmp_path / "adapter", edit)
+    with pytest.raises(UserError, match=message):
+        merge_into(run_folder / "base", adapter, tmp_path / "merged")
+
+
+def test_a_quantised_base_is_refused(run_folder, tmp_path):
+    base = copy(run_folder / "base", tmp_path / "base")
+    edit_json(base / "config.json", quantization_config={"bits": 4})
+    with pytest.raises(UserError, match="quantization_config; merge into the unquantised weights"):
+        merge_into(base, run_folder / "adapter", tmp_path / "merged")
+
+
+def test_a_tokenizer_with_more_tokens_than_rows_is_refused(run_folder, tmp_path):
+    base = copy(run_folder / "base", tmp_path / "base")
+    tokenizer = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["added_tokens"][-1]["id"] = 5000
+    (base / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    with pytest.raises(UserError, match="rows, but the tokenizer has 5001 tokens"):
+        merge_into(base, run_folder / "adapter", tmp_path / "merged")
+
+
+def test_a_refused_merge_leaves_nothing_and_exits_with_2(run_folder, tmp_path):
+    done = run_program(
+        "merge_adapter.py", "--base", run_folder / "base", "--adapter", run_folder / "adapter",
+        "--settings", MERGE | {"max_shard_size": "1MiB"}, "--merged", tmp_path / "merged", "--record", tmp_path / "r.json",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "'1MiB' is not a size" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+# ----------------------------------------------------------------------------------------------------------------- proof
+
+
+def test_the_record_says_what_was_proven(run_folder):
+    record = json.loads((run_folder / "verify.json").read_text(encoding="utf-8"))
+    facts = record["facts"]
+    assert record["stage"] == "verify_merge"
+    assert facts["tensors"]["lora"] == {"n": 14, "exact": 14}
+    assert facts["tensors"]["other"]["n"] == facts["tensors"]["other"]["equal"] == 13
+    assert 0 < facts["tensors"]["largest_rounding"] < 2**-8
+    assert 0 < facts["logits"]["max_difference_in_deviations"] < VERIFY["max_logit_difference"]
+    assert len(facts["prompts"]) == 8 + 2
+    chats = {row["chat"]: row for row in facts["prompts"]}
+    assert chats["dialogue 对话-1"]["dialogue"]["tokens"] > chats["dialogue 对话-1"]["prompt"]["tokens"]
+    assert "messages" not in chats["dialogue 对话-0"]
+    assert chats["zh, no system, one turn"]["messages"][0]["role"] == "user"
+    assert record["inputs"][(run_folder / "merged").as_posix()] == facts["hashes"]["merged"]
+
+
+@pytest.mark.parametrize(
+    "name", ["model.layers.1.mlp.up_proj.weight", "model.layers.0.self_attn.q_proj.bias", "lm_head.weight"]
+)
+def test_one_wrong_bit_is_found(run_folder, tmp_path, name):
+    merged = copy(run_folder / "merged", tmp_path / "merged")
+    flip_bit(merged, name)
+    with pytest.raises(UserError, match=rf"{name} is not .*1 of \d+ values differ"):
+        verify_merge.prove_tensors(run_folder / "base", run_folder / "adapter", merged)
+
+
+def test_an_unmerged_or_twice_merged_model_is_found(run_folder, tmp_path):
+    with pytest.raises(UserError, match="is not base"):
+        verify_merge.prove_tensors(run_folder / "base", run_folder / "adapter", run_folder / "base")
+    merge_into(run_folder / "merged", run_folder / "adapter", tmp_path / "twice")
+    with pytest.raises(UserError, match="is not base"):
+        verify_merge.prove_tensors(run_folder / "base", run_folder / "adapter", tmp_path / "twice")
+
+
+def test_a_rewritten_tokenizer_is_found(run_folder, tmp_path):
+    merged = copy(run_folder / "merged", tmp_path / "merged")
+    tokenizer = json.loads((merged / "tokenizer.json").read_text(encoding="utf-8"))
+    (merged / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    with pytest.raises(UserError, match=r"tokenizer\.json differs from the base's"):
+        verify_merge.prove_side_files(run_folder / "base", merged)
+
+
+def test_a_lost_template_is_found(run_folder, tmp_path):
+    merged = copy(run_folder / "merged", tmp_path / "merged")
+    (merged / "chat_template.jinja").unlink()
+    with pytest.raises(UserError, match=r"lacks chat_template\.jinja"):
+        verify_merge.prove_side_files(run_folder / "base", merged)
+
+
+def test_a_changed_config_is_found_but_a_stated_dtype_is_not(run_folder, tmp_path):
+    merged = copy(run_folder / "merged", tmp_path / "merged")
+    edit_json(merged / "config.json", dtype="float32")
+    assert "config.json" in verify_merge.prove_side_files(run_folder / "base", merged)
+    edit_json(merged / "config.json", rms_norm_eps=1e-5)
+    with pytest.raises(UserError, match=r"config\.json differs"):
+        verify_merge.prove_side_files(run_folder / "base", merged)
+
+
+def test_a_template_of_another_model_is_found(run_folder):
+    chats = verify_merge.fixed_chats()
+    with pytest.raises(
+        UserError, match=r"zh, no system, one turn, prompt: ms-swift's template gives .* they part at token"
+    ):
+        verify_merge.prove_prompts(run_folder / "merged", chats, {"type": "qwen2", "template": "chatml"})
+
+
+def test_logits_of_another_rope_are_found(run_folder, tmp_path):
+    """Equal tensors, another function: only the logits show it."""
+    merged = copy(run_folder / "merged", tmp_path / "merged")
+    edit_json(merged / "config.json", rope_parameters={"rope_theta": 100.0, "rope_type": "default"})
+    chats = list(verify_merge.fixed_chats().values())
+    with pytest.raises(UserError, match="standard deviations from base"):
+        verify_merge.prove_logits(
+            run_folder / "base", run_folder / "adapter", merged, chats, VERIFY | {"max_logit_difference": 0.05}
+        )
+
+
+def test_bounds_refuse_nan_and_low_agreement():
+    facts = {
+        "max_difference_in_deviations": 0.1,
+        "argmax_agreement": 0.99,
+        "positions": 100,
+        "largest_margin_swapped": 0.01,
+    }
+    bounds = {"max_logit_difference": 0.25, "min_argmax_agreement": 0.98}
+    verify_merge.check_bounds(facts, bounds)
+    for wrong in ({"max_difference_in_deviations": float("nan")}, {"argmax_agreement": 0.97}):
+        with pytest.raises(UserError):
+            verify_merge.check_bounds(facts | wrong, bounds)
+
+
+def test_a_missing_gpu_is_an_error_and_not_a_cpu():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match="no CUDA device"):
+        verify_merge.prepare_torch(1, "gpu")
+
+
+def test_a_failed_proof_removes_an_old_one(run_folder, tmp_path):
+    """verify.json of yesterday must not let today's merge pass."""
+    merged = copy(run_folder / "merged", tmp_path / "merged")
+    flip_bit(merged, "lm_head.weight")
+    shutil.copy(run_folder / "verify.json", tmp_path / "verify.json")
+    done = run_program("verify_merge.py", *verify_words(run_folder, merged=merged, verify=tmp_path / "verify.json"))
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("merge again on this machine")
+    assert not (tmp_path / "verify.json").exists()
+
+
+def test_two_merges_give_the_same_bytes(run_folder, tmp_path):
+    merge_into(run_folder / "base", run_folder / "adapter", tmp_path / "again")
+    assert list_files(tmp_path / "again") == list_files(run_folder / "merged")
+    for name in list_files(tmp_path / "again"):
+        assert (tmp_path / "again" / name).read_bytes() == (run_folder / "merged" / name).read_bytes()
