@@ -1,0 +1,59 @@
+# make help          what there is
+# make demo          the whole chain on this machine's CPU, in demo/
+# make test          everything but the GPU tests
+
+SHELL := bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+CORES ?= 2
+MODEL ?= tiny
+DATA ?=
+WORKDIR ?= demo
+DRIVER := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+LOCKED := driver core train serve
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit test-workflow test-e2e lint lock docs clean-demo
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: .venv/READY ## make the driver environment (.venv): Snakemake and the tools of the tests
+
+.venv/READY: envs/driver.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv --clear .venv
+	$(DRIVER) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r envs/driver.lock
+	@touch $@
+
+demo: .venv/READY ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.jsonl] [WORKDIR=demo]
+	@$(DRIVER) scripts/demo.py --model '$(MODEL)' --data '$(DATA)' --workdir '$(WORKDIR)' --cores $(CORES)
+
+clean-demo: ## remove demo/, environments stay
+	rm -rf demo
+
+test: lint test-unit test-workflow test-e2e ## all tests but the GPU's
+
+lint: .venv/READY ## formatting and static checks of Python and rules
+	.venv/bin/ruff check --quiet .
+	.venv/bin/ruff format --quiet --check .
+	.venv/bin/snakefmt --check Snakefile rules
+
+test-unit: .venv/READY ## pure functions, the server, the merge: each in the environment that runs it
+	@$(DRIVER) tests/run_unit.py --cores $(CORES)
+
+test-workflow: .venv/READY ## the plan: what an edit of every key, script and module would rerun
+	$(DRIVER) -m pytest -q tests/workflow
+
+test-e2e: .venv/READY ## the demo, twice, and what must be equal
+	$(DRIVER) -m pytest -q tests/e2e
+
+docs: .venv/READY ## generated pages: config/README.md, docs/rulegraph.svg, conda files
+	$(DRIVER) scripts/write_docs.py
+
+lock: .venv/READY ## pin what envs/*.in name, with hashes, and write the conda files
+	for env in $(LOCKED); do $(DRIVER) -m uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header \
+		--no-annotate --no-emit-package torch --output-file envs/$$env.lock envs/$$env.in || exit 1; done
+	for env in tiny smollm2; do $(DRIVER) -m uv pip compile --quiet --no-deps --generate-hashes --python-version 3.11 \
+		--no-header --no-annotate --output-file envs/$$env.lock envs/$$env.in || exit 1; done
+	$(DRIVER) scripts/write_docs.py

@@ -1,0 +1,109 @@
+"""
+Stage: audit.  What somebody else reads: the report, and the graph of the rules.
+
+INPUTS   records and figures of all stages
+OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd
+"""
+
+# Colours of the rule graph: which stage file a rule stands in
+FAMILY = {
+    job.name: Path(job.snakefile).stem
+    for job in workflow.rules
+    if Path(job.snakefile).suffix == ".smk"
+}
+
+
+rule rulegraph:
+    """Draw the graph of the rules, as an SVG and as Mermaid text."""
+    input:
+        env=ancient(env_ready("core")),
+    output:
+        svg="results/report/rulegraph.svg",
+        mermaid="results/report/dag.mmd",
+    log:
+        "logs/report/rulegraph.log",
+    localrule: True
+    conda:
+        "../envs/core.yaml"
+    params:
+        code=code_hash("draw_rulegraph.py"),
+        families=as_json(**FAMILY),
+        # the graph is a function of the rules' text and of these choices
+        rules=rules_hash(),
+        choices=as_json(
+            model=config["model"]["source"],
+            runs=RUNS,
+            engine=config["serve"]["engine"],
+        ),
+        configfiles=[os.path.relpath(path) for path in workflow.configfiles],
+        snakefile=at("Snakefile"),
+    shell:
+        r"""
+        exec 2>{log:q}
+        {DRIVER_PYTHON:q} -m snakemake --snakefile {params.snakefile:q} --configfile {params.configfiles:q} \
+            --workflow-profile none --rulegraph dot --forceall all \
+            | {PY[core]} {SCRIPTS}/draw_rulegraph.py --dot - --families {params.families:q} \
+                --svg {output.svg:q} --mermaid {output.mermaid:q}
+        """
+
+
+rule write_report:
+    """One page from the records: what was run, what came out, with which hashes."""
+    input:
+        records=[
+            "results/base/fetch_tokenizer.json",
+            "results/base/fetch_model.json",
+            *expand(
+                "results/data/{dataset}/{stage}.json",
+                dataset=USED_DATASETS,
+                stage=["fetch_dataset", "clean_dialogues", "split_dialogues"],
+            ),
+            *expand(
+                "results/base/replies/{dataset}/{suite}.json",
+                dataset=USED_DATASETS,
+                suite=SUITES,
+            ),
+            *expand(
+                "results/runs/{run}/{stage}.json",
+                run=RUNS,
+                stage=[
+                    "cache_dataset",
+                    "pack_stats",
+                    "train_lora",
+                    "merge_adapter",
+                    "verify",
+                    "export_model",
+                ],
+            ),
+            *expand("results/runs/{run}/replies/{suite}.json", run=RUNS, suite=SUITES),
+            *expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES),
+            f"results/runs/{EXPORT_RUN}/smoke.json",
+            "results/export.json",
+        ],
+        images=[
+            "results/report/rulegraph.svg",
+            *expand(
+                "results/runs/{run}/figures/{figure}.svg",
+                run=RUNS,
+                figure=["lengths", "fill", "loss"],
+            ),
+        ],
+        table="results/tables/evaluation.md",
+        env=ancient(env_ready("core")),
+    output:
+        report("results/report/report.html", category="report"),
+    log:
+        "logs/report/write_report.log",
+    localrule: True
+    conda:
+        "../envs/core.yaml"
+    params:
+        code=code_hash("report.py"),
+        title=f"MindTune: {config['model']['id'] or 'local model'}, run {EXPORT_RUN}",
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]} {SCRIPTS}/report.py \
+            --records {input.records:q} --images {input.images:q} --tables {input.table:q} \
+            --title {params.title:q} --report {output:q}
+        """

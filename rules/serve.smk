@@ -1,0 +1,38 @@
+"""
+Stage: serve.  Start the server on an export, talk to it, end it, and say whether it kept its contract.
+
+INPUTS   results/runs/{run}/export/
+OUTPUTS  results/runs/{run}/smoke.json   only if every check passed
+"""
+
+
+rule smoke_test:
+    """Serve the export and check models, replies, streaming, history, limits, keys, and that nothing is left afterwards."""
+    input:
+        export=ancient("results/runs/{run}/export"),
+        export_record="results/runs/{run}/export_model.json",
+        env=ancient(env_ready("core", SERVE_ENV)),
+    output:
+        smoke="results/runs/{run}/smoke.json",
+    log:
+        program="logs/runs/{run}/smoke_test.log",
+        server="logs/runs/{run}/smoke_test.server.log",
+    benchmark:
+        "benchmarks/runs/{run}/smoke_test.tsv"
+    conda:
+        f"../envs/{SERVE_ENV}.yaml"
+    threads: 8 if ON_GPU else 1
+    resources:
+        gpu=ON_GPU,
+        mem_mb=64000 if ON_GPU else 1000,
+    params:
+        code=code_hash("smoke_test.py"),
+        engine=as_json(**config["serve"]),
+        settings=as_json(**config["smoke"]),
+    shell:
+        r"""
+        exec >{log.program:q} 2>&1
+        {PY[core]} {SCRIPTS}/smoke_test.py \
+            --export {input.export:q} --engine {params.engine:q} --engine-python {PY[engine]:q} \
+            --settings {params.settings:q} --smoke {output.smoke:q} --server-log {log.server:q}
+        """

@@ -1,0 +1,224 @@
+"""What an edit reruns: every key of the configuration, a script, a module, and what must rerun nothing.
+
+The table names, for each key, the rules that read it; what follows from them comes from the graph of the rules, so the expected
+set is complete: a rule that reruns beyond it, or one that stays behind, fails.
+"""
+
+import re
+
+import pytest
+import yaml
+from mindtune.config import leaves, merge, resolve
+from planning import ROOT, snakemake
+
+CONFIG = ROOT / "config"
+SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text(encoding="utf-8"))
+DEMO = resolve(
+    merge(
+        yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8")),
+        yaml.safe_load((CONFIG / "demo.yaml").read_text(encoding="utf-8")),
+    ),
+    SCHEMA,
+)
+REPLIES = {"generate_base_replies", "generate_tuned_replies"}
+PLAN = {"pack_stats", "train_lora"}
+
+# The merged shards are temporary, so what reads them makes them anew
+PROOF = {"merge_adapter"}
+
+# key (a prefix ends with a dot) -> rules that read it; the first match counts
+READERS = [
+    ("datasets.mh.", set()),  # no run of the demo uses it
+    ("datasets.demo.", {"fetch_dataset"}),
+    ("model.type", {"cache_dataset", "train_lora", *PROOF}),
+    ("model.template", {"cache_dataset", "train_lora", *PROOF}),
+    ("model.id", {"build_demo_tokenizer", "build_demo_model", "train_lora", "export_model", "write_report"}),
+    ("model.", PROOF),  # a package has no path and no revision: they only reach the model card
+    ("runs.main.dataset", None),  # another dataset is another graph: tested apart
+    ("runs.seed43.dataset", None),
+    ("runs.seed43.seed", {"cache_dataset", "train_lora"}),
+    ("data.clean.", {"clean_dialogues"}),
+    ("data.split.", {"split_dialogues"}),
+    ("train.max_length", {"clean_dialogues", "cache_dataset", *PLAN}),
+    ("train.seed", {"cache_dataset", "train_lora"}),
+    ("train.device", None),  # contradicts the rest of the demo's settings: tested with the configuration
+    ("train.gpus", None),  # has one value
+    ("train.method", None),  # has one value
+    ("train.attention", None),  # has one value on a CPU
+    *[(f"train.{key}", PLAN) for key in ("packing", "batch_size", "grad_accumulation", "epochs")],
+    ("train.", {"train_lora"}),
+    ("export.run", {"publish_export", "smoke_test", "write_report"}),
+    ("export.", PROOF),
+    ("verify.", PROOF),
+    ("evaluate.dialogue.", REPLIES),
+    ("evaluate.score.", {"score_dialogue"}),
+    ("serve.engine", None),  # lmdeploy needs a GPU
+    ("serve.model_name", {"smoke_test"}),
+    ("serve.", {*REPLIES, "smoke_test"}),
+    ("smoke.", {"smoke_test"}),
+]
+# Values that cannot be derived from the present one
+VALUES = {
+    "datasets.mh.source": "huggingface",
+    "datasets.demo.source": None,
+    "model.source": None,
+    "model.id": None,  # the other package is another environment, too
+    "export.run": "seed43",
+    "export.dtype": "float32",
+    "export.max_shard_size": "1GB",
+    "verify.logits_dtype": "bfloat16",
+    "serve.backend": "turbomind",
+    "serve.device": "gpu",
+    "train.dtype": "bfloat16",
+    "evaluate.dialogue.max_turns_per_dialogue": 3,
+    "evaluate.dialogue.max_dialogues": 5,
+    "data.clean.role_map": {"妈妈": "human"},
+    "datasets.demo.path": "resources/dialogues/zh.jsonl",
+}
+
+
+def other_value(key, value):
+    """A valid value that differs from the present one."""
+    if key in VALUES:
+        return VALUES[key]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value * 0.99
+    if isinstance(value, list):
+        return value[:-1]
+    if key.endswith("sha256"):
+        return "0" * 64
+    return f"{value or ''}x"
+
+
+def readers(key):
+    """The table's entry for a key."""
+    for pattern, rules in READERS:
+        if key == pattern or (pattern.endswith(".") and key.startswith(pattern)):
+            return rules
+    raise AssertionError(f"{key} is missing from READERS: say which rules read it")
+
+
+def nested(path, value):
+    """{"a": {"b": value}} for ("a", "b")."""
+    for name in reversed(path):
+        value = {name: value}
+    return value
+
+
+@pytest.fixture(scope="session")
+def followers(project):
+    """{rule: every rule that follows from it}, from Snakemake's own graph of the rules."""
+    status, output = snakemake(*project.command("--rulegraph", "--forceall"))
+    assert status == 0, output
+    names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)', output, re.M))
+    children = {name: set() for name in names.values()}
+    for source, target in re.findall(r"^\s*(\d+) -> (\d+)", output, re.M):
+        children[names[source]].add(names[target])
+
+    def closure(rules):
+        found, queue = set(), list(rules)
+        while queue:
+            rule = queue.pop()
+            if rule not in found:
+                found.add(rule)
+                queue += children[rule]
+        return found - {"all"}
+
+    return closure
+
+
+KEYS = [(path, value) for path, value in leaves(DEMO)]
+
+
+@pytest.mark.parametrize(("path", "value"), KEYS, ids=[".".join(path) for path, _ in KEYS])
+def test_a_key_reruns_its_readers_and_what_follows(project, followers, path, value):
+    key = ".".join(path)
+    rules = readers(key)
+    new = other_value(key, value)
+    if rules is None or new is None:
+        return
+    assert new != value
+    # the other run is the one that is published and served
+    untouched = {"publish_export", "smoke_test"} if key.startswith("runs.seed43.") else set()
+    assert project.planned(nested(path, new)) - {"rulegraph"} == followers(rules) - untouched - {"rulegraph"}
+
+
+def test_nothing_is_planned_without_an_edit(project):
+    assert project.planned() == set()
+
+
+def test_another_dataset_of_a_run_reruns_that_run(project):
+    planned = project.planned(
+        {
+            "runs": {"seed43": {"dataset": "zh"}},
+            "datasets": {"zh": {**DEMO["datasets"]["demo"], "path": "resources/dialogues/zh.jsonl"}},
+        }
+    )
+    assert {"fetch_dataset", "clean_dialogues", "cache_dataset", "train_lora", "evaluation_table"} <= planned
+    assert "publish_export" not in planned and "build_demo_model" not in planned
+
+
+def test_a_new_run_reuses_what_is_shared(project):
+    planned = project.planned({"runs": {"rank16": {"dataset": "demo", "lora": {"rank": 16}}}})
+    assert "train_lora" in planned and "evaluation_table" in planned
+    assert not planned & {
+        "fetch_dataset",
+        "clean_dialogues",
+        "split_dialogues",
+        "build_demo_model",
+        "generate_base_replies",
+    }
+
+
+@pytest.fixture
+def edited(project):
+    """Append a comment to a file of the project; taken back afterwards, with the file's time."""
+    saved = []
+
+    def edit(name):
+        path = project.root / name
+        saved.append((path, path.read_bytes(), path.stat()))
+        path.write_bytes(path.read_bytes() + b"\n# edited\n")
+
+    yield edit
+    import os
+
+    for path, content, stat in saved:
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [
+        ("scripts/merge_adapter.py", PROOF),
+        ("scripts/score_dialogue.py", {"score_dialogue"}),
+        ("scripts/verify_export.py", {"publish_export"}),
+        ("scripts/mindtune/packing.py", {"pack_stats"}),
+        ("scripts/mindtune/metrics.py", {"score_dialogue"}),
+        ("scripts/mindtune/swift.py", {"cache_dataset", "train_lora"}),
+        ("scripts/plugins/mindtune_swift_plugin.py", {"cache_dataset", "train_lora"}),
+        ("scripts/mindtune/transformers_server.py", {*REPLIES, "smoke_test"}),
+        ("scripts/mindtune/model_card.md.j2", PROOF),
+        ("config/hotlines.yaml", {"clean_dialogues"}),
+        ("resources/dialogues/zh.jsonl", {"fetch_dataset"}),
+        ("scripts/demo.py", set()),
+        ("resources/README.md", set()),
+    ],
+)
+def test_a_byte_reruns_its_users_and_what_follows(project, followers, edited, name, rules):
+    edited(name)
+    assert project.planned() - {"rulegraph"} == followers(rules) - {"rulegraph"}
+
+
+def test_times_alone_rerun_nothing(project):
+    import os
+
+    for path in sorted(project.root.rglob("*")):
+        if path.is_file() and not path.is_relative_to(project.work):
+            os.utime(path)
+    assert project.planned() == set()
