@@ -20,7 +20,7 @@ TIERS = {"tiny": "config/demo.yaml", "smollm2": "config/demo-smollm2.yaml"}
 MEMORY_MB = 4000
 
 
-def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int) -> list[str]:
+def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int, target: str) -> list[str]:
     """The Snakemake call; somebody's own data become a further configuration file in the working directory."""
     configs = [ROOT / TIERS[tier]]
     if data:
@@ -35,7 +35,7 @@ def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int) -
         "--cores", str(cores),
         "--resources", f"mem_mb={MEMORY_MB}",
         "--rerun-incomplete",
-        "all",
+        target,
     ]  # fmt: skip
 
 
@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--data", default="", help="a file or folder of dialogues; empty: the project's own samples")
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--cores", type=int, required=True)
+    parser.add_argument("--target", default="all", help="what to make; the table is shown for all")
     args = parser.parse_args()
     if args.model not in TIERS:
         raise UserError(f"MODEL is {args.model!r} and should be one of {', '.join(TIERS)}; give one of them")
@@ -78,10 +79,11 @@ def main() -> None:
         raise UserError(f"WORKDIR is {args.workdir}, where the real results lie; give a folder of its own")
     args.workdir.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    done = subprocess.run(snakemake_command(args.model, data, args.workdir, args.cores))
+    done = subprocess.run(snakemake_command(args.model, data, args.workdir, args.cores, args.target))
     if done.returncode != 0:
         raise UserError(f"Snakemake ended with status {done.returncode}; the cause stands above and in the log that it names")
-    show(args.workdir, args.model, time.monotonic() - start)
+    if args.target == "all":
+        show(args.workdir, args.model, time.monotonic() - start)
 
 
 if __name__ == "__main__":
