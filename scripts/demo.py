@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
 from mindtune.cli import UserError, run
 from mindtune.records import write_json
 
@@ -21,17 +22,19 @@ MEMORY_MB = 4000
 
 
 def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int, target: str) -> list[str]:
-    """The Snakemake call; somebody's own data become a further configuration file in the working directory."""
-    configs = [ROOT / TIERS[tier]]
+    """The Snakemake call; for somebody's own data with a configuration in the working directory: theirs, and run `main` alone."""
+    config_file = ROOT / TIERS[tier]
     if data:
-        overlay = workdir / "data.json"
-        write_json(overlay, {"datasets": {"demo": {"source": "local", "path": str(data.resolve()), "licence": "not stated"}}})
-        configs.append(overlay)
+        config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+        config["datasets"] = {"demo": {"source": "local", "path": str(data.resolve()), "licence": "not stated"}}
+        config["runs"] = {"main": config["runs"]["main"]}
+        config_file = workdir / "config.json"
+        write_json(config_file, config)
     return [
         sys.executable, "-m", "snakemake",
         "--snakefile", str(ROOT / "Snakefile"),
         "--directory", str(workdir),
-        "--configfile", *map(str, configs),
+        "--configfile", str(config_file),
         "--cores", str(cores),
         "--resources", f"mem_mb={MEMORY_MB}",
         "--rerun-incomplete",
