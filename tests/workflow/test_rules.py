@@ -111,6 +111,25 @@ def test_the_picture_in_the_readme_shows_todays_rules(tmp_path):
         "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path), "--rulegraph", "--forceall", "all"
     )
     assert status == 0, output
-    rules = set(re.findall(r'\[label = "(\w+)', output))
+    rules = {name for name in re.findall(r'\[label = "(\w+)', output) if not name.startswith("build_env_")}
     picture = (ROOT / "docs/rulegraph.svg").read_text(encoding="utf-8")
     assert rules == {name for name in rules if f"<!-- {name} -->" in picture}, "run make docs"
+
+
+@pytest.mark.parametrize("path", SMK, ids=lambda path: path.name)
+def test_a_folder_is_taken_with_its_record(path):
+    """An `ancient()` folder alone would hide from Snakemake that its producer runs again (see rules/env.smk)."""
+    for body in re.split(r"^(?: {4})?rule \w+:$", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
+        for name, folder in re.findall(r'(\w+)=ancient\(f?"(results/[^"]+)"\)', body):
+            assert f"{name}_record=" in body or "records=" in body, f"{path.name}: {folder} without a record"
+
+
+def test_environments_that_are_older_than_their_locks_hide_nothing(project):
+    """Everything is planned in a fresh working directory, whatever the times of environments and locks are."""
+    import os
+
+    for path in (project.root / "envs").iterdir():
+        os.utime(path)
+    status, output = snakemake(*project.command("--dry-run", "--directory", str(project.root / "fresh")))
+    assert status == 0, output
+    assert re.search(r"^all +1$", output, re.M) and re.search(r"^train_lora +2$", output, re.M), output
