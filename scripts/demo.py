@@ -49,7 +49,13 @@ def stage_times(benchmarks: Path) -> list[tuple[str, float, float]]:
         with open(path, encoding="utf-8") as stream:
             last = list(csv.DictReader(stream, delimiter="\t"))[-1]
         memory = last["max_rss"]
-        rows.append((path.relative_to(benchmarks).with_suffix("").as_posix(), float(last["s"]), 0.0 if memory in ("-", "NA") else float(memory)))
+        rows.append(
+            (
+                path.relative_to(benchmarks).with_suffix("").as_posix(),
+                float(last["s"]),
+                0.0 if memory in ("-", "NA") else float(memory),
+            )
+        )
     return rows
 
 
@@ -57,7 +63,9 @@ def show(workdir: Path, tier: str, seconds: float) -> None:
     """Print the evaluation table, where the export lies, and the time of each stage."""
     print((workdir / "results/tables/evaluation.md").read_text(encoding="utf-8"))
     if tier == "tiny":
-        print("The base model is a toy, taught for some seconds: the table shows that the chain works, not how well a model counsels.\n")
+        print(
+            "The base model is a toy, taught for some seconds: the table shows that the chain works, not how well a model counsels.\n"
+        )
     for stage, took, memory in stage_times(workdir / "benchmarks"):
         print(f"{took:8.1f} s  {memory:7.0f} MB  {stage}")
     print(f"{seconds:8.1f} s  in all\n")
@@ -77,14 +85,18 @@ def main() -> None:
         raise UserError(f"MODEL is {args.model!r} and should be one of {', '.join(TIERS)}; give one of them")
     data = Path(args.data) if args.data else None
     if data and not data.exists():
-        raise UserError(f"DATA is {args.data}, which does not exist; give the path of a file of dialogues (JSONL, JSON or Parquet)")
+        raise UserError(
+            f"DATA is {args.data}, which does not exist; give the path of a file of dialogues (JSONL, JSON or Parquet)"
+        )
     if (ROOT / "results").resolve() == (args.workdir / "results").resolve():
         raise UserError(f"WORKDIR is {args.workdir}, where the real results lie; give a folder of its own")
     args.workdir.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     done = subprocess.run(snakemake_command(args.model, data, args.workdir, args.cores, args.target))
     if done.returncode != 0:
-        raise UserError(f"Snakemake ended with status {done.returncode}; the cause stands above and in the log that it names")
+        raise UserError(
+            f"Snakemake ended with status {done.returncode}; the cause stands above and in the log that it names"
+        )
     if args.target == "all":
         show(args.workdir, args.model, time.monotonic() - start)
 
