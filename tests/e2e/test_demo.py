@@ -66,7 +66,7 @@ def test_the_trainer_did_what_was_planned(demo, run):
     assert 0 < stats["trained_tokens"] < stats["tokens"] and 0.5 < stats["fill"] <= 1
     history = (demo.results / f"runs/{run}/history.csv").read_text().splitlines()
     assert len(history) == stats["steps"] + 1
-    assert sorted(path.name for path in (demo.results / f"runs/{run}/adapter").iterdir()) == [
+    assert sorted(path.name for path in (demo.results / f"runs/{run}/adapter").glob("[!.]*")) == [
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
