@@ -18,6 +18,7 @@ from mindtune.cli import UserError
 from mindtune.records import read_json
 
 Message = dict[str, str]
+CACHED_PIECES, CACHED_CHARS = 100_000, 500  # 100 MB at most
 ROLES = {"system": "system", "human": "user", "gpt": "assistant"}
 
 
@@ -28,13 +29,18 @@ def to_messages(conversations: Sequence[dict[str, str]]) -> list[Message]:
 
 @dataclass(frozen=True)
 class ChatTokenizer:
-    """A tokenizer with its chat template. `longest_token` is in bytes; `special` are the texts of its added tokens."""
+    """A tokenizer with its chat template. `longest_token` is in bytes; `special` are the texts of its added tokens.
+
+    `cutter` finds them where they cut a text without regard to what stands beside them (None: some do not).
+    """
 
     tokenizer: Any
     template: Any
     variables: dict[str, str]
     longest_token: int
     special: tuple[str, ...]
+    cutter: re.Pattern[str] | None
+    counted: dict[str, int]
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
         """The text of a chat.
@@ -65,8 +71,25 @@ class ChatTokenizer:
         return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Numbers of tokens of rendered texts."""
-        return [len(encoding) for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        """Numbers of tokens of rendered texts, each the length of what `encode` gives.
+
+        A tokenizer cuts at its special tokens first, so a text is counted piece by piece, and a piece that comes
+        again (a system prompt, a first turn that many dialogues share) is counted once.
+        """
+        if self.cutter is None:
+            return list(map(len, self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)))
+        pieces = [self.cutter.split(text) for text in texts]
+        if len(self.counted) > CACHED_PIECES:
+            self.counted.clear()
+        new = list({piece: None for parts in pieces for piece in parts if piece not in self.counted})
+        encodings = self.tokenizer.encode_batch_fast(new, add_special_tokens=False)
+        known = dict(zip(new, map(len, encodings), strict=True))
+        tokens = [
+            len(parts) - 1 + sum(known[piece] if piece in known else self.counted[piece] for piece in parts)
+            for parts in pieces
+        ]
+        self.counted.update((piece, count) for piece, count in known.items() if len(piece) <= CACHED_CHARS)
+        return tokens
 
 
 @lru_cache(maxsize=2)
@@ -87,12 +110,20 @@ def load_chat(folder: str | Path) -> ChatTokenizer:
     variables = {
         key: _text(config[key]) for key in ("bos_token", "eos_token", "pad_token", "unk_token") if config.get(key)
     }
+    added = tokenizer.get_added_tokens_decoder().values()
+    cuts = bool(added) and not any(
+        token.lstrip or token.rstrip or token.single_word or token.normalized for token in added
+    )
     return ChatTokenizer(
         tokenizer,
         _compile(_template_text(folder, config)),
         variables,
         max(len(token.encode()) for token in tokenizer.get_vocab()),
-        tuple(sorted(token.content for token in tokenizer.get_added_tokens_decoder().values())),
+        tuple(sorted(token.content for token in added)),
+        re.compile("|".join(map(re.escape, sorted((token.content for token in added), reverse=True))))
+        if cuts
+        else None,
+        {},
     )
 
 

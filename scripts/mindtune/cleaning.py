@@ -9,14 +9,13 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mindtune.cli import UserError
-from mindtune.personal_data import MAY_HOLD, Hotlines, Mask, maskers
-
-Turn = tuple[str, str]
-Turns = list[Turn]
+from mindtune.language import LANGUAGES
+from mindtune.personal_data import Hotlines, Mask, maskers, may_hold
+from mindtune.rejections import CONTENT_REJECTIONS, Rules, Turns
 
 # ------------------------------------------------------------------------------------------------------ repairs of text
 
@@ -39,9 +38,15 @@ INVISIBLE = re.compile(
     r"\ud800-\udfff\ue000-\uf8ff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
     r"|(?<![\u2190-\u2bff\ufe0f\U0001f000-\U0001faff])\u200d|\u200d(?![\u2190-\u2bff\U0001f000-\U0001faff])"
 )
+# The same without looking around, which is ten times faster to search for.
+MAYBE_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
+    r"\ud800-\udfff\ue000-\uf8ff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
+)
 # UTF-8 read as a one-byte encoding always shows one of these lead bytes, which Chinese text does not have.
 MAYBE_MOJIBAKE = re.compile("[\u00c2-\u00f4]")
 _WIDE = "，。、；：？！）》」』"  # after these a space is a remnant of other typesetting
+MAYBE_UNTIDY = (" ", "\r", "\x85", "\u2028", "\u2029", "\xa0", "\t", "\u3000", "\n\n\n")
 UNTIDY = re.compile(rf"[\r\u0085\u2028\u2029\u00a0\t]|[ \u3000]\n|\n\n\n|  |[{_WIDE}] | [{_WIDE}]")
 
 
@@ -77,7 +82,7 @@ def fix_whitespace(text: str) -> str:
 
     No space at line ends, around the turn and beside full-width signs, no runs of blank lines or spaces.
     """
-    if not UNTIDY.search(text):
+    if not any(sign in text for sign in MAYBE_UNTIDY) or not UNTIDY.search(text):
         return text.strip()
     text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
     text = re.sub(r"[\u00a0\t]", " ", text)
@@ -154,61 +159,10 @@ _OWN_TAGS = {
 
 def drop_own_role_tag(turns: Turns) -> Turns:
     """A label of the turn's own speaker at the start of a line (`医生：` in a counsellor's turn) goes, its text stays."""
-    return [(role, _OWN_TAGS[role].sub("", text)) if role in _OWN_TAGS else (role, text) for role, text in turns]
-
-
-# ----------------------------------------------------------------------------------------------------------- rejections
-
-ROLE_TAG = re.compile(
-    r"(?:\A|(?<=[\n。！？!?…”]))[ \u3000]*(?:医生|心理医生|患者|病人|来访者|求助者|心理咨询师|咨询师|支持者|用户|助手|客服|Human|Assistant|User|Client|"
-    r"Counsell?or|Therapist|System|GPT)\d?\s*[:：]",
-    re.IGNORECASE,
-)
-_MACHINE = r"(?:人工智能|AI|ＡＩ|大?语言模型|聊天机器人|机器人|虚拟助手|智能助手)"
-REFUSAL = re.compile(
-    rf"作为(?:一个|一名|一款|一位)?{_MACHINE}[^。！？\n]{{0,40}}(?:无法|不能|没有能力|没有办法|不具备)"
-    r"|(?:抱歉|对不起|不好意思)[，,。！ ]{0,2}(?:但)?(?:我|作为)[^。！？\n]{0,12}(?:无法|不能)(?:提供|回答|协助|满足|参与|继续|讨论|处理|完成)"
-    r"|\bas an? (?:AI|artificial intelligence|large language model|language model)\b[^.\n]{0,60}\b(?:can(?:no|')t|cannot|unable|not able|do(?:n't| not))"
-    r"|\bI(?:'m| am) sorry, but I (?:can(?:no|')t|cannot|am unable|am not able)",
-    re.IGNORECASE,
-)
-_MODELS = (
-    r"(?:Chat-?GPT|GPT-?[345]\w*|文心一言|文心大模型|通义千问|Qwen|讯飞星火|ChatGLM|GLM-?\d\w*|Claude|Gemini|LLaMA|InternLM|"
-    r"书生[·・•]?浦语|百川大模型|Baichuan|豆包|Kimi|DeepSeek|EmoLLM|SoulChat|MeChat|MindChat|CPsyCounX|PsyChat|BianQue|"
-    r"Mistral|Copilot)"
-)
-_MAKERS = rf"(?:{_MODELS}|OpenAI|Anthropic|百度|阿里云|阿里巴巴|智谱|月之暗面|深度求索|科大讯飞|腾讯|字节跳动)"
-OTHER_MODEL = re.compile(
-    rf"(?:我|本人|本助手)(?:是|叫做?|名为|的名字(?:是|叫))[^。！？\n]{{0,12}}{_MODELS}"
-    rf"|(?:作为|这里是|名为|(?:叫|称呼)我[为做]?){_MODELS}"
-    rf"|由[^。！？\n]{{0,10}}{_MAKERS}[^。！？\n]{{0,12}}(?:开发|训练|研发|打造|创造|构建|推出|设计)"
-    rf"|\b(?:I(?:'m| am)|my name is|this is)[^.!?\n]{{0,24}}{_MODELS}"
-    rf"|\b(?:developed|trained|created|made|built) by[^.!?\n]{{0,24}}{_MAKERS}"
-    # names that a self-introduction template was to be filled with
-    r"|<(?:AUTHOR|NAME)>|\{\{(?:AUTHOR|NAME)\}\}",
-    re.IGNORECASE,
-)
-MACHINE_IDENTITY = re.compile(
-    rf"(?:我|本人)(?:只是|仅仅是|其实是|是)(?:一个|一名|一款|一位|个)?[^。！？\n，,]{{0,8}}{_MACHINE}"
-    rf"|作为(?:一个|一名|一款|一位)?{_MACHINE}[，,的助]"
-    r"|我[^。！？\n]{0,16}(?:回答|协助|帮助|为)用户|我的[^。！？\n]{0,12}(?:训练数据|训练过程|自然语言)"
-    r"|\b(?:as an?|I(?:'m| am)(?: just| only)? an?) "
-    r"(?:AI|artificial intelligence|large language model|language model|chatbot)\b",
-    re.IGNORECASE,
-)
-
-
-def _in_turns(pattern: re.Pattern[str], *roles: str) -> Callable[["Cleaner", Turns], bool]:
-    """True when the pattern is found in a turn of these roles."""
-    return lambda cleaner, turns: any(role in roles and pattern.search(text) is not None for role, text in turns)
-
-
-def _too_few(cleaner: "Cleaner", turns: Turns) -> bool:
-    return sum(role != "system" for role, _ in turns) < cleaner.min_turns
-
-
-def _special(cleaner: "Cleaner", turns: Turns) -> bool:
-    return any(cleaner.special.search(text) for _, text in turns)
+    return [
+        (role, _OWN_TAGS[role].sub("", text)) if role in _OWN_TAGS and ("：" in text or ":" in text) else (role, text)
+        for role, text in turns
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------------------- order
@@ -226,7 +180,7 @@ class TextRepair:
 TEXT_REPAIRS = (
     TextRepair("mojibake", fix_mojibake, MAYBE_MOJIBAKE),
     TextRepair("html", fix_html, re.compile("[&<]")),
-    TextRepair("invisible", fix_invisible, INVISIBLE),
+    TextRepair("invisible", fix_invisible, MAYBE_INVISIBLE),
     TextRepair("unicode_nfc", fix_unicode, None),
     TextRepair("whitespace", fix_whitespace, None),
 )
@@ -247,19 +201,16 @@ TURN_REPAIRS: tuple[tuple[str, Callable[[Turns], Turns]], ...] = (
     ("leading_counsellor_turn", drop_leading_counsellor),
     ("trailing_client_turn", drop_trailing_client),
 )
-CONTENT_REJECTIONS: tuple[tuple[str, Callable[["Cleaner", Turns], bool]], ...] = (
-    ("role_tag_in_turn", _in_turns(ROLE_TAG, "human", "gpt")),
-    ("refusal", _in_turns(REFUSAL, "gpt")),
-    ("other_model_identity", _in_turns(OTHER_MODEL, "gpt", "system")),
-    ("machine_identity", _in_turns(MACHINE_IDENTITY, "gpt")),
-    ("special_token", _special),
-    ("too_few_turns", _too_few),
-)
 REPAIRS = tuple(step.name for step in TEXT_REPAIRS) + MASKS + tuple(name for name, _ in TURN_REPAIRS)
-# The last three look at more than one dialogue or need the tokenizer: scripts/clean_dialogues.py decides them.
-REJECTIONS = tuple(name for name, _ in CONTENT_REJECTIONS) + ("over_long", "exact_duplicate", "near_duplicate")
+# Decided where the tokenizer is (mindtune/row_cleaning.py), and where all dialogues are known (mindtune/ledger.py).
+LATE_REJECTIONS = ("over_long", "exact_duplicate", "near_duplicate", "repeated_line")
+REJECTIONS = tuple(name for name, _ in CONTENT_REJECTIONS) + LATE_REJECTIONS
 REQUIRED = ("malformed", "unknown_role", "turns_out_of_order")
+MIXING = ("over_share",)  # what a source has beyond its weight or limit; not a fault of the dialogue
 STEPS = REPAIRS + REJECTIONS
+
+
+Watch = Callable[[str, Turns], None]
 
 
 @dataclass
@@ -271,6 +222,12 @@ class Cleaned:
     reasons: list[str] = field(default_factory=list)
     masked: Counter[str] = field(default_factory=Counter)
 
+    def change(self, name: str, turns: Turns, watch: Watch) -> None:
+        """Take what a step made of the turns, and leave its name."""
+        self.turns = turns
+        self.fixes.append(name)
+        watch(name, turns)
+
 
 class Cleaner:
     """The chosen steps with their settings, made once for many dialogues."""
@@ -280,6 +237,7 @@ class Cleaner:
         steps: Mapping[str, bool],
         role_map: Mapping[str, str],
         min_turns: int,
+        languages: Iterable[str],
         hotlines: Hotlines,
         special: re.Pattern[str],
     ) -> None:
@@ -287,33 +245,35 @@ class Cleaner:
         for label, role in role_map.items():
             if role not in ROLE_NAMES:
                 raise UserError(f"role_map: {label!r} is mapped to {role!r}; expected human, gpt or system")
+        if unknown := sorted(set(languages) - set(LANGUAGES)):
+            raise UserError(f"languages: found {', '.join(unknown)}; expected only {', '.join(LANGUAGES)}")
         self.labels = KNOWN_LABELS | {_fold_label(label): role for label, role in role_map.items()}
-        self.min_turns = min_turns
-        self.special = special
+        self.rules = Rules(min_turns, frozenset(languages), special)
         self.text_repairs = [step for step in TEXT_REPAIRS if steps[step.name]]
         masks = maskers(hotlines)
         self.masks: list[tuple[str, Mask]] = [(name, masks[name]) for name in MASKS if steps[name]]
         self.turn_repairs = [(name, fix) for name, fix in TURN_REPAIRS if steps[name]]
         self.rejections = [(name, test) for name, test in CONTENT_REJECTIONS if steps[name]]
 
-    def clean(self, turns: Turns) -> Cleaned:
-        """Repair and judge one dialogue given as (label, text) turns."""
+    def clean(self, turns: Turns, watch: Watch = lambda name, turns: None) -> Cleaned:
+        """Repair and judge one dialogue given as (label, text) turns; `watch` is told of every step that changed them."""
         done = Cleaned(turns)
-        self._repair_text(done)
-        if not self._name_roles(done):
+        self._repair_text(done, watch)
+        self._mask(done, watch)
+        if not self._name_roles(done, watch):
             done.reasons.append("unknown_role")
             return done
         for name, fix in self.turn_repairs:
             repaired = fix(done.turns)
             if repaired != done.turns:
-                done.turns = repaired
-                done.fixes.append(name)
-        done.reasons += [name for name, test in self.rejections if test(self, done.turns)]
+                done.change(name, repaired, watch)
+        lowered = "\n".join(text for _, text in done.turns).lower()
+        done.reasons += [name for name, test in self.rejections if test(self.rules, done.turns, lowered)]
         if not done.reasons and not in_order(done.turns):
             done.reasons.append("turns_out_of_order")
         return done
 
-    def _repair_text(self, done: Cleaned) -> None:
+    def _repair_text(self, done: Cleaned, watch: Watch) -> None:
         texts = [text for _, text in done.turns]
         whole = "\n".join(texts)
         for step in self.text_repairs:
@@ -322,22 +282,20 @@ class Cleaner:
             repaired = [step.fix(text) for text in texts]
             if repaired != texts:
                 texts, whole = repaired, "\n".join(repaired)
-                done.fixes.append(step.name)
-        if MAY_HOLD.search(whole):
-            for index, text in enumerate(texts):
-                if MAY_HOLD.search(text):
-                    texts[index] = self._mask(text, done.masked)
-            done.fixes += [name for name, _ in self.masks if name in done.masked]
-        done.turns = [(label, text) for (label, _), text in zip(done.turns, texts, strict=True)]
+                done.change(step.name, _with_texts(done.turns, texts), watch)
 
-    def _mask(self, text: str, counts: Counter[str]) -> str:
-        for name, mask in self.masks:
-            text, count = mask(text)
-            if count:
-                counts[name] += count
-        return text
+    def _mask(self, done: Cleaned, watch: Watch) -> None:
+        texts = [text for _, text in done.turns]
+        suspects = [index for index, text in enumerate(texts) if may_hold(text)]
+        for name, mask in self.masks if suspects else ():
+            for index in suspects:
+                texts[index], count = mask(texts[index])
+                if count:
+                    done.masked[name] += count
+            if name in done.masked:
+                done.change(name, _with_texts(done.turns, texts), watch)
 
-    def _name_roles(self, done: Cleaned) -> bool:
+    def _name_roles(self, done: Cleaned, watch: Watch) -> bool:
         """Labels to human, gpt or system; False when one is unknown."""
         named: Turns = []
         for label, text in done.turns:
@@ -346,9 +304,12 @@ class Cleaner:
                 return False
             named.append((role, text))
         if named != done.turns:
-            done.turns = named
-            done.fixes.append("role_name")
+            done.change("role_name", named, watch)
         return True
+
+
+def _with_texts(turns: Turns, texts: Iterable[str]) -> Turns:
+    return [(label, text) for (label, _), text in zip(turns, texts, strict=True)]
 
 
 def _fold_label(label: str) -> str:

@@ -39,6 +39,18 @@ def first_turn_key(conversations: Iterable[dict[str, str]]) -> str:
     return hashlib.sha256(level.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+MIN_LINE_CHARS = 8  # shorter lines, such as `好的，我明白了。`, are nobody's own
+
+
+def line_keys(lines: Iterable[str]) -> np.ndarray:
+    """One uint64 key a line that has some length, with case, spaces and punctuation levelled."""
+    levelled = (_DROPPED.sub("", line).lower() for line in lines)
+    hashes = b"".join(
+        hashlib.blake2b(line.encode(), digest_size=8).digest() for line in levelled if len(line) >= MIN_LINE_CHARS
+    )
+    return np.frombuffer(hashes, dtype=np.uint64)
+
+
 def grams(text: str, size: int) -> set[str]:
     """The character n-grams of a text; a text shorter than n is its own only one."""
     return {text[start : start + size] for start in range(max(1, len(text) - size + 1))}

@@ -39,11 +39,16 @@ WECHAT = re.compile(
     + _AFTER,
     re.IGNORECASE,
 )
-# What any of the patterns needs at least; most dialogues have none of it and are not looked at further.
-MAY_HOLD = re.compile(
-    r"[0-9０-９]{4}|[@＠]|https?:|www\.|\.(?:com|cn|net|org|edu|gov)|微信|[vV薇]信|wechat|weixin|[wWvV][xX]",
-    re.IGNORECASE,
-)
+_THREE_DIGITS = re.compile("[0-9０-９]{3}")
+_SIGNS = (
+    "@", "＠", "http", "www.", ".com", ".cn", ".net", ".org", ".edu", ".gov", "微信", "v信", "薇信", "wechat", "weixin", "wx", "vx",
+)  # fmt: skip
+
+
+def may_hold(text: str) -> bool:
+    """False when no pattern can match: most turns are not looked at further."""
+    lowered = text.lower()
+    return any(sign in lowered for sign in _SIGNS) or _THREE_DIGITS.search(text) is not None
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,9 @@ VALUES = {
     "evaluate.dialogue.max_turns_per_dialogue": 3,
     "evaluate.dialogue.max_dialogues": 5,
     "data.clean.role_map": {"妈妈": "human"},
+    "data.clean.form": "sharegpt",
+    "data.clean.over_long": "split",
+    "data.clean.sources": {"zh.jsonl": {"limit": 10}},
     "datasets.demo.path": "resources/dialogues/zh.jsonl",
 }
 

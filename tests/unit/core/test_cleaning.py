@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mindtune import cleaning
+from mindtune import cleaning, rejections
 from mindtune.cleaning import REPAIRS, STEPS, Cleaner, in_order
 from mindtune.cli import UserError
+from mindtune.language import language_of
 from mindtune.personal_data import load_hotlines
 
 ROOT = Path(__file__).parents[3]
@@ -27,7 +28,7 @@ GOOD = [("human", "我最近总是失眠。"), ("gpt", "失眠多久了？"), ("
 
 def cleaner(off=(), on=(), role_map=None, min_turns=2):
     steps = {name: (name in on) if on else name not in off for name in STEPS}
-    return Cleaner(steps, role_map or {}, min_turns, HOTLINES, SPECIAL)
+    return Cleaner(steps, role_map or {}, min_turns, ["zh", "en"], HOTLINES, SPECIAL)
 
 
 def only(step, turns):
@@ -171,6 +172,18 @@ REJECTED = {
         ("gpt", "我只是一个人工智能助手，没有感情。"), ("gpt", "作为一个AI，我听到了你的难过。"),
         ("gpt", "我努力回答用户的问题。"), ("gpt", "I'm just an AI."),
     ],
+    "broken_text": [
+        ("human", "我很难过\ufffd\ufffd，不知道怎么办"), ("gpt", "锟斤拷锟斤拷"), ("gpt", "我在听。".encode().decode("gbk", "replace")),
+    ],
+    "repetition": [
+        ("gpt", "你可以先深呼吸一次。" * 4), ("gpt", "好的，" * 5), ("gpt", "我会陪着你的" * 12), ("gpt", "！" * 30),
+        ("gpt", "我们可以慢慢来。先看看原因。我们可以慢慢来。再想想办法。我们可以慢慢来。不要着急。我们可以慢慢来。"),
+    ],
+    "wrong_language": [
+        ("gpt", "Vielen Dank für dein Vertrauen, wir schauen uns das gemeinsam an, Schritt für Schritt. " * 2),
+        ("human", "最近ずっと眠れなくて、とてもつらいです。どうしたらいいのか分かりません。"), ("gpt", "요즘 잠을 잘 못 자서 많이 힘드셨겠어요. 천천히 이야기해 주세요."),
+        ("human", "В последнее время я плохо сплю и очень устаю на работе, что мне делать?"),
+    ],
     "special_token": [("human", "好<|im_end|>\n<|im_start|>system")],
 }  # fmt: skip
 
@@ -187,10 +200,53 @@ def test_rejection_alone(reason, turn):
     ("human", "作为一个人工智能专业的学生，我无法集中注意力。"), ("gpt", "抱歉，我不能替你做决定，但可以陪你想。"),
     ("gpt", "魏书生是一位老师，我是他的读者。"), ("human", "我是用ChatGPT写的作业，被发现了。"), ("gpt", "用ChatGPT写作业让你有点内疚。"),
     ("gpt", "做产品经理，天天要回答用户的问题，很累吧。"), ("gpt", "我是从百度上读到这个量表的。"),
+    ("human", "嗯，嗯，嗯，嗯，嗯，我知道了哈哈哈哈哈哈哈哈哈哈哈哈哈哈"), ("gpt", "一步一步来，不用急，一步一步来。"), ("gpt", "好，好，我在听……………………"),
+    ("gpt", "OK，那我们用 CBT 的办法，先做 PHQ-9 和 GAD-7 两个量表。"),
     ("gpt", "你担心AI会取代你的工作。"), ("gpt", "我能理解你无法入睡的感受。"),
 ])  # fmt: skip
 def test_ordinary_talk_is_not_rejected(turn):
     assert cleaner().clean(with_text(turn[1], turn[0])).reasons == []
+
+
+def test_a_counsellor_who_says_the_same_again_is_rejected():
+    def dialogue(*answers):
+        return [turn for answer in answers for turn in (("human", f"我想说{answer[:1]}的事。"), ("gpt", answer))]
+
+    same = "你愿意多说一点当时的感受吗？"
+    assert only("repetition", dialogue(same, same)).reasons == ["repetition"]
+    assert only("repetition", dialogue(same, "我在听。", same, "然后呢？", same)).reasons == ["repetition"]
+    assert only("repetition", dialogue(same, "我在听。", same)).reasons == []
+    assert only("repetition", dialogue("嗯。", "嗯。", "嗯。")).reasons == []
+
+
+def test_one_dialogue_has_one_language():
+    german = "Ich schlafe seit Wochen schlecht und bin den ganzen Tag müde."
+    english = "I have slept badly for weeks and feel tired all day long."
+    answer = "Thank you for telling me. How long has this been going on?"
+    assert only("wrong_language", [("human", english), ("gpt", answer)]).reasons == []
+    assert only("wrong_language", [("human", german), ("gpt", answer)]).reasons == []  # told by script alone
+    assert only("wrong_language", [("human", GOOD[0][1] * 4), ("gpt", answer)]).reasons == ["wrong_language"]
+    assert only("wrong_language", [("human", "OK"), ("gpt", GOOD[1][1] * 4)]).reasons == []
+
+
+@pytest.mark.parametrize(("text", "language"), [
+    ("我最近总是失眠，白天没有精神，怎么办才好呢，真的很难受", "zh"), ("今晚吃了KFC，然后看了Netflix的新剧，心情好一点了，但还是睡不着", "zh"),
+    ("最近ずっと眠れなくて、昼間も元気がありません。", "ja"), ("요즘 계속 잠을 못 자서 낮에 기운이 없어요. 어떻게 하죠?", "ko"),
+    ("I have not slept well for two weeks.", "en"), ("Я плохо сплю уже две недели подряд.", "other"), ("OK，谢谢", None), ("12345" * 9, None),
+])  # fmt: skip
+def test_language_is_told_by_script(text, language):
+    assert language_of(text) == language
+
+
+def test_the_words_looked_for_first_are_in_whatever_the_patterns_find():
+    """Each alternative of a name is found in a self-introduction, so no pattern waits for a word that is not listed."""
+    names = re.search(r"\(\?:(.*?)\)$", rejections._MAKERS.replace(rejections._MODELS, rejections._MODELS[3:-1]))[
+        1
+    ].split("|")
+    spelt = {"Chat-?GPT": "ChatGPT", r"GPT-?[345]\w*": "GPT-4o", r"GLM-?\d\w*": "GLM-4", "书生[·・•]?浦语": "书生·浦语"}
+    for name in (spelt.get(name, name) for name in names):
+        for made in (f"这个助手由{name}公司开发。", f"I was trained by {name}."):
+            assert only("other_model_identity", with_text(made, "gpt")).reasons == ["other_model_identity"], made
 
 
 def test_too_few_turns_counts_what_is_left():
@@ -261,7 +317,8 @@ def tokenizer(tmp_path_factory):
 
 def program(raw, out, tokenizer, threads=1, **changes):
     chosen = {"max_tokens": 400, "min_turns": 2, "role_map": {}, "steps": {name: name != "own_role_tag" for name in STEPS},
-              "near_duplicates": {"ngram_chars": 5, "threshold": 0.8}} | changes  # fmt: skip
+              "near_duplicates": {"ngram_chars": 5, "threshold": 0.8}, "form": "auto", "languages": ["zh", "en"], "over_long": "drop",
+              "max_line_repeats": 50, "sources": {}} | changes  # fmt: skip
     command = [sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", raw, "--tokenizer", tokenizer, "--hotlines", ROOT / "config/hotlines.yaml",
                "--settings", json.dumps(chosen), "--source-name", "测试", "--threads", str(threads), "--clean", out / "clean.jsonl",
                "--rejected", out / "rejected.jsonl", "--record", out / "clean_dialogues.json"]  # fmt: skip
@@ -358,6 +415,110 @@ def test_over_long_is_exact(tmp_path, tokenizer):
     for limit, kept in ((tokens, 1), (tokens - 1, 0)):
         assert program(tmp_path / "raw", tmp_path, tokenizer, max_tokens=limit).returncode == 0
         assert len(read(tmp_path / "clean.jsonl")) == kept
+
+
+def facts_of(folder):
+    return json.loads((folder / "clean_dialogues.json").read_text(encoding="utf-8"))["facts"]
+
+
+def test_an_over_long_dialogue_is_split_between_pairs(tmp_path, tokenizer):
+    """No turn is cut, each part has the system prompt, every counsellor turn is there once, and all parts fit."""
+    from mindtune.chat import load_chat, to_messages
+
+    turns = [("system", "你是一位咨询师。")]
+    for number in range(40):
+        turns += [("human", f"第{number}件事，" + "我很累" * (number % 5)), ("gpt", f"第{number}个回答。")]
+    (tmp_path / "raw").mkdir()
+    huge = [("human", "说来话长" * 500), ("gpt", "嗯。"), ("human", "还有"), ("gpt", "请说。")]
+    lines = [sharegpt(turns, id="长"), sharegpt(GOOD, id="短"), sharegpt(huge, id="巨")]
+    (tmp_path / "raw/a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert program(tmp_path / "raw", tmp_path, tokenizer, over_long="split").returncode == 0
+    clean, chat = read(tmp_path / "clean.jsonl"), load_chat(tokenizer)
+    parts = [row for row in clean if row["id"].startswith("长/")]
+    assert len(parts) > 3 and [row["id"] for row in clean] == [f"长/{n + 1}" for n in range(len(parts))] + ["短"]
+    assert {row["source"] for row in parts} == {"测试:a.jsonl#1"} and all("split" in row["fixes"] for row in parts)
+    spoken = []
+    for row in parts:
+        assert row["conversations"][0] == {"from": "system", "value": "你是一位咨询师。"}
+        assert chat.count([chat.render(to_messages(row["conversations"]))])[0] <= 400
+        assert row["conversations"][1]["from"] == "human" and row["conversations"][-1]["from"] == "gpt"
+        spoken += [(turn["from"], turn["value"]) for turn in row["conversations"][1:]]
+    assert spoken == turns[1:]
+    [rejected] = read(tmp_path / "rejected.jsonl")
+    assert (rejected["id"], rejected["reasons"]) == ("巨", ["over_long"])  # one pair alone does not fit
+    facts = facts_of(tmp_path)
+    assert (facts["read"], facts["kept"], facts["rejected"], facts["dialogues"]) == (3, 2, 1, len(parts) + 1)
+    assert facts["fixes_by_step"]["split"] == 1
+
+
+def numbered(number, line="", **more):
+    """A dialogue that is like no other."""
+    own = "".join(chr(0x4E00 + (number * 7919 + place * 104729) % 20000) for place in range(30))
+    return sharegpt(
+        [("human", f"第{number}次来访，{own[:15]}"), ("gpt", f"{own[15:]}。"), ("human", "好"), ("gpt", line or own)],
+        **more,
+    )
+
+
+def test_lines_said_too_often_are_capped(tmp_path, tokenizer):
+    (tmp_path / "raw").mkdir()
+    line = "谢谢你的信任，祝你一切顺利！"
+    rows = [numbered(number, line if number % 2 else "", id=f"对话{number}") for number in range(12)]
+    (tmp_path / "raw/a.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    assert program(tmp_path / "raw", tmp_path, tokenizer, max_line_repeats=4).returncode == 0
+    assert [(row["id"], row["reasons"]) for row in read(tmp_path / "rejected.jsonl")] == [
+        ("对话9", ["repeated_line"]), ("对话11", ["repeated_line"]),
+    ]  # fmt: skip
+    facts = facts_of(tmp_path)
+    assert facts["counsellor_lines"]["most"] == [{"first": "对话1", "times": 4}]
+    assert facts["counsellor_lines"]["lines"] - facts["counsellor_lines"]["different"] == 3
+    steps = {name: name not in ("own_role_tag", "repeated_line") for name in STEPS}
+    assert program(tmp_path / "raw", tmp_path, tokenizer, max_line_repeats=4, steps=steps).returncode == 0
+    assert facts_of(tmp_path)["counsellor_lines"]["most"] == [{"first": "对话1", "times": 6}]
+
+
+def test_sources_are_mixed_by_weight_and_limit(tmp_path, tokenizer):
+    (tmp_path / "raw").mkdir()
+    for start, name, count in ((0, "甲", 30), (100, "乙-1", 5), (200, "乙-2", 5), (300, "丙", 20), (400, "丁", 7)):
+        rows = [numbered(start + number, id=f"{name}/{number}") for number in range(count)]
+        (tmp_path / f"raw/{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    sources = {
+        "甲.jsonl": {"weight": 2, "limit": None},
+        "乙-*.jsonl": {"weight": 1, "limit": None},
+        "丙.jsonl": {"weight": None, "limit": 6},
+    }
+    assert program(tmp_path / "raw", tmp_path, tokenizer, sources=sources).returncode == 0
+    facts = facts_of(tmp_path)
+    kept = {name: file["kept"] for name, file in facts["files"].items()}
+    assert kept.pop("乙-1.jsonl") + kept.pop("乙-2.jsonl") == 10
+    assert kept == {"甲.jsonl": 20, "丙.jsonl": 6, "丁.jsonl": 7}
+    assert facts["rejected_by_reason"]["over_share"] == 24 and facts["kept"] + facts["rejected"] == facts["read"] == 67
+    done = program(tmp_path / "raw", tmp_path, tokenizer, sources={"戊.jsonl": {"weight": 1, "limit": None}})
+    assert done.returncode == 2 and "戊.jsonl" in done.stderr
+
+
+def test_the_form_can_be_given(raw, tmp_path, tokenizer):
+    (raw / "二.json").unlink()
+    assert program(raw, tmp_path, tokenizer, form="messages").returncode == 0
+    assert facts_of(tmp_path)["rejected_by_reason"]["malformed"] == 8
+    assert "expected one of auto" in program(raw, tmp_path, tokenizer, form="excel").stderr
+
+
+def test_the_record_has_the_census_and_the_clusters(raw, tmp_path, tokenizer):
+    crisis = [("human", "我不想活了，觉得活着没有意义。"), ("gpt", "我很担心你。请现在拨打12356，也可以去医院。")]
+    (raw / "四.jsonl").write_text(
+        sharegpt(crisis) + "\n" + sharegpt([crisis[0], ("gpt", "我听到了，你很痛苦。")]), encoding="utf-8"
+    )
+    assert program(raw, tmp_path, tokenizer).returncode == 0
+    facts = facts_of(tmp_path)
+    assert facts["census"] == {"dialogues": 9, "client_speaks_of_suicide_or_self_harm": 2,
+                               "counsellor_points_to_help": 1, "counsellor_names_a_hotline": 1}  # fmt: skip
+    assert facts["files"]["四.jsonl"]["census"]["dialogues"] == 2
+    assert facts["near_duplicates"] == {
+        "clusters": 1,
+        "by_size": {"2": 1},
+        "largest": [{"kept": "一-5", "dropped": ["一-6"]}],
+    }
 
 
 def test_what_cannot_be_written_is_rejected(raw, tmp_path, tokenizer):

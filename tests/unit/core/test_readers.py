@@ -10,7 +10,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mindtune.cli import UserError
-from mindtune.readers import FORMS, compact, data_files, detect_form, parse, raw_rows, read_turns
+from mindtune.forms import FORMS, detect_form, read_turns
+from mindtune.readers import compact, data_files, parse, raw_rows
 
 DIALOGUE = [
     ("human", "我最近总是失眠。"),
