@@ -195,14 +195,16 @@ rule clean_dialogues:
 
 
 rule split_dialogues:
-    """Split by groups, so that no first client turn and no near-duplicate stands on two sides."""
+    """Split by groups, without a leak between the sides or from the evaluation into training."""
     input:
         clean="results/data/{dataset}/clean.jsonl",
+        held_out=[at(path) for path in config["data"]["contamination"]["files"]],
         env=ancient(env_ready("core")),
     output:
         train="results/data/{dataset}/train.jsonl",
         dev="results/data/{dataset}/dev.jsonl",
         test="results/data/{dataset}/test.jsonl",
+        contamination="results/data/{dataset}/contamination.jsonl",
         record="results/data/{dataset}/split_dialogues.json",
     log:
         "logs/data/{dataset}/split_dialogues.log",
@@ -212,11 +214,19 @@ rule split_dialogues:
         "../envs/core.yaml"
     params:
         code=code_hash("split_dialogues.py"),
-        settings=as_json(**config["data"]["split"]),
+        settings=as_json(
+            **config["data"]["split"],
+            contamination={
+                key: value
+                for key, value in config["data"]["contamination"].items()
+                if key != "files"
+            },
+        ),
     shell:
         r"""
         exec >{log:q} 2>&1
         {PY[core]} {SCRIPTS}/split_dialogues.py \
-            --clean {input.clean:q} --settings {params.settings:q} \
-            --train {output.train:q} --dev {output.dev:q} --test {output.test:q} --record {output.record:q}
+            --clean {input.clean:q} --held-out {input.held_out:q} --settings {params.settings:q} \
+            --train {output.train:q} --dev {output.dev:q} --test {output.test:q} \
+            --contamination {output.contamination:q} --record {output.record:q}
         """

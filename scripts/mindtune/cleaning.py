@@ -286,8 +286,10 @@ class Cleaner:
 
     def _mask(self, done: Cleaned, watch: Watch) -> None:
         texts = [text for _, text in done.turns]
+        if not may_hold("\n".join(texts)):
+            return
         suspects = [index for index, text in enumerate(texts) if may_hold(text)]
-        for name, mask in self.masks if suspects else ():
+        for name, mask in self.masks:
             for index in suspects:
                 texts[index], count = mask(texts[index])
                 if count:

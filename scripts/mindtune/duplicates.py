@@ -29,14 +29,15 @@ def spoken_text(conversations: Iterable[dict[str, str]]) -> str:
     return re.sub(r"\s+", "", "\n".join(turn["value"] for turn in conversations if turn["from"] != "system"))
 
 
-def first_turn_key(conversations: Iterable[dict[str, str]]) -> str:
-    """The first client turn with width, case, spaces and punctuation levelled, as a short hash.
+def level(text: str) -> str:
+    """A text with width, case, spaces and punctuation levelled; what has nothing else stays as it is."""
+    return _DROPPED.sub("", unicodedata.normalize("NFKC", text).lower()) or text
 
-    What a split must not part.
-    """
+
+def first_turn_key(conversations: Iterable[dict[str, str]]) -> str:
+    """The first client turn, levelled, as a short hash: what a split must not part."""
     text = next(turn["value"] for turn in conversations if turn["from"] == "human")
-    level = _DROPPED.sub("", unicodedata.normalize("NFKC", text).lower()) or text
-    return hashlib.sha256(level.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(level(text).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 MIN_LINE_CHARS = 8  # shorter lines, such as `好的，我明白了。`, are nobody's own
@@ -76,7 +77,7 @@ def band_keys(texts: Sequence[str], size: int, threshold: float) -> np.ndarray:
     import rensa
 
     bands, rows = band_shape(threshold)
-    hashes, offsets = _gram_hashes(texts, size)
+    hashes, offsets = gram_hashes(texts, size)
     matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, bands * rows, SEED)
     digests = np.array(matrix.to_rows(), dtype=np.uint64).reshape(len(texts), bands, rows)
     return _mix(_fold(digests))
@@ -97,7 +98,7 @@ def _mix(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
-def _gram_hashes(texts: Sequence[str], size: int) -> tuple[np.ndarray, list[int]]:
+def gram_hashes(texts: Sequence[str], size: int) -> tuple[np.ndarray, list[int]]:
     """64-bit hashes of the n-grams of all texts in a row, and where each text's begin (with the end as last entry)."""
     pieces, offsets = [], [0]
     for text in texts:

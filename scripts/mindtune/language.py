@@ -13,6 +13,7 @@ _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]+")
 _KANA = re.compile(r"[\u3041-\u30ff]+")
 _HANGUL = re.compile(r"[\u1100-\u11ff\uac00-\ud7af]+")
 _OTHER = re.compile(r"[\u0370-\u05ff\u0600-\u07ff\u0900-\u0fff\u1780-\u17ff]+")
+NOT_HAN = re.compile(r"[A-Za-z\u00c0-\u024f\u0370-\u1fff\u3041-\u30ff\uac00-\ud7af]")
 _NEITHER = re.compile(r"[\u0370-\u1fff\u3041-\u30ff\uac00-\ud7af]")
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mindtune.language import language_of
+from mindtune.language import NOT_HAN, language_of
 
 Turn = tuple[str, str]
 Turns = list[Turn]
@@ -69,7 +69,8 @@ BROKEN_WORDS = ("\ufffd", "锟斤拷", "烫烫烫", "屯屯屯", "锛", "銆")
 
 _CLAUSE = re.compile(r"[。！？!?，,；;、\n…]+")
 _UNIT = re.compile(r"(.{1,20}?)\1{4,}", re.DOTALL)  # on clauses that are too long to be one
-_RUN = re.compile(r"([!！?？A-Za-z\u4e00-\u9fff])\1{11,}")
+_MARKS = ("!" * 12, "！" * 12, "?" * 12, "？" * 12)
+_RUN = re.compile(r"(\w)\1{11,}")
 LONG_CLAUSE, CLAUSE_CHARS = 60, 6
 
 
@@ -87,9 +88,10 @@ Test = Callable[[Rules, Turns, str], bool]
 
 def _in_turns(pattern: re.Pattern[str], words: Sequence[str], *roles: str) -> Test:
     """True when the pattern is found in a turn of these roles."""
+    worth_trying = re.compile("|".join(map(re.escape, words)))
 
     def test(rules: Rules, turns: Turns, lowered: str) -> bool:
-        return any(word in lowered for word in words) and any(
+        return worth_trying.search(lowered) is not None and any(
             role in roles and pattern.search(text) is not None for role, text in turns
         )
 
@@ -121,8 +123,11 @@ def loops(text: str) -> bool:
             return True
         if any(len(set(clauses[start : start + 5])) == 1 for start in range(len(clauses) - 4)):
             return True
-    return _RUN.search(text) is not None or any(
-        len(clause) > LONG_CLAUSE and _UNIT.search(clause[:2000]) is not None for clause in clauses
+    return any(marks in text for marks in _MARKS) or any(
+        (len(clause) - len(set(clause)) >= 11 and _RUN.search(clause) is not None)
+        or (len(clause) > LONG_CLAUSE and _UNIT.search(clause[:2000]) is not None)
+        for clause in clauses
+        if len(clause) >= 12
     )
 
 
@@ -142,6 +147,8 @@ def _repetition(rules: Rules, turns: Turns, lowered: str) -> bool:
 
 def _wrong_language(rules: Rules, turns: Turns, lowered: str) -> bool:
     """Client or counsellor speaks another language than those wanted, or the two do not speak the same one."""
+    if not NOT_HAN.search(lowered):
+        return "zh" not in rules.languages
     told = {language_of("\n".join(text for role, text in turns if role == wanted)) for wanted in ("human", "gpt")}
     told.discard(None)
     return len(told) > 1 or not told <= rules.languages

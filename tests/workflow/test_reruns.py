@@ -39,6 +39,7 @@ READERS = [
     ("runs.seed43.seed", {"cache_dataset", "train_lora"}),
     ("data.clean.", {"clean_dialogues"}),
     ("data.split.", {"split_dialogues"}),
+    ("data.contamination.", {"split_dialogues"}),
     ("train.max_length", {"clean_dialogues", "cache_dataset", *PLAN}),
     ("train.seed", {"cache_dataset", "train_lora"}),
     ("train.device", None),  # contradicts the rest of the demo's settings: tested with the configuration
@@ -209,6 +210,7 @@ def edited(project):
         ("scripts/mindtune/model_card.md.j2", PROOF),
         ("config/hotlines.yaml", {"clean_dialogues"}),
         ("resources/dialogues/zh.jsonl", {"fetch_dataset"}),
+        ("resources/knowledge/questions.jsonl", {"split_dialogues"}),
         ("scripts/demo.py", set()),
         ("resources/README.md", set()),
     ],

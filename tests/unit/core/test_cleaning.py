@@ -1,6 +1,7 @@
 """Cleaning: every step on its own, their order, and the program with its two files and its record."""
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -453,7 +454,7 @@ def test_an_over_long_dialogue_is_split_between_pairs(tmp_path, tokenizer):
 
 def numbered(number, line="", **more):
     """A dialogue that is like no other."""
-    own = "".join(chr(0x4E00 + (number * 7919 + place * 104729) % 20000) for place in range(30))
+    own = "".join(map(chr, random.Random(number).choices(range(0x4E00, 0x9000), k=30)))
     return sharegpt(
         [("human", f"第{number}次来访，{own[:15]}"), ("gpt", f"{own[15:]}。"), ("human", "好"), ("gpt", line or own)],
         **more,

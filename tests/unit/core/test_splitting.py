@@ -94,16 +94,17 @@ def test_shared_counts_names_on_two_sides():
     assert shared({"train": ["a", "a"], "dev": [], "test": ["b"]}) == 0
 
 
-def program(out, clean, **changes):
+def program(out, clean, held_out=(), **changes):
     chosen = {
         "seed": 42,
         "dev_share": 0.1,
         "test_share": 0.2,
         "near_duplicates": {"ngram_chars": 5, "threshold": 0.6},
+        "contamination": {"ngram_chars": 13, "overlap": 0.5, "similarity": 0.8, "remove": True},
     } | changes
-    command = [sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", clean, "--settings", json.dumps(chosen),
+    command = [sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", clean, "--held-out", *held_out, "--settings", json.dumps(chosen),
                *(part for side in ("train", "dev", "test") for part in (f"--{side}", out / f"{side}.jsonl")),
-               "--record", out / "split_dialogues.json"]  # fmt: skip
+               "--contamination", out / "contamination.jsonl", "--record", out / "split_dialogues.json"]  # fmt: skip
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
 
 
@@ -115,6 +116,12 @@ def row(index, first, answer):
         "source": f"集:{'甲' if index % 2 else '乙'}.jsonl#{index}",
         "fixes": [],
     }
+
+
+def read(path):
+    """The rows of a JSONL file; of a JSON file its one value."""
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(text)] if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
 
 
 def write(path, rows):
@@ -150,6 +157,15 @@ def test_program_splits_without_a_leak(tmp_path):
     assert (facts["shared_groups"], facts["shared_first_turns"]) == (0, 0)
     assert facts["dialogues"] == {side: len(found) for side, found in sides.items()}
     assert facts["largest_group"] == 10
+
+
+def test_the_parts_of_one_dialogue_stay_together(tmp_path):
+    rows = [row(index, f"第{index}件事，我想说说", f"回答{index}，{chr(0x4E00 + index) * 9}") for index in range(60)]
+    for index, entry in enumerate(rows):
+        entry["source"] = f"集:甲.jsonl#{index // 4}"
+    assert program(tmp_path, write(tmp_path / "clean.jsonl", rows)).returncode == 0
+    sides = [{entry["source"] for entry in read(tmp_path / f"{side}.jsonl")} for side in ("train", "dev", "test")]
+    assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
 
 
 def test_program_refuses_what_cannot_be_split(tmp_path):
