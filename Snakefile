@@ -34,11 +34,12 @@ rule all:
         "results/tables/evaluation.csv",
         f"results/runs/{EXPORT_RUN}/smoke.json",
         "results/report/report.html",
+        expand("results/data/{dataset}/DATASHEET.md", dataset=USED_DATASETS),
 
 
 rule data:
     input:
-        expand("results/data/{dataset}/split_dialogues.json", dataset=USED_DATASETS),
+        expand("results/data/{dataset}/DATASHEET.md", dataset=USED_DATASETS),
 
 
 rule eval:

@@ -8,7 +8,11 @@ OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd
 
 def rule_families():
     """{rule: stage file it stands in}, for the colours of the graph."""
-    return {job.name: Path(job.snakefile).stem for job in workflow.rules if Path(job.snakefile).suffix == ".smk"}
+    return {
+        job.name: Path(job.snakefile).stem
+        for job in workflow.rules
+        if Path(job.snakefile).suffix == ".smk"
+    }
 
 
 def overlays_arguments():

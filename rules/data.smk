@@ -3,7 +3,8 @@ Stage: data.  Raw dialogues to a cleaned set that is split by groups.
 
 INPUTS   what datasets.{dataset} names: a hub's snapshot, or files on this machine
 OUTPUTS  results/base/tokenizer/, results/base/model/
-         results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, {train,dev,test}.jsonl, and a record a rule
+         results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, {train,dev,test}.jsonl, contamination.jsonl,
+         DATASHEET.md, croissant.json, and a record a rule
 
 A folder has no checksum in Snakemake, only a time. So rules take a folder as `ancient()` together with the record that holds
 its hash: the bytes decide what reruns, a touch does not.
@@ -229,4 +230,33 @@ rule split_dialogues:
             --clean {input.clean:q} --held-out {input.held_out:q} --settings {params.settings:q} \
             --train {output.train:q} --dev {output.dev:q} --test {output.test:q} \
             --contamination {output.contamination:q} --record {output.record:q}
+        """
+
+
+rule write_datasheet:
+    """Describe a dataset from its records: DATASHEET.md for people, croissant.json for programs."""
+    input:
+        fetch="results/data/{dataset}/fetch_dataset.json",
+        clean="results/data/{dataset}/clean_dialogues.json",
+        split="results/data/{dataset}/split_dialogues.json",
+        env=ancient(env_ready("core")),
+    output:
+        datasheet="results/data/{dataset}/DATASHEET.md",
+        croissant="results/data/{dataset}/croissant.json",
+        record="results/data/{dataset}/write_datasheet.json",
+    log:
+        "logs/data/{dataset}/write_datasheet.log",
+    localrule: True
+    conda:
+        "../envs/core.yaml"
+    params:
+        code=code_hash("write_datasheet.py", "mindtune/datasheet.md.j2"),
+        spec=lambda w: as_json(**config["datasets"][w.dataset]),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]} {SCRIPTS}/write_datasheet.py \
+            --name {wildcards.dataset:q} --spec {params.spec:q} \
+            --fetch {input.fetch:q} --clean {input.clean:q} --split {input.split:q} \
+            --datasheet {output.datasheet:q} --croissant {output.croissant:q} --record {output.record:q}
         """

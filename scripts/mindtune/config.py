@@ -34,6 +34,7 @@ OLD_NAMES = {
     "max-shard-size": "export.max_shard_size",
     "report_to": "nothing: SwanLab always records offline",
 }
+NO_LICENCE = ("", "unknown", "none", "not stated", "unlicensed", "n/a", "?")
 FLASH_ATTENTION = ("flash_attention_4", "flash_attn")
 
 
@@ -154,6 +155,28 @@ def check_names(config: Mapping[str, Any]) -> None:
         )
 
 
+def is_licence(licence: str | None) -> bool:
+    """False for a word that says that there is none, or that nobody knows it."""
+    return bool(licence) and licence.strip().lower() not in NO_LICENCE
+
+
+def check_licences(config: Mapping[str, Any]) -> None:
+    """Every dataset that a run trains on has a licence, or is accepted by name."""
+    accepted = config["data"]["accept_unlicensed"]
+    if strangers := sorted(set(accepted) - set(config["datasets"])):
+        raise UserError(
+            f"config key data.accept_unlicensed names {strangers[0]!r}, which is not among datasets "
+            f"({', '.join(sorted(config['datasets']))}); correct or remove it"
+        )
+    for name in sorted({run["dataset"] for run in config["runs"].values()}):
+        licence = config["datasets"][name]["licence"]
+        if not is_licence(licence) and name not in accepted:
+            raise UserError(
+                f"config key datasets.{name}.licence is {licence!r}: data without a licence are not trained on unasked; set their "
+                f"licence, or accept them by name with data.accept_unlicensed: [{name}]"
+            )
+
+
 def check_sources(config: Mapping[str, Any]) -> None:
     """A local source has a path, a hub source an id and a revision."""
     parts = {f"datasets.{name}": spec for name, spec in config["datasets"].items()} | {"model": config["model"]}
@@ -216,6 +239,7 @@ def check_shares(config: Mapping[str, Any]) -> None:
 
 CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_names,
+    check_licences,
     check_sources,
     check_training,
     check_serving,

@@ -256,6 +256,8 @@ def make_facts(ledger: Ledger) -> dict[str, Any]:
     dialogue_stays = np.repeat(np.isin(np.arange(len(parts)), chosen), parts)
     masked = sum((ledger.masked[index] for index in ledger.chosen if index in ledger.masked), Counter())
     file_of = np.array(ledger.file_of, dtype=np.int64)
+    tokens = np.array(ledger.tokens, dtype=np.int64)
+    tokens_of = np.bincount(np.repeat(np.arange(len(parts)), parts), tokens, len(parts)).astype(np.int64)
     facts: dict[str, Any] = {
         "read": sum(file.read for file in files.values()),
         "kept": len(chosen),
@@ -264,7 +266,7 @@ def make_facts(ledger: Ledger) -> dict[str, Any]:
         "rejected_by_reason": {name: rejected[name] for name in (*REQUIRED, *REJECTIONS, *MIXING)},
         "fixes_by_step": _fixes(ledger, chosen),
         "masked_by_step": {name: masked[name] for name in MASKS},
-        "tokens": quantiles(np.array(ledger.tokens, np.int64)[dialogue_stays]),
+        "tokens": quantiles(tokens[dialogue_stays]),
         "turns": quantiles(np.array(ledger.turns, np.int64)[dialogue_stays]),
         "census": census.count(flags),
         "near_duplicates": _clusters(ledger),
@@ -277,6 +279,7 @@ def make_facts(ledger: Ledger) -> dict[str, Any]:
             "form": file.form,
             "read": file.read,
             "kept": len(rows),
+            "tokens": int(tokens_of[rows].sum()),
             "rejected_by_reason": dict(file.rejected),
             "fixes_by_step": _present(_fixes(ledger, rows)),
             "census": census.count(np.frombuffer(bytes(ledger.census), dtype=np.uint8)[rows]),

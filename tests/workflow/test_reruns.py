@@ -29,7 +29,8 @@ PROOF = {"merge_adapter"}
 # key (a prefix ends with a dot) -> rules that read it; the first match counts
 READERS = [
     ("datasets.mh.", set()),  # no run of the demo uses it
-    ("datasets.demo.", {"fetch_dataset"}),
+    ("datasets.demo.", {"fetch_dataset", "write_datasheet"}),
+    ("data.accept_unlicensed", set()),  # only whether anything runs at all
     ("model.type", {"cache_dataset", "train_lora", *PROOF}),
     ("model.template", {"cache_dataset", "train_lora", *PROOF}),
     ("model.id", {"build_demo_tokenizer", "build_demo_model", "train_lora", "export_model", "write_report"}),
@@ -208,6 +209,7 @@ def edited(project):
         ("scripts/plugins/mindtune_swift_plugin.py", {"cache_dataset", "train_lora"}),
         ("scripts/mindtune/transformers_server.py", {*REPLIES, "smoke_test"}),
         ("scripts/mindtune/model_card.md.j2", PROOF),
+        ("scripts/mindtune/datasheet.md.j2", {"write_datasheet"}),
         ("config/hotlines.yaml", {"clean_dialogues"}),
         ("resources/dialogues/zh.jsonl", {"fetch_dataset"}),
         ("resources/knowledge/questions.jsonl", {"split_dialogues"}),

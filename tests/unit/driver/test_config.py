@@ -56,6 +56,8 @@ def test_seed_values():
     [
         ("train.lerning_rate", 1.0e-4, ["train.lerning_rate", "learning_rate"]),
         ("trian", {}, ["trian", "train"]),
+        ("data.accept_unlicensed", [], ["datasets.mh.licence", "'unknown'", "accept_unlicensed: [mh]"]),
+        ("data.accept_unlicensed", ["mh", "mhh"], ["'mhh'", "not among datasets"]),
         ("train.learning_rate", "2e-4", ["'2e-4'", "2.0e-4"]),
         ("train.train_type", "lora", ["older recipes", "train.method"]),
         ("train.per_device_train_batch_size", 8, ["train.batch_size"]),
@@ -125,3 +127,7 @@ def test_no_mapping_takes_unknown_keys():
             yield from open_mappings(schema["additionalProperties"], f"{path}.*")
 
     assert list(open_mappings(SCHEMA)) == []
+
+
+def test_a_dataset_that_no_run_uses_needs_no_licence():
+    resolve(edited(SEED, "datasets.other", {"source": "local", "path": "x", "licence": "none"}), SCHEMA)
