@@ -8,12 +8,20 @@ CORES ?= 2
 MODEL ?= tiny
 DATA ?=
 WORKDIR ?= demo
+DATASET ?= demo
+ID ?=
+SHAREGPT ?=
+TOKENIZER ?= demo/results/base/tokenizer
+SIZES ?= 10000 100000
+PEERS ?=
 DRIVER := .venv/bin/python
+# the core environment's Python, which the workflow builds (make test-unit, or any run)
+CORE_PYTHON = $(shell $(DRIVER) -c 'import sys; sys.path.insert(0, "scripts"); from mindtune.environments import venv_name, venvs_folder; print(venvs_folder() + "/" + venv_name("core", False) + "/bin/python")')
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LOCKED := driver core train serve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e lint lock docs clean-demo
+.PHONY: help setup demo test test-unit test-workflow test-e2e lint lock docs clean-demo row bench-data
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +36,13 @@ setup: .venv/READY ## make the driver environment (.venv): Snakemake and the too
 
 demo: .venv/READY ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.jsonl] [WORKDIR=demo]
 	@$(DRIVER) scripts/demo.py --model '$(MODEL)' --data '$(DATA)' --workdir '$(WORKDIR)' --cores $(CORES)
+
+row: .venv/READY ## what happened to one dialogue, step by step: ID=... [DATASET=demo] [WORKDIR=demo]
+	@$(CORE_PYTHON) scripts/show_row.py --workdir '$(WORKDIR)' --dataset '$(DATASET)' --id '$(ID)' --hotlines config/hotlines.yaml
+
+bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGPT=FOLDER [TOKENIZER=FOLDER] [SIZES="10000 100000"]
+	@$(CORE_PYTHON) scripts/bench_data.py --sharegpt '$(SHAREGPT)' --tokenizer '$(TOKENIZER)' --sizes $(SIZES) --peers '$(PEERS)' \
+		--records docs/records
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo

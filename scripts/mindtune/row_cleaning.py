@@ -24,6 +24,7 @@ from mindtune.cli import UserError
 from mindtune.duplicates import band_keys, line_keys, spoken_text
 from mindtune.personal_data import load_hotlines
 from mindtune.readers import RawRow
+from mindtune.rejections import Turns
 
 # A piece of work for one process: large enough to hide its hand-over, small enough to bound memory.
 CHUNK_ROWS, CHUNK_BYTES = 400, 4 << 20
@@ -96,14 +97,20 @@ class Worker:
         self._sign([pair for pair in kept if not pair[0].reasons])
         return outcomes
 
+    def read(self, row: RawRow, file: str) -> Turns | None:
+        """The (label, text) turns of a row as they stand there; None where it has none."""
+        return self._parsed(row, file)[2]
+
+    def _parsed(self, row: RawRow, file: str) -> tuple[Any, str | None, Turns | None]:
+        content = readers.parse(row, file)
+        form = forms.detect_form(content) if self.settings["form"] == "auto" else self.settings["form"]
+        return content, form, forms.read_turns(content, form) if form else ([] if form == "" else None)
+
     def clean_row(self, row: RawRow, file: str, **watch: Any) -> tuple[Outcome, Cleaned]:
         """One row, parsed, repaired and judged by itself."""
-        content = readers.parse(row, file)
-        wanted = self.settings["form"]
-        form = forms.detect_form(content) if wanted == "auto" else wanted
+        content, form, turns = self._parsed(row, file)
         own_id = content.get("id") if isinstance(content, dict) else None
         outcome = Outcome(str(own_id) if isinstance(own_id, str | int) and str(own_id).isprintable() else None, form)
-        turns = forms.read_turns(content, form) if form else ([] if form == "" else None)
         if turns is None:
             outcome.reasons.append("malformed")
             return outcome, Cleaned([])
