@@ -77,6 +77,16 @@ def fix_unicode(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+NARRATION = re.compile(
+    r"(?m)^[ \t\u3000]*(?:（[^（）\n]{1,200}）|\([^()\n]{2,200}\)|【[^【】\n]{1,200}】)[ \t\u3000]*(?:\r?$|\Z)"
+)
+
+
+def fix_narration(text: str) -> str:
+    """A line that is one bracketed remark, `（一段时间后）`, tells of the talk and is not said in it. Brackets in a sentence stay."""
+    return NARRATION.sub("", text)
+
+
 def fix_whitespace(text: str) -> str:
     """Line ends to \\n.
 
@@ -182,6 +192,7 @@ TEXT_REPAIRS = (
     TextRepair("html", fix_html, re.compile("[&<]")),
     TextRepair("invisible", fix_invisible, MAYBE_INVISIBLE),
     TextRepair("unicode_nfc", fix_unicode, None),
+    TextRepair("narration", fix_narration, NARRATION),
     TextRepair("whitespace", fix_whitespace, None),
 )
 MASKS = (

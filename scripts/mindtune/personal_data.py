@@ -33,15 +33,15 @@ LANDLINE = re.compile(
     + r"|" + _BEFORE + r"[48]00(?:[ -]?\d{3,4}){2}" + _AFTER
     + r"|(?<=电话|座机|号码|拨打|致电)[是为:\s]{0,3}[2-9]\d{2,3}[ -]?\d{4}" + _AFTER
 )  # fmt: skip
-QQ = re.compile(r"(?<![A-Za-z])(QQ(?:号码?|群号?)?[是为: ]{0,3})([1-9]\d{4,10})" + _AFTER, re.IGNORECASE)
+QQ = re.compile(r"(?<![A-Za-z])((?:QQ|扣扣|企鹅)(?:号码?|群号?)?[是为: ]{0,3})([1-9]\d{4,10})" + _AFTER, re.IGNORECASE)
 WECHAT = re.compile(
-    r"((?:微信号?|(?<![A-Za-z])(?:wechat|weixin|wx|vx)号?|[vV薇]信号?)(?:[是为: ]{1,3}|(?<=号)))([A-Za-z][A-Za-z0-9_-]{5,19})"
+    r"((?:微信号?|(?<![A-Za-z])(?:wechat|weixin|wx|vx)号?|[vV薇]信号?|加[vV])(?:[是为: ]{1,3}|(?<=号)))([A-Za-z][A-Za-z0-9_-]{5,19})"
     + _AFTER,
     re.IGNORECASE,
 )
 _THREE_DIGITS = re.compile("[0-9０-９]{3}")
 _SIGNS = (
-    "@", "＠", "http", "www.", ".com", ".cn", ".net", ".org", ".edu", ".gov", "微信", "v信", "薇信", "wechat", "weixin", "wx", "vx",
+    "@", "＠", "http", "www.", ".com", ".cn", ".net", ".org", ".edu", ".gov", "微信", "v信", "薇信", "加v", "wechat", "weixin", "wx", "vx",
 )  # fmt: skip
 
 

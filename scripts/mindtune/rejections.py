@@ -57,12 +57,13 @@ OTHER_MODEL_WORDS = (
 MACHINE_IDENTITY = re.compile(
     rf"(?:我|本人)(?:只是|仅仅是|其实是|是)(?:一个|一名|一款|一位|个)?[^。！？\n，,]{{0,8}}{_MACHINE}"
     rf"|作为(?:一个|一名|一款|一位)?{_MACHINE}[，,的助]"
-    r"|我[^。！？\n]{0,16}(?:回答|协助|帮助|为)用户|我的[^。！？\n]{0,12}(?:训练数据|训练过程|自然语言)"
+    r"|我[^。！？\n]{0,16}(?:回答|协助|帮助|为)用户|我[^。！？\n]{0,24}(?:用户的(?:数据|隐私|问题|需求)|用户提出)|保护用户隐私|健康助手"
+    r"|我的[^。！？\n]{0,12}(?:训练数据|训练过程|自然语言)"
     r"|\b(?:as an?|I(?:'m| am)(?: just| only)? an?) "
     r"(?:AI|artificial intelligence|large language model|language model|chatbot)\b",
     re.IGNORECASE,
 )
-MACHINE_IDENTITY_WORDS = (*_MACHINE_WORDS, "用户", "训练数据", "训练过程", "自然语言")
+MACHINE_IDENTITY_WORDS = (*_MACHINE_WORDS, "健康助手", "用户", "训练数据", "训练过程", "自然语言")
 # A replacement character, its GBK reading, uninitialised memory, and what UTF-8 read as GBK makes of `，` and `。`: the text
 # has lost bytes, so no decoder can give it back (ftfy does not try).
 BROKEN_WORDS = ("\ufffd", "锟斤拷", "烫烫烫", "屯屯屯", "锛", "銆")

@@ -54,6 +54,11 @@ TEXT_CASES = {
     ],
     "invisible": [("失\u200b眠\ufeff很\x08久\ue123了\ud83d", "失眠很久了"), ("a\u200db", "ab")],
     "unicode_nfc": [("e\u0301te\u0301 か\u3099", "été が")],
+    "narration": [
+        ("我们先放松。\n\n（一段时间后）\n\n现在感觉怎么样？", "我们先放松。\n\n\n\n现在感觉怎么样？"),
+        ("好的，再见。\n（咨询结束）", "好的，再见。\n"),
+        ("【沙盘制作中】\r\n请说。", "\n请说。"),
+    ],
     "whitespace": [("　\r\n第一行 \r第二行\n\n\n\n第三行  好\t吧， 是 。 ", "第一行\n第二行\n\n第三行 好 吧，是。")],
     "mask_email": [("邮箱a.b@example.com。", "邮箱[邮箱]。")],
     "mask_url": [("见https://example.com/x。", "见[网址]。")],
@@ -111,7 +116,15 @@ def test_chinese_punctuation_and_width_stay():
 
 
 @pytest.mark.parametrize(
-    "text", ["我觉得 1 < 2 而且 a&b", "Café, naïve, El Niño — “quoted”", "体重<60kg，身高>160", "一家人👨‍👩‍👧和👍"]
+    "text",
+    [
+        "我觉得 1 < 2 而且 a&b",
+        "Café, naïve, El Niño — “quoted”",
+        "体重<60kg，身高>160",
+        "我妈（她今年六十）说没事。\n1. 深呼吸（四秒）",
+        "（我在想）然后就哭了",
+        "一家人👨‍👩‍👧和👍",
+    ],
 )
 def test_good_text_is_not_repaired(text):
     assert cleaner().clean(with_text(text)).turns[0][1] == text
@@ -171,7 +184,7 @@ REJECTED = {
     ],
     "machine_identity": [
         ("gpt", "我只是一个人工智能助手，没有感情。"), ("gpt", "作为一个AI，我听到了你的难过。"),
-        ("gpt", "我努力回答用户的问题。"), ("gpt", "I'm just an AI."),
+        ("gpt", "我努力回答用户的问题。"), ("gpt", "保护用户隐私是我的首要任务。"), ("gpt", "我对用户提出的问题没有限制。"), ("gpt", "我想成为一个心理健康助手。"), ("gpt", "I'm just an AI."),
     ],
     "broken_text": [
         ("human", "我很难过\ufffd\ufffd，不知道怎么办"), ("gpt", "锟斤拷锟斤拷"), ("gpt", "我在听。".encode().decode("gbk", "replace")),
