@@ -12,7 +12,9 @@ DATASET ?= demo
 ID ?=
 SHAREGPT ?=
 TOKENIZER ?= demo/results/base/tokenizer
+PARTS ?= tokens near stage
 SIZES ?= 10000 100000
+NEAR ?= 100000
 PEERS ?=
 DRIVER := .venv/bin/python
 # the core environment's Python, which the workflow builds (make test-unit, or any run)
@@ -41,8 +43,8 @@ row: .venv/READY ## what happened to one dialogue, step by step: ID=... [DATASET
 	@$(CORE_PYTHON) scripts/show_row.py --workdir '$(WORKDIR)' --dataset '$(DATASET)' --id '$(ID)' --hotlines config/hotlines.yaml
 
 bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGPT=FOLDER [TOKENIZER=FOLDER] [SIZES="10000 100000"]
-	@$(CORE_PYTHON) scripts/bench_data.py --sharegpt '$(SHAREGPT)' --tokenizer '$(TOKENIZER)' --sizes $(SIZES) --peers '$(PEERS)' \
-		--records docs/records
+	@$(CORE_PYTHON) scripts/bench_data.py --sharegpt '$(SHAREGPT)' --tokenizer '$(TOKENIZER)' --parts $(PARTS) \
+		--sizes $(SIZES) --near-size $(NEAR) --peers '$(PEERS)' --records docs/records
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo
