@@ -1,9 +1,11 @@
 """The real workflow on a model of a few kilobytes: small enough to be broken and repaired many times.
 
 A `Chain` is a working directory of its own. `template()` is one in which everything up to the training is made, and
-`undisturbed()` one that was never disturbed: what a repaired one has to equal, byte by byte. Both are made once a process.
+`undisturbed()` one that was never disturbed: what a repaired one has to equal, byte by byte. Both are made once a process, and
+removed at its end; MINDTUNE_KEEP_CHAINS=1 leaves them to look at.
 """
 
+import atexit
 import functools
 import json
 import os
@@ -46,18 +48,14 @@ def environment(**extra: str) -> dict[str, str]:
 def base_folder() -> Path:
     """Where all chains of this process lie, and the small model beside them."""
     folder = Path(tempfile.mkdtemp(prefix="mindtune-faults-"))
+    if not os.environ.get("MINDTUNE_KEEP_CHAINS"):
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     build = [sys.executable, "-m", "snakemake", "--quiet", "all", "--cores", "2", "--configfile", "config/demo.yaml"]
     subprocess.run([*build, "--", "build_env_core", "build_env_train"], cwd=ROOT, env=environment(), check=True)
     program = "import sys; from pathlib import Path; from models import build_small_model; build_small_model(Path(sys.argv[1]))"
     paths = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "tests/unit")])
     subprocess.run([python("train"), "-c", program, folder / "base"], env=environment(PYTHONPATH=paths), check=True)
     return folder
-
-
-def remove_all() -> None:
-    """Remove every chain, at the end of a session."""
-    shutil.rmtree(base_folder(), ignore_errors=True)
-    base_folder.cache_clear()
 
 
 class Chain:

@@ -1,4 +1,4 @@
-"""The chains of a session are removed at its end; MINDTUNE_KEEP_CHAINS=1 leaves them to look at."""
+"""Make `chain` importable."""
 
 import sys
 from pathlib import Path
