@@ -8,12 +8,14 @@ CORES ?= 2
 MODEL ?= tiny
 DATA ?=
 WORKDIR ?= demo
+N ?= 200
+SEED ?= 1
 DRIVER := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LOCKED := driver core train serve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e lint lock docs clean-demo
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-slurm test-faults chaos slurm-doctor lint lock docs clean-demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,7 +34,7 @@ demo: .venv/READY ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.js
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo
 
-test: lint test-unit test-workflow test-e2e ## all tests but the GPU's
+test: lint test-unit test-workflow test-e2e test-faults ## all tests but the GPU's
 
 lint: .venv/READY ## formatting and static checks of Python and rules
 	.venv/bin/ruff check --quiet .
@@ -47,6 +49,18 @@ test-workflow: .venv/READY ## the plan: what an edit of every key, script and mo
 
 test-e2e: .venv/READY ## the demo, twice, and what must be equal
 	$(DRIVER) -m pytest -q tests/e2e
+
+test-slurm: .venv/READY ## jobs, faults and the doctor on a real SLURM, which the tests bring up (as root; else skipped, and said)
+	$(DRIVER) -m pytest -q tests/slurm
+
+test-faults: .venv/READY ## as test-slurm; then full disks, torn files, jumping clocks, hostile input, four rounds of chaos
+	$(DRIVER) -m pytest -q tests/slurm tests/faults
+
+chaos: .venv/READY ## random faults over repeated runs, unattended, recorded in docs/records/chaos.json [N=200] [SEED=1]
+	$(DRIVER) tests/faults/chaos.py --rounds $(N) --seed $(SEED) --record docs/records/chaos.json
+
+slurm-doctor: .venv/READY ## does the profile fit this cluster? prints the lines to change
+	@$(DRIVER) scripts/slurm_doctor.py --profile slurm-h100
 
 docs: .venv/READY ## generated pages: config/README.md, docs/rulegraph.svg, conda files
 	$(DRIVER) scripts/write_docs.py
