@@ -137,14 +137,27 @@ def check_partition(name: str, limits: Mapping[str, Any], cluster: Cluster) -> I
     gpu = limits.get("max_gpu", 0) > 0
     real = cluster.partitions.get(name)
     if real is None:
-        fitting = [other.name for other in cluster.partitions.values() if bool(other.gpus) == gpu] or sorted(cluster.partitions)
-        yield Finding(f"partition {name} does not exist here; there are {', '.join(sorted(cluster.partitions))}", f"{fitting[0]}:   # was {name}:")
+        fitting = [other.name for other in cluster.partitions.values() if bool(other.gpus) == gpu] or sorted(
+            cluster.partitions
+        )
+        yield Finding(
+            f"partition {name} does not exist here; there are {', '.join(sorted(cluster.partitions))}",
+            f"{fitting[0]}:   # was {name}:",
+        )
         return
     if real.minutes is not None and limits.get("max_runtime", 0) > real.minutes:
-        yield Finding(f"partition {name} ends jobs after {real.minutes} minutes", f"{name}: max_runtime: {real.minutes}")
+        yield Finding(
+            f"partition {name} ends jobs after {real.minutes} minutes", f"{name}: max_runtime: {real.minutes}"
+        )
     if not real.usable_nodes:
-        yield Finding(f"no node of partition {name} can take jobs now (down or drained)", "nothing; ask when it comes back", note=True)
-    if "CANCEL" in real.preempt_mode or (not real.preempt_mode and cluster.settings.get("PreemptMode", "").startswith("CANCEL")):
+        yield Finding(
+            f"no node of partition {name} can take jobs now (down or drained)",
+            "nothing; ask when it comes back",
+            note=True,
+        )
+    if "CANCEL" in real.preempt_mode or (
+        not real.preempt_mode and cluster.settings.get("PreemptMode", "").startswith("CANCEL")
+    ):
         yield Finding(
             f"partition {name} has PreemptMode=CANCEL: Snakemake would wait for a preempted job without end",
             f"use a partition or QOS that is not preempted in place of {name}, or watch for preempted jobs (README.md)",
@@ -165,7 +178,9 @@ def check_gpus(name: str, limits: Mapping[str, Any], real: Partition) -> Iterato
         yield Finding(f"partition {name} has no GPUs", f"{name}: max_gpu: 0")
         return
     if limits["max_gpu"] > sum(real.gpus.values()):
-        yield Finding(f"a node of {name} has {sum(real.gpus.values())} GPUs", f"{name}: max_gpu: {sum(real.gpus.values())}")
+        yield Finding(
+            f"a node of {name} has {sum(real.gpus.values())} GPUs", f"{name}: max_gpu: {sum(real.gpus.values())}"
+        )
     for model in limits.get("available_gpu_models") or []:
         if model in real.gpus:
             continue
@@ -194,7 +209,10 @@ def check_models(profile: Mapping[str, Any], partitions: Mapping[str, Any]) -> I
     for rule, resources in sorted(profile.get("set-resources", {}).items()):
         model = resources.get("gpu_model")
         if model and offered and model not in offered:
-            yield Finding(f"{rule} asks for a {model}, and partitions.yaml offers {', '.join(sorted(offered))}", f"set-resources: {rule}: gpu_model: {sorted(offered)[0]}")
+            yield Finding(
+                f"{rule} asks for a {model}, and partitions.yaml offers {', '.join(sorted(offered))}",
+                f"set-resources: {rule}: gpu_model: {sorted(offered)[0]}",
+            )
 
 
 def check_settings(profile: Mapping[str, Any], cluster: Cluster) -> Iterator[Finding]:
@@ -202,7 +220,9 @@ def check_settings(profile: Mapping[str, Any], cluster: Cluster) -> Iterator[Fin
     age = int(re.match(r"\d+", cluster.settings.get("MinJobAge", "300")).group())
     status = profile.get("slurm-status-command")
     if status != "squeue":
-        yield Finding("sacct prints `CANCELLED by <uid>`, for which the plugin waits without end", "slurm-status-command: squeue")
+        yield Finding(
+            "sacct prints `CANCELLED by <uid>`, for which the plugin waits without end", "slurm-status-command: squeue"
+        )
     elif age <= LOOK_S:
         yield Finding(
             f"ended jobs leave squeue after MinJobAge = {age} s, and Snakemake looks every {LOOK_S} s: it would wait for them without end",
@@ -217,12 +237,21 @@ def check_account(profile: Mapping[str, Any], cluster: Cluster) -> Iterator[Find
     enforced = "associations" in cluster.settings.get("AccountingStorageEnforce", "")
     if cluster.accounts is None:
         if enforced:
-            yield Finding("jobs need an account here, and sacctmgr does not say which you have", "default-resources: slurm_account: YOUR_ACCOUNT")
+            yield Finding(
+                "jobs need an account here, and sacctmgr does not say which you have",
+                "default-resources: slurm_account: YOUR_ACCOUNT",
+            )
         return
     if account and account not in cluster.accounts:
-        yield Finding(f"you have no account {account}", f"default-resources: slurm_account: {min(cluster.accounts, default='none: ask for one')}")
+        yield Finding(
+            f"you have no account {account}",
+            f"default-resources: slurm_account: {min(cluster.accounts, default='none: ask for one')}",
+        )
     if not account and enforced:
-        yield Finding(f"jobs need an account here; you have {', '.join(sorted(cluster.accounts)) or 'none'}", f"default-resources: slurm_account: {min(cluster.accounts, default='ask for one')}")
+        yield Finding(
+            f"jobs need an account here; you have {', '.join(sorted(cluster.accounts)) or 'none'}",
+            f"default-resources: slurm_account: {min(cluster.accounts, default='ask for one')}",
+        )
     known = set().union(*cluster.accounts.values())
     if qos and qos not in known:
         yield Finding(f"you have no QOS {qos}", f"default-resources: qos: {min(known, default='take the line out')}")
@@ -246,7 +275,9 @@ def main() -> None:
     cluster = read_cluster()
     for real in cluster.partitions.values():
         gpus = ", ".join(f"{count} x {model or 'unnamed'}" for model, count in real.gpus.items()) or "none"
-        print(f"partition {real.name}: {real.usable_nodes} usable nodes, up to {real.cpus} CPUs, {real.memory_mb} MB, GPUs a node: {gpus}")
+        print(
+            f"partition {real.name}: {real.usable_nodes} usable nodes, up to {real.cpus} CPUs, {real.memory_mb} MB, GPUs a node: {gpus}"
+        )
     findings = examine(profile, partitions, cluster)
     for finding in findings:
         print(f"{'note' if finding.note else 'DOES NOT FIT'}: {finding.why}\n    change: {finding.change}")

@@ -29,7 +29,14 @@ from mindtune.records import sha256_file, write_json  # noqa: E402
 TARGET = "results/export"
 TRAINED = "results/runs/main/train_lora.json"
 # 16 optimizer steps with 8 checkpoints: enough to be stopped in the middle
-TRAIN = {"max_length": 2048, "epochs": 2, "save_steps": 2, "batch_size": 1, "grad_accumulation": 3, "save_total_limit": 2}
+TRAIN = {
+    "max_length": 2048,
+    "epochs": 2,
+    "save_steps": 2,
+    "batch_size": 1,
+    "grad_accumulation": 3,
+    "save_total_limit": 2,
+}
 # The trainer notes how much memory it used, which no two runs share; what holds or hashes it is left out
 NOT_COMPARED = ("history.csv", "loss.svg", "train_lora.json", "fetch_dataset.log")
 
@@ -98,7 +105,7 @@ class Chain:
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
-    def run(self, *arguments: str, timeout: float = 400, **extra: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 900, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run Snakemake to its end; what it printed is `stdout`."""
         command = self.command(*(arguments or (TARGET,)))
         return subprocess.run(

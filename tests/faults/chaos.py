@@ -50,7 +50,9 @@ class Round:
 
 def pick(made: Chain, rng: random.Random, pattern: str) -> Path | None:
     """A random file of the results or the state."""
-    found = [path for name in ("results", "state") for path in sorted((made.work / name).rglob(pattern)) if path.is_file()]
+    found = [
+        path for name in ("results", "state") for path in sorted((made.work / name).rglob(pattern)) if path.is_file()
+    ]
     return rng.choice(found) if found else None
 
 
@@ -111,7 +113,12 @@ def tear_record(made: Chain, controller: subprocess.Popen, rng: random.Random) -
 def leave_partials(made: Chain, controller: subprocess.Popen, rng: random.Random) -> str:
     """The machine goes down, and half-written files and folders are left beside where the outputs go."""
     kill_everything(made, controller, rng)
-    for name in ("results/data/demo/clean.jsonl", "results/data/demo/raw", "results/base/model", "results/runs/main/adapter"):
+    for name in (
+        "results/data/demo/clean.jsonl",
+        "results/data/demo/raw",
+        "results/base/model",
+        "results/runs/main/adapter",
+    ):
         partial = made.work / f"{name}.partial"
         partial.parent.mkdir(parents=True, exist_ok=True)
         if rng.random() < 0.5:
@@ -151,7 +158,9 @@ def repair(made: Chain, targets: list[str], needed: list[str]) -> None:
         done = made.run(*targets)
         if done.returncode == 0:
             return
-        named = re.search(r"error: (\S+)(?: line \d+)? is not (?:whole )?JSON .*delete (?:it|the file) and run again", done.stdout)
+        named = re.search(
+            r"error: (\S+)(?: line \d+)? is not (?:whole )?JSON .*delete (?:it|the file) and run again", done.stdout
+        )
         if "LockException" in done.stdout and "--unlock" in done.stdout:
             needed.append("unlock")
             wait_for(lambda: not made.processes(), 120, "an orphan does not end")
@@ -167,7 +176,11 @@ def repair(made: Chain, targets: list[str], needed: list[str]) -> None:
 def compare(made: Chain, kind: str) -> None:
     """Every result is as in a chain that was never disturbed."""
     found = made.hashes()
-    own = ("results/data/", "results/base/") if kind == "data" else ("results/data/", "results/base/", "results/runs/main/adapter/")
+    own = (
+        ("results/data/", "results/base/")
+        if kind == "data"
+        else ("results/data/", "results/base/", "results/runs/main/adapter/")
+    )
     expected = {name: value for name, value in undisturbed().hashes().items() if name.startswith(own)}
     different = sorted(name for name in expected if found.get(name) != expected[name])
     assert not different, f"different: {different}"

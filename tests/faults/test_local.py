@@ -129,7 +129,9 @@ def test_a_truncated_shard_is_not_exported_and_is_seen_by_the_receiver():
     shard = next(made.work.glob("results/export/*.safetensors"))
     shard.write_bytes(shard.read_bytes())  # a file of its own: the export is hard links
     truncate(shard)
-    done = subprocess.run([python("core"), ROOT / "scripts/verify_export.py", shard.parent], capture_output=True, text=True)
+    done = subprocess.run(
+        [python("core"), ROOT / "scripts/verify_export.py", shard.parent], capture_output=True, text=True
+    )
     assert done.returncode == 1 and f"WRONG: {shard.name}: " in done.stderr
 
     # a merged shard that breaks between the merge and its proof
@@ -152,7 +154,10 @@ def test_a_half_written_record_is_named_and_remade():
     truncate(record)
     done = made.run()
     assert done.returncode == 1
-    assert "results/runs/main/pack_stats.json is not whole JSON" in done.stdout and "delete it and run again" in done.stdout
+    assert (
+        "results/runs/main/pack_stats.json is not whole JSON" in done.stdout
+        and "delete it and run again" in done.stdout
+    )
     record.unlink()
     made.finish()
     made.assert_converged()
@@ -211,9 +216,11 @@ def test_a_server_that_dies_in_the_smoke_test_fails_it_and_leaves_nothing():
     smoke = "results/runs/main/smoke.json"
     with group(made.start("results/runs/main/smoke.json")) as controller:
         servers = wait_for(
-            lambda: [line for line in made.processes() if "transformers_server.py" in line and "watchdog" not in line]
-            and "up after" in made.log("logs/runs/main/smoke_test.log")
-            and [line for line in made.processes() if "transformers_server.py" in line and "watchdog" not in line],
+            lambda: (
+                [line for line in made.processes() if "transformers_server.py" in line and "watchdog" not in line]
+                and "up after" in made.log("logs/runs/main/smoke_test.log")
+                and [line for line in made.processes() if "transformers_server.py" in line and "watchdog" not in line]
+            ),
             120,
             lambda: f"no server: {made.log('logs/runs/main/smoke_test.log')}",
         )
@@ -224,5 +231,3 @@ def test_a_server_that_dies_in_the_smoke_test_fails_it_and_leaves_nothing():
     assert "FAILED" in said and "smoke checks" in said, said
     assert not (made.work / smoke).exists()
     made.assert_converged()
-
-

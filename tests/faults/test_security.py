@@ -63,7 +63,9 @@ def test_rows_and_file_names_are_only_text(tmp_path):
     assert not list(made.work.rglob("elsewhere"))
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, "", ".", "a b", "名字", "main\n", "x" * 4096], ids=lambda name: repr(name)[:20])
+@pytest.mark.parametrize(
+    "name", [*HOSTILE, "", ".", "a b", "名字", "main\n", "x" * 4096], ids=lambda name: repr(name)[:20]
+)
 def test_run_ids_and_dataset_names_that_could_be_paths_or_words_are_refused(name):
     made = template().copy(f"hostile-name-{abs(hash(name))}")
     try:
@@ -82,10 +84,20 @@ def test_config_values_are_only_text(tmp_path):
     mark = tmp_path / "ran"
     made = template().copy("hostile-values")
     for text in hostile(mark):
-        made.configure(model={"source": "local", "id": "small", "path": str(base_folder() / text), "licence": text, "revision": text})
+        made.configure(
+            model={
+                "source": "local",
+                "id": "small",
+                "path": str(base_folder() / text),
+                "licence": text,
+                "revision": text,
+            }
+        )
         done = made.run("results/base/fetch_model.json")
         # the folder does not exist, and the program says so: its name came through in one piece
-        assert done.returncode == 1 and "error: " in done.stdout and "does not exist" in done.stdout, done.stdout[-3000:]
+        assert done.returncode == 1 and "error: " in done.stdout and "does not exist" in done.stdout, done.stdout[
+            -3000:
+        ]
     assert not mark.exists() and not list(made.work.rglob("ran"))
 
 
@@ -119,7 +131,10 @@ def test_a_model_folder_that_can_run_code_is_refused(kind, tmp_path):
 
 
 def test_keys_of_the_environment_stay_out_of_logs_records_and_command_lines():
-    keys = {name: f"{KEY}-{name.lower()}" for name in ("SWANLAB_API_KEY", "OPENAI_API_KEY", "HF_TOKEN", "MODELSCOPE_API_TOKEN")}
+    keys = {
+        name: f"{KEY}-{name.lower()}"
+        for name in ("SWANLAB_API_KEY", "OPENAI_API_KEY", "HF_TOKEN", "MODELSCOPE_API_TOKEN")
+    }
     made = template().copy("keys")
     lines = set()
     with group(made.start("results/runs/main/train_lora.json", **keys)) as controller:

@@ -98,7 +98,13 @@ def write_configuration(folder: Path) -> None:
     # the node promises more memory than it has: nothing is measured here, and a real profile's requests have to fit
     (folder / "slurm.conf").write_text(
         CONF.format(
-            folder=folder, host=host, ctld_port=ctld_port, d_port=d_port, cpus=CPUS, gpus=GPUS, memory=max(memory, 512_000)
+            folder=folder,
+            host=host,
+            ctld_port=ctld_port,
+            d_port=d_port,
+            cpus=CPUS,
+            gpus=GPUS,
+            memory=max(memory, 512_000),
         )
     )
     for number in range(GPUS):

@@ -8,8 +8,8 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "faults")]
 
-import chain
-import cluster as slurm
+import chain  # noqa: E402
+import cluster as slurm  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def trainers(chain: Chain, run: str) -> list[int]:
     return found
 
 
-def freeze(chain: Chain, run: str = "main", after: int = 0, seconds: float = 240) -> int:
+def freeze(chain: Chain, run: str = "main", after: int = 0, seconds: float = 600) -> int:
     """Stop the trainer right after a checkpoint beyond step `after`, so that it is in the middle; return the step."""
     steps = wait_for(
         lambda: [step for step in chain.checkpoints(run) if step > after],
@@ -88,5 +88,7 @@ def clone_runs(chain: Chain, names: list[str]) -> None:
     import shutil
 
     for name in names:
-        shutil.copytree(chain.work / "results/runs/main", chain.work / "results/runs" / name, copy_function=shutil.copy2)
+        shutil.copytree(
+            chain.work / "results/runs/main", chain.work / "results/runs" / name, copy_function=shutil.copy2
+        )
     chain.configure(runs={name: {"dataset": "demo"} for name in names})

@@ -40,11 +40,17 @@ def test_the_shipped_profile_fits(cluster, profile):
 
 def test_other_names_models_and_counts(cluster, profile):
     folder = profile(
-        {"compute": {"max_runtime": 600, "max_gpu": 0}, "gpu": {"max_runtime": 60, "max_gpu": 16, "available_gpu_models": ["a100"]}}
+        {
+            "compute": {"max_runtime": 600, "max_gpu": 0},
+            "gpu": {"max_runtime": 60, "max_gpu": 16, "available_gpu_models": ["a100"]},
+        }
     )
     status, said = doctor(folder)
     assert status == 1
-    assert "partition compute does not exist here; there are cpu, gpu, scavenge" in said and "cpu:   # was compute:" in said
+    assert (
+        "partition compute does not exist here; there are cpu, gpu, scavenge" in said
+        and "cpu:   # was compute:" in said
+    )
     assert "the GPUs of gpu are called h100, not a100" in said and "available_gpu_models: [h100]" in said
     assert "gpu: max_gpu: 8" in said
     assert "train_lora asks for a h100, and partitions.yaml offers a100" in said

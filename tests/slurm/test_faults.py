@@ -13,6 +13,7 @@ from chain import TRAINED, Chain, group, undisturbed, wait_for
 from jobs import ON_GPU, PROFILE, QUICK, clone_runs, detail, freeze, jobs, send, slurm
 
 ADAPTER = "results/runs/{}/adapter/adapter_model.safetensors"
+KEY = "planted-key-51d0e7"
 FAULTS = ["cancelled", "failed", "overtime", "requeued"]
 
 
@@ -32,12 +33,15 @@ def job_faults(folder) -> dict:
     clone_runs(made, FAULTS)
     host = slurm("sinfo", "-h", "-p", "gpu", "-o", "%n").strip()
     seen: dict = {}
-    with group(made.start(*call(*[ADAPTER.format(run).rpartition("/")[0] for run in FAULTS]))) as controller:
+    with group(
+        made.start(*call(*[ADAPTER.format(run).rpartition("/")[0] for run in FAULTS]), SWANLAB_API_KEY=KEY)
+    ) as controller:
         for run in FAULTS:
             freeze(made, run)
         seen["second person"] = made.run(*call(ADAPTER.format("failed").rpartition("/")[0]))
         hit = {run: jobs(made, run)[-1] for run in FAULTS}
         seen["first jobs"] = hit
+        seen["queue"] = slurm("squeue", "-t", "all", "-o", "%all") + slurm("scontrol", "show", "job", "--details")
         seen["gpus"] = detail(hit["failed"].id, "TresPerJob")
 
         # the controller of the cluster goes away and comes back; jobs and Snakemake live on
@@ -53,9 +57,13 @@ def job_faults(folder) -> dict:
         slurm("scontrol", "update", f"JobId={hit['overtime'].id}", "TimeLimit=1")
         slurm("scontrol", "requeue", hit["requeued"].id)
         wait_for(lambda: jobs(made, "overtime")[0].state == "TIMEOUT", 150, "the time limit did not end the job")
-        wait_for(lambda: all(jobs(made, run)[-1].state == "PENDING" for run in FAULTS), 120, "jobs do not wait for the drained node")
+        wait_for(
+            lambda: all(jobs(made, run)[-1].state == "PENDING" for run in FAULTS),
+            120,
+            "jobs do not wait for the drained node",
+        )
         slurm("scontrol", "update", f"nodename={host}", "state=resume")
-        seen["status"] = controller.wait(timeout=400)
+        seen["status"] = controller.wait(timeout=900)
     seen["attempts"] = {run: jobs(made, run) for run in FAULTS}
     seen["adapters"] = {run: adapter_hash(made, run) for run in FAULTS}
     seen["restarts"] = detail(hit["requeued"].id, "Restarts")
@@ -68,19 +76,34 @@ def preempted_job(folder) -> dict:
     """A job in a partition of low priority, whose GPU others take."""
     made = chain.template().copy("preempted-job")
     seen: dict = {"chain": made}
-    with group(made.start("--profile", PROFILE, *QUICK, *ON_GPU, "train_lora:slurm_partition=scavenge", "--", TRAINED)) as controller:
+    with group(
+        made.start("--profile", PROFILE, *QUICK, *ON_GPU, "train_lora:slurm_partition=scavenge", "--", TRAINED)
+    ) as controller:
         freeze(made)
         victim = jobs(made)[-1].id
         urgent = []
         # one more job a GPU until there is none left but the victim's
         while detail(victim, "Restarts") == "0":
             assert len(urgent) < slurm_cluster.GPUS, "nothing was preempted"
-            command = ["sbatch", "--parsable", "-p", "gpu", "--gpus=1", "-n", "1", "--mem=100", "-o", "/dev/null", "--wrap", "sleep 600"]
+            command = [
+                "sbatch",
+                "--parsable",
+                "-p",
+                "gpu",
+                "--gpus=1",
+                "-n",
+                "1",
+                "--mem=100",
+                "-o",
+                "/dev/null",
+                "--wrap",
+                "sleep 600",
+            ]
             urgent.append(slurm(*command).strip())
             wait_for(lambda: detail(urgent[-1], "JobState") == "RUNNING", 60, "the urgent job does not start")
         seen["waits"] = wait_for(lambda: detail(victim, "JobState") == "PENDING", 30, "the victim does not wait")
         slurm("scancel", *urgent)
-        seen["status"] = controller.wait(timeout=300)
+        seen["status"] = controller.wait(timeout=900)
     seen["attempts"] = [job.state for job in jobs(made)]
     seen["restarts"] = detail(victim, "Restarts")
     seen["log"] = made.log("logs/runs/main/train_lora.log")
@@ -103,10 +126,14 @@ def killed_controller(folder) -> dict:
     before = sorted((str(path), path.stat().st_mtime_ns) for path in made.state().rglob("*") if path.is_file())
     seen["beside orphan"] = made.run(*call(TRAINED, retries=0))
     seen["message"] = made.log("logs/runs/main/train_lora.log")
-    seen["untouched"] = before == sorted((str(path), path.stat().st_mtime_ns) for path in made.state().rglob("*") if path.is_file())
+    seen["untouched"] = before == sorted(
+        (str(path), path.stat().st_mtime_ns) for path in made.state().rglob("*") if path.is_file()
+    )
     send(made, "main", signal.SIGCONT)
     seen["orphan's end"] = wait_for(
-        lambda: (state := detail(orphan.id, "JobState")) not in ("RUNNING", "COMPLETING") and state, 200, "the orphan does not end"
+        lambda: (state := detail(orphan.id, "JobState")) not in ("RUNNING", "COMPLETING") and state,
+        600,
+        "the orphan does not end",
     )
     seen["checkpoints"] = made.checkpoints()
     seen["rerun"] = made.run(*call(TRAINED))
@@ -131,7 +158,7 @@ def interrupted_controller(folder) -> dict:
         os.kill(controller.pid, signal.SIGTERM)
         time.sleep(2)
         send(made, "main", signal.SIGCONT)
-        seen["sigterm status"] = controller.wait(timeout=300)
+        seen["sigterm status"] = controller.wait(timeout=900)
     seen["said"] = made.log("second.log")
     seen["log"] = made.log("logs/runs/main/train_lora.log")
     seen["again"] = made.run("--profile", PROFILE, "-n", *ON_GPU, "--", TRAINED)
@@ -153,6 +180,13 @@ def test_jobs_ask_for_an_h100_on_the_gpu_partition(scenarios):
     seen = scenarios["job_faults"].result()
     assert seen["gpus"] == "gres:gpu:h100:1"
     assert {job.partition for job in seen["first jobs"].values()} == {"gpu"}
+
+
+def test_a_key_in_the_environment_is_in_no_queue_and_no_file(scenarios):
+    seen = scenarios["job_faults"].result()
+    assert KEY not in seen["queue"]
+    files = [path for path in seen["chain"].work.rglob("*") if path.is_file()]
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
 def test_every_job_fault_ends_in_the_same_adapter(scenarios):
