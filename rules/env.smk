@@ -43,8 +43,9 @@ for env in ENVIRONMENTS:
         name:
             f"build_env_{env}"
         input:
-            lock=at(f"envs/{env}.lock"),
-            torch=[at(pin) for pin in torch_pins(env)],
+            # the folder's name holds their hash; by time, a fresh clone would rebuild what others are using
+            lock=ancient(at(f"envs/{env}.lock")),
+            torch=ancient([at(pin) for pin in torch_pins(env)]),
         output:
             ready=os.path.join(VENV[env], "READY"),
         log:
