@@ -62,8 +62,10 @@ chaos: .venv/READY ## random faults over repeated runs, unattended, recorded in 
 slurm-doctor: .venv/READY ## does the profile fit this cluster? prints the lines to change
 	@$(DRIVER) scripts/slurm_doctor.py --profile slurm-h100
 
-docs: .venv/READY ## generated pages: config/README.md, docs/rulegraph.svg, conda files
+docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/rulegraph.svg
 	$(DRIVER) scripts/write_docs.py
+	$(DRIVER) -m snakemake --quiet all --directory demo-docs --cores $(CORES) --force results/report/rulegraph.svg
+	mkdir -p docs && cp demo-docs/results/report/rulegraph.svg docs/rulegraph.svg && rm -rf demo-docs
 
 lock: .venv/READY ## pin what envs/*.in name, with hashes, and write the conda files
 	for env in $(LOCKED); do $(DRIVER) -m uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header \

@@ -5,12 +5,16 @@ INPUTS   records and figures of all stages
 OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd
 """
 
-# Colours of the rule graph: which stage file a rule stands in
-FAMILY = {
-    job.name: Path(job.snakefile).stem
-    for job in workflow.rules
-    if Path(job.snakefile).suffix == ".smk"
-}
+
+def rule_families():
+    """{rule: stage file it stands in}, for the colours of the graph."""
+    return {job.name: Path(job.snakefile).stem for job in workflow.rules if Path(job.snakefile).suffix == ".smk"}
+
+
+def overlays_arguments():
+    """The --configfile arguments of this call, for a call of the same configuration."""
+    files = [os.path.relpath(path) for path in workflow.config_settings.configfiles]
+    return ["--configfile", *files] if files else []
 
 
 rule rulegraph:
@@ -27,7 +31,7 @@ rule rulegraph:
         "../envs/core.yaml"
     params:
         code=code_hash("draw_rulegraph.py"),
-        families=as_json(**FAMILY),
+        families=lambda w: as_json(**rule_families()),
         # the graph is a function of the rules' text and of these choices
         rules=rules_hash(),
         choices=as_json(
@@ -35,12 +39,12 @@ rule rulegraph:
             runs=RUNS,
             engine=config["serve"]["engine"],
         ),
-        configfiles=[os.path.relpath(path) for path in workflow.configfiles],
+        overlays=overlays_arguments(),
         snakefile=at("Snakefile"),
     shell:
         r"""
         exec 2>{log:q}
-        {DRIVER_PYTHON:q} -m snakemake --snakefile {params.snakefile:q} --configfile {params.configfiles:q} \
+        {DRIVER_PYTHON:q} -m snakemake --snakefile {params.snakefile:q} {params.overlays:q} \
             --workflow-profile none --rulegraph dot --forceall all \
             | {PY[core]} {SCRIPTS}/draw_rulegraph.py --dot - --families {params.families:q} \
                 --svg {output.svg:q} --mermaid {output.mermaid:q}

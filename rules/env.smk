@@ -5,6 +5,10 @@ INPUTS   envs/{env}.lock
 OUTPUTS  .snakemake/venvs/{env}-{hash of what it is built from}/READY
 
 With `--sdm conda` the same pins come from envs/{env}.yaml and nothing is built here.
+
+A rule exists only for an environment that is not there yet. One that is there can never be out of date, since its name holds the
+hash of its lock; and a job that must run again behind an `ancient()` input would make Snakemake 9.27.1 drop every job that
+follows from it (dag.py, update_needrun: they are masked, and then not reached).
 """
 
 from snakemake.settings.types import DeploymentMethod
@@ -38,24 +42,24 @@ def env_ready(*envs):
 
 
 for env in ENVIRONMENTS:
+    if not os.path.exists(os.path.join(VENV[env], "READY")):
 
-    rule:
-        name:
-            f"build_env_{env}"
-        input:
-            # the folder's name holds their hash; by time, a fresh clone would rebuild what others are using
-            lock=ancient(at(f"envs/{env}.lock")),
-            torch=ancient([at(pin) for pin in torch_pins(env)]),
-        output:
-            ready=os.path.join(VENV[env], "READY"),
-        log:
-            f"logs/envs/{os.path.basename(VENV[env])}.log",
-        localrule: True
-        params:
-            torch=torch_build(env, ON_GPU),
-        shell:
-            r"""
-            exec >{log:q} 2>&1
-            {DRIVER_PYTHON:q} {SCRIPTS:q}/build_venv.py \
-                --lock {input.lock:q} --torch-pin {input.torch:q} --torch={params.torch:q} --ready {output.ready:q}
-            """
+        rule:
+            name:
+                f"build_env_{env}"
+            input:
+                lock=at(f"envs/{env}.lock"),
+                torch=[at(pin) for pin in torch_pins(env)],
+            output:
+                ready=os.path.join(VENV[env], "READY"),
+            log:
+                f"logs/envs/{os.path.basename(VENV[env])}.log",
+            localrule: True
+            params:
+                torch=torch_build(env, ON_GPU),
+            shell:
+                r"""
+                exec >{log:q} 2>&1
+                {DRIVER_PYTHON:q} {SCRIPTS:q}/build_venv.py \
+                    --lock {input.lock:q} --torch-pin {input.torch:q} --torch={params.torch:q} --ready {output.ready:q}
+                """

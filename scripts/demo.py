@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
 from mindtune.cli import UserError, run
 from mindtune.records import write_json
 
@@ -20,22 +21,24 @@ TIERS = {"tiny": "config/demo.yaml", "smollm2": "config/demo-smollm2.yaml"}
 MEMORY_MB = 4000
 
 
-def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int) -> list[str]:
-    """The Snakemake call; somebody's own data become a further configuration file in the working directory."""
-    configs = [ROOT / TIERS[tier]]
+def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int, target: str) -> list[str]:
+    """The Snakemake call; for somebody's own data with a configuration in the working directory: theirs, and run `main` alone."""
+    config_file = ROOT / TIERS[tier]
     if data:
-        overlay = workdir / "data.json"
-        write_json(overlay, {"datasets": {"demo": {"source": "local", "path": str(data.resolve()), "licence": "not stated"}}})
-        configs.append(overlay)
+        config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+        config["datasets"] = {"demo": {"source": "local", "path": str(data.resolve()), "licence": "not stated"}}
+        config["runs"] = {"main": config["runs"]["main"]}
+        config_file = workdir / "config.json"
+        write_json(config_file, config)
     return [
         sys.executable, "-m", "snakemake",
         "--snakefile", str(ROOT / "Snakefile"),
         "--directory", str(workdir),
-        "--configfile", *map(str, configs),
+        "--configfile", str(config_file),
         "--cores", str(cores),
         "--resources", f"mem_mb={MEMORY_MB}",
         "--rerun-incomplete",
-        "all",
+        target,
     ]  # fmt: skip
 
 
@@ -46,7 +49,13 @@ def stage_times(benchmarks: Path) -> list[tuple[str, float, float]]:
         with open(path, encoding="utf-8") as stream:
             last = list(csv.DictReader(stream, delimiter="\t"))[-1]
         memory = last["max_rss"]
-        rows.append((path.relative_to(benchmarks).with_suffix("").as_posix(), float(last["s"]), 0.0 if memory in ("-", "NA") else float(memory)))
+        rows.append(
+            (
+                path.relative_to(benchmarks).with_suffix("").as_posix(),
+                float(last["s"]),
+                0.0 if memory in ("-", "NA") else float(memory),
+            )
+        )
     return rows
 
 
@@ -54,7 +63,9 @@ def show(workdir: Path, tier: str, seconds: float) -> None:
     """Print the evaluation table, where the export lies, and the time of each stage."""
     print((workdir / "results/tables/evaluation.md").read_text(encoding="utf-8"))
     if tier == "tiny":
-        print("The base model is a toy, taught for some seconds: the table shows that the chain works, not how well a model counsels.\n")
+        print(
+            "The base model is a toy, taught for some seconds: the table shows that the chain works, not how well a model counsels.\n"
+        )
     for stage, took, memory in stage_times(workdir / "benchmarks"):
         print(f"{took:8.1f} s  {memory:7.0f} MB  {stage}")
     print(f"{seconds:8.1f} s  in all\n")
@@ -68,20 +79,26 @@ def main() -> None:
     parser.add_argument("--data", default="", help="a file or folder of dialogues; empty: the project's own samples")
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--cores", type=int, required=True)
+    parser.add_argument("--target", default="all", help="what to make; the table is shown for all")
     args = parser.parse_args()
     if args.model not in TIERS:
         raise UserError(f"MODEL is {args.model!r} and should be one of {', '.join(TIERS)}; give one of them")
     data = Path(args.data) if args.data else None
     if data and not data.exists():
-        raise UserError(f"DATA is {args.data}, which does not exist; give the path of a file of dialogues (JSONL, JSON or Parquet)")
+        raise UserError(
+            f"DATA is {args.data}, which does not exist; give the path of a file of dialogues (JSONL, JSON or Parquet)"
+        )
     if (ROOT / "results").resolve() == (args.workdir / "results").resolve():
         raise UserError(f"WORKDIR is {args.workdir}, where the real results lie; give a folder of its own")
     args.workdir.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    done = subprocess.run(snakemake_command(args.model, data, args.workdir, args.cores))
+    done = subprocess.run(snakemake_command(args.model, data, args.workdir, args.cores, args.target))
     if done.returncode != 0:
-        raise UserError(f"Snakemake ended with status {done.returncode}; the cause stands above and in the log that it names")
-    show(args.workdir, args.model, time.monotonic() - start)
+        raise UserError(
+            f"Snakemake ended with status {done.returncode}; the cause stands above and in the log that it names"
+        )
+    if args.target == "all":
+        show(args.workdir, args.model, time.monotonic() - start)
 
 
 if __name__ == "__main__":

@@ -297,6 +297,8 @@ def main() -> None:
     if strange:
         raise UserError(f"--families names the family {strange[0]!r}; known are {', '.join(COLOURS)}")
     graph = reduced(*parse_dot(sys.stdin.read() if args.dot == "-" else Path(args.dot).read_text(encoding="utf-8")))
+    # whether the environments' rules are in the graph depends on what this machine has built already
+    graph.remove_nodes_from([name for name in graph if args.families.get(name) == "env"])
     draw(graph, args.families, args.svg)
     write_text(args.mermaid, mermaid(graph, args.families))
     print(f"drew {graph.number_of_nodes()} rules and {graph.number_of_edges()} arrows")

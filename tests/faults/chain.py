@@ -57,8 +57,22 @@ def base_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="mindtune-faults-"))
     if not os.environ.get("MINDTUNE_KEEP_CHAINS"):
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    build = [sys.executable, "-m", "snakemake", "--quiet", "all", "--cores", "2", "--configfile", "config/demo.yaml"]
-    subprocess.run([*build, "--", "build_env_core", "build_env_train"], cwd=ROOT, env=environment(), check=True)
+    missing = [
+        f"build_env_{env}" for env in ("core", "train") if not Path(python(env)).parents[1].joinpath("READY").exists()
+    ]
+    if missing:
+        build = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--quiet",
+            "all",
+            "--cores",
+            "2",
+            "--configfile",
+            "config/demo.yaml",
+        ]
+        subprocess.run([*build, "--directory", "demo-tests", *missing], cwd=ROOT, env=environment(), check=True)
     program = "import sys; from pathlib import Path; from models import build_small_model; build_small_model(Path(sys.argv[1]))"
     paths = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "tests/unit")])
     subprocess.run([python("train"), "-c", program, folder / "base"], env=environment(PYTHONPATH=paths), check=True)

@@ -10,8 +10,10 @@ import jinja2
 import pytest
 import smoke_test
 from mindtune.chat import load_chat
+from mindtune.chat_client import Reply
 from mindtune.engine import serve
 from models import build_small_model, copy_with_end
+from verify_merge import fixed_chats
 
 ROOT = Path(__file__).resolve().parents[3]
 ENGINE = {
@@ -29,6 +31,8 @@ SETTINGS = {
     "prompts": ["我最近总是失眠，怎么办？", "I feel anxious before exams.", "没有人可以说🙂"],
     "max_new_tokens": 40,
     "concurrency": 6,
+    "levels": [1, 40],
+    "near_tie": 0.1,
 }
 BARE_TEMPLATE = "{% for turn in messages %}<|im_start|>{{ turn.role }}\n{{ turn.content }}<|im_end|>\n{% endfor %}"
 
@@ -38,10 +42,21 @@ def model(tmp_path_factory) -> Path:
     return build_small_model(tmp_path_factory.mktemp("model") / "export", seed=1)
 
 
+def write_verify(export: Path, path: Path) -> Path:
+    """The part of verify.json that the smoke test reads: the fixed chats, counted by the export's own template."""
+    chat = load_chat(export)
+    rows = [
+        {"messages": messages[:-1], "prompt": {"tokens": chat.count([chat.render(messages[:-1], True)])[0]}}
+        for messages in fixed_chats().values()
+    ]
+    path.write_text(json.dumps({"facts": {"prompts": rows}}, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
 def smoke(export: Path, folder: Path, **engine: object) -> tuple[subprocess.CompletedProcess, Path]:
     """Run the program; return its outcome and the path of its record."""
     flags = {
-        "--export": export, "--engine": json.dumps({**ENGINE, **engine}), "--engine-python": sys.executable,
+        "--export": export, "--verify": write_verify(export, folder / "verify.json"), "--engine": json.dumps({**ENGINE, **engine}), "--engine-python": sys.executable,
         "--settings": json.dumps(SETTINGS), "--smoke": folder / "smoke.json", "--server-log": folder / "server.log",
     }  # fmt: skip
     command = [sys.executable, ROOT / "scripts/smoke_test.py", *(part for pair in flags.items() for part in pair)]
@@ -74,8 +89,15 @@ def test_a_sound_export_passes_every_check(model, tmp_path):
     names = [check.__name__.removeprefix("check_") for check in smoke_test.CHECKS]
     assert [check["name"] for check in facts["checks"]] == [*names, "server_ended"]
     assert all(check["passed"] and check["seen"] for check in facts["checks"])
-    alone, together = facts["timings"]["concurrency_1"], facts["timings"]["concurrency_6"]
-    assert (alone["requests"], together["requests"]) == (3, 6)
+    alone, together = facts["timings"]["concurrency_1"], facts["timings"]["concurrency_40"]
+    assert (alone["requests"], together["requests"]) == (3, 80)
+    seen = {check["name"]: check["seen"] for check in facts["checks"]}
+    assert seen["greedy"].startswith("equal to transformers for all ") and "apart" not in seen["greedy"]
+    assert len(seen["prompt_tokens"].split(", training")[0].split(",")) == 3 + 8, "our prompts and the fixed chats"
+    # 2 layers, 2 key-value heads of 16 bfloat16 values
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    head = config["hidden_size"] // config["num_attention_heads"]
+    assert facts["memory"]["bytes_per_token"] == 2 * 2 * config["num_key_value_heads"] * head * 2
     assert 0 < alone["ttft_s_p50"] <= alone["ttft_s_p95"] and alone["tokens_per_s"] > 0
     assert "失眠" not in (tmp_path / "server.log").read_text(encoding="utf-8"), "the log holds what a client said"
 
@@ -114,10 +136,16 @@ def test_a_server_that_renders_other_prompts_than_training_is_found(model, tmp_p
     chat = load_chat(model)
     trained = replace(chat, template=jinja2.Template(BARE_TEMPLATE))
     with serve(model, {**ENGINE, "python": sys.executable}, tmp_path / "server.log") as server:
-        case = smoke_test.Case(server, server.client(), trained, SETTINGS["prompts"], 8, 2, 512)
-        with pytest.raises(smoke_test.Failed, match="server .*, chat template"):
+        case = smoke_test.Case(server, server.client(), trained, SETTINGS["prompts"], 8, 2, 512, [], [], 0.1)
+        with pytest.raises(smoke_test.Failed, match="server .*, training"):
             smoke_test.check_prompt_tokens(case)
-        assert smoke_test.check_prompt_tokens(replace(case, chat=chat))
+        case = replace(case, chat=chat)
+        assert smoke_test.check_prompt_tokens(case)
+        proven = smoke_test.proven_chats(write_verify(model, tmp_path / "verify.json"))
+        assert smoke_test.check_prompt_tokens(replace(case, proven=proven))
+        proven[3] = (proven[3][0], proven[3][1] + 1)
+        with pytest.raises(smoke_test.Failed):
+            smoke_test.check_prompt_tokens(replace(case, proven=proven))
 
 
 def test_a_forbidden_setting_is_one_sentence(model, tmp_path):
@@ -126,12 +154,38 @@ def test_a_forbidden_setting_is_one_sentence(model, tmp_path):
     assert out.stderr.count("\n") == 1 and "no room for a single token" in out.stderr
 
 
-def test_speeds_are_those_of_the_replies():
-    reply = smoke_test.Reply("睡不着", "length", 10, 5)
-    streamed = [
-        smoke_test.StreamedReply(reply, list("睡不着"), [start, start + 0.1, start + 0.4]) for start in (0.2, 0.6)
-    ]
-    assert smoke_test.speeds(streamed, 2.0) == {
-        "requests": 2, "output_tokens": 10, "tokens_per_s": 5.0,
-        "ttft_s_p50": 0.4, "ttft_s_p95": 0.6, "tpot_s_p50": 0.1, "tpot_s_p95": 0.1,
-    }  # fmt: skip
+def test_replies_of_other_weights_are_not_transformers_replies(model, tmp_path):
+    """The server holds another model than the one that the reference was made with."""
+    other = build_small_model(tmp_path / "other", seed=2)
+    engine = {**ENGINE, "python": sys.executable}
+    reference = smoke_test.transformers_replies(other, engine, SETTINGS)
+    assert [len(reply["margins"]) for reply in reference] == [40, 40, 40]
+    with serve(model, engine, tmp_path / "server.log") as server:
+        case = smoke_test.Case(
+            server, server.client(), load_chat(model), SETTINGS["prompts"], 40, 2, 512, [], reference, 1e-6
+        )
+        with pytest.raises(smoke_test.Failed, match="0 tokens, then a choice .* deviations apart"):
+            smoke_test.check_greedy(case)
+
+
+WANTED = {
+    "texts": ["", "我", "我\ufffd", "我在", "我在听"],
+    "margins": [1.0, 0.9, 0.8, 0.01, 0.5],
+    "finish_reason": "stop",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "place"),
+    [
+        ("我在听", "stop", None),
+        ("我在听", "length", 4),  # the reference ended there
+        ("我在听着", "length", 4),
+        ("我在想", "stop", 3),
+        ("我在", "stop", 3),  # ended where the reference went on
+        ("你在听", "stop", 0),
+        ("", "stop", 0),
+    ],
+)
+def test_the_place_where_a_reply_leaves_the_reference(text, finish, place):
+    assert smoke_test.parting(WANTED, Reply(text, finish, 10, 4)) == place

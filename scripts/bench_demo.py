@@ -1,0 +1,160 @@
+"""Measure `make demo` and write docs/records/demo.json; or put a finished demo's counts into docs/records/real-input.json.
+
+`demo` runs the demo anew in a working directory of its own: cold (no environments, in a folder of their own), warm (environments
+there), and once more (nothing to be done), and samples the memory of the whole process tree.
+`counts` reads the records of finished demos on somebody's own data.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import shutil
+import subprocess
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from mindtune.cli import UserError, run
+from mindtune.records import read_json, write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGETS = {"cold": 720, "warm": 240, "again": 15}
+MEMORY_GB = 4.0
+
+
+def tree_memory(process: psutil.Process) -> int:
+    """Bytes of memory of a process and all below it; pages that several share count once (proportional set size)."""
+    total = 0
+    for member in [process, *process.children(recursive=True)]:
+        try:
+            total += member.memory_full_info().pss
+        except psutil.Error:
+            continue
+    return total
+
+
+def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    """Run a command; return (seconds, peak GB of its process tree, sampled every half second)."""
+    start, peak = time.monotonic(), 0
+    child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = threading.Event()
+
+    def sample() -> None:
+        nonlocal peak
+        while not done.wait(0.5):
+            try:
+                peak = max(peak, tree_memory(psutil.Process(child.pid)))
+            except psutil.Error:
+                return
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    status = child.wait()
+    done.set()
+    sampler.join()
+    if status != 0:
+        raise UserError(f"{' '.join(command)} ended with status {status}; run it by hand to see why")
+    return time.monotonic() - start, peak / 1e9
+
+
+def machine() -> str:
+    """This machine in words, without its name."""
+    return f"{os.cpu_count()} CPU cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()} {platform.machine()}"
+
+
+def record(what: str, command: str, runs: list[dict[str, Any]], target: Any, met: bool, note: str) -> dict[str, Any]:
+    """A measurement record as scripts/measurements.py reads it."""
+    return {
+        "what": what,
+        "command": command,
+        "machine": machine(),
+        "versions": {"python": platform.python_version(), "snakemake": version("snakemake")},
+        "date": datetime.date.today().isoformat(),
+        "runs": runs,
+        "target": target,
+        "met": met,
+        "note": note,
+    }
+
+
+def measure_demo(args: argparse.Namespace) -> None:
+    """Cold, warm and repeated demo, in a scratch folder that is removed afterwards."""
+    scratch = args.scratch.resolve()
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    runs = []
+    for kind in ("cold", "warm", "again"):
+        environment = {**os.environ}
+        if kind == "cold":
+            environment |= {
+                "MINDTUNE_VENVS": str(scratch / "venvs"),
+                "UV_CACHE_DIR": str(scratch / "uv"),
+                "UV_NO_CACHE": "1",
+            }
+        work = scratch / ("cold" if kind == "cold" else "warm")
+        seconds, memory = timed(["make", "demo", f"WORKDIR={work}"], environment)
+        runs.append(
+            {"run": kind, "seconds": round(seconds, 1), "target seconds": TARGETS[kind], "peak GB": round(memory, 2)}
+        )
+    met = all(row["seconds"] <= row["target seconds"] and row["peak GB"] <= MEMORY_GB for row in runs)
+    note = "cold: environments are downloaded and built anew, the driver environment is there; memory is the proportional set size of the process tree."
+    write_json(
+        args.out, record("The demo", "scripts/bench_demo.py demo", runs, {**TARGETS, "peak GB": MEMORY_GB}, met, note)
+    )
+    shutil.rmtree(scratch)
+
+
+def score(facts: dict[str, Any], system: str, metric: str) -> str:
+    """A score with its interval."""
+    row = next(row for row in facts["rows"] if (row["system"], row["metric"]) == (system, metric))
+    return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
+def counts(args: argparse.Namespace) -> None:
+    """What became of the rows of each finished demo."""
+    runs = []
+    for name, folder in (item.split("=", 1) for item in args.demos):
+        results = Path(folder) / "results"
+        clean = read_json(results / "data/demo/clean_dialogues.json")["facts"]
+        packed = read_json(results / "runs/main/pack_stats.json")["facts"]
+        scores = read_json(results / "runs/main/scores/dialogue.json")["facts"]
+        row = {key: clean[key] for key in ("read", "kept", "rejected")} | {
+            "rejected by reason": clean["rejected_by_reason"]
+        }
+        row |= {"train " + key: packed[key] for key in ("rows", "tokens", "trained_tokens", "packs", "steps")}
+        for metric in ("BLEU", "ROUGE-L"):
+            row |= {f"{metric} {system}": score(scores, system, metric) for system in ("base", "tuned")}
+        runs += [{"figure": key, name: value} for key, value in row.items()]
+    table: dict[str, dict[str, Any]] = {}
+    for row in runs:
+        table.setdefault(row["figure"], {}).update(row)
+    note = (
+        "CPsyCoun and EmoLLM dialogues in ShareGPT form, through the demo's configuration (packs of 768 tokens, the toy as base): "
+        "the counts are exact, the scores are a toy's."
+    )
+    write_json(
+        args.out, record("Real input", "make demo DATA=FILE.jsonl WORKDIR=DIR", list(table.values()), None, True, note)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    demo = commands.add_parser("demo")
+    demo.add_argument("--scratch", type=Path, default=ROOT / "demo-bench")
+    demo.add_argument("--out", type=Path, default=ROOT / "docs/records/demo.json")
+    demo.set_defaults(run=measure_demo)
+    real = commands.add_parser("counts")
+    real.add_argument("demos", nargs="+", metavar="NAME=WORKDIR")
+    real.add_argument("--out", type=Path, default=ROOT / "docs/records/real-input.json")
+    real.set_defaults(run=counts)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
