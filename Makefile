@@ -16,6 +16,8 @@ PARTS ?= tokens near stage
 SIZES ?= 10000 100000
 NEAR ?= 100000
 PEERS ?=
+N ?= 200
+SEED ?= 1
 DRIVER := .venv/bin/python
 # the core environment's Python, which the workflow builds (make test-unit, or any run)
 CORE_PYTHON = $(shell $(DRIVER) -c 'import sys; sys.path.insert(0, "scripts"); from mindtune.environments import venv_name, venvs_folder; print(venvs_folder() + "/" + venv_name("core", False) + "/bin/python")')
@@ -23,7 +25,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LOCKED := driver core train serve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e lint lock docs clean-demo row bench-data
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-slurm test-faults chaos slurm-doctor lint lock docs clean-demo row bench-data
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,7 +51,7 @@ bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGP
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo
 
-test: lint test-unit test-workflow test-e2e ## all tests but the GPU's
+test: lint test-unit test-workflow test-e2e test-faults ## all tests but the GPU's
 
 lint: .venv/READY ## formatting and static checks of Python and rules
 	.venv/bin/ruff check --quiet .
@@ -64,6 +66,18 @@ test-workflow: .venv/READY ## the plan: what an edit of every key, script and mo
 
 test-e2e: .venv/READY ## the demo, twice, and what must be equal
 	$(DRIVER) -m pytest -q tests/e2e
+
+test-slurm: .venv/READY ## jobs, faults and the doctor on a real SLURM, which the tests bring up (as root; else skipped, and said)
+	$(DRIVER) -m pytest -q tests/slurm
+
+test-faults: .venv/READY ## as test-slurm; then full disks, torn files, jumping clocks, hostile input, four rounds of chaos
+	$(DRIVER) -m pytest -q tests/slurm tests/faults
+
+chaos: .venv/READY ## random faults over repeated runs, unattended, recorded in docs/records/chaos.json [N=200] [SEED=1]
+	$(DRIVER) tests/faults/chaos.py --rounds $(N) --seed $(SEED) --record docs/records/chaos.json
+
+slurm-doctor: .venv/READY ## does the profile fit this cluster? prints the lines to change
+	@$(DRIVER) scripts/slurm_doctor.py --profile slurm-h100
 
 docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/rulegraph.svg
 	$(DRIVER) scripts/write_docs.py

@@ -27,7 +27,7 @@ def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int, t
     if data:
         config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
         config["datasets"] = {"demo": {"source": "local", "path": str(data.resolve()), "licence": "unknown"}}
-        config["data"] = {"accept_unlicensed": ["demo"]}
+        config["data"]["accept_unlicensed"] = ["demo"]
         config["runs"] = {"main": config["runs"]["main"]}
         config_file = workdir / "config.json"
         write_json(config_file, config)

@@ -1,0 +1,24 @@
+"""A short sample of the chaos run: three rounds on the data, one on a training."""
+
+import random
+
+import chaos
+import pytest
+
+SAMPLE = ("data, Ctrl-C", "data, machine down", "data, torn record", "training, torn checkpoint")
+
+
+@pytest.mark.parametrize("kind_and_fault", SAMPLE)
+def test_a_round(kind_and_fault):
+    kind, fault = kind_and_fault.split(", ")
+    seed = next(seed for seed in range(10_000) if choice(seed) == (kind, fault))
+    outcome = chaos.play(1_000_000 + seed, random.Random(seed))
+    assert (outcome.kind, outcome.fault) == (kind, fault)
+    assert outcome.identical, outcome.problem
+
+
+def choice(seed):
+    """Kind and fault that a seed makes `play` choose."""
+    rng = random.Random(seed)
+    kind = "training" if rng.random() < chaos.TRAINING_SHARE else "data"
+    return kind, rng.choice(sorted(chaos.FAULTS[kind]))

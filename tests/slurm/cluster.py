@@ -1,0 +1,207 @@
+"""A real SLURM on this machine, for tests: one node, fake H100 devices, no systemd, cgroups or database.
+
+    python tests/slurm/cluster.py up FOLDER        prints the PATH to export; installs slurm-wlm and munge where they are missing
+    python tests/slurm/cluster.py down FOLDER
+
+Everything lies in FOLDER (configuration, munge key and socket, state, logs, pid files), and the daemons listen on ports of their
+own, so that a SLURM which this machine may belong to is not touched. Needs root, as slurmd does.
+"""
+
+import argparse
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+DAEMONS = ("slurmctld", "slurmd", "munged")
+PACKAGES = ("slurm-wlm", "munge")
+CLIENTS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "sacctmgr", "sacct", "sshare")
+GPUS, CPUS = 8, 32  # as the cluster shall believe; the jobs share the real cores
+
+CONF = """\
+ClusterName=mindtune
+SlurmctldHost={host}
+SlurmctldPort={ctld_port}
+SlurmdPort={d_port}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+MpiDefault=none
+ReturnToService=2
+MinJobAge=600
+KillWait=5
+JobRequeue=1
+GresTypes=gpu
+SlurmdParameters=config_overrides
+SchedulerParameters=sched_interval=2,bf_interval=2
+NodeName={host} CPUs={cpus} Sockets=1 CoresPerSocket={cpus} ThreadsPerCore=1 RealMemory={memory} Gres=gpu:h100:{gpus} State=UNKNOWN
+PartitionName=cpu Nodes={host} Default=YES MaxTime=UNLIMITED PriorityTier=10 PreemptMode=OFF State=UP
+PartitionName=gpu Nodes={host} MaxTime=UNLIMITED PriorityTier=10 State=UP
+PartitionName=scavenge Nodes={host} MaxTime=UNLIMITED PriorityTier=1 State=UP
+"""
+
+
+class Unavailable(Exception):
+    """Why there can be no cluster here."""
+
+
+def install() -> None:
+    """Install SLURM and munge unless they are here; only root can."""
+    if os.geteuid() != 0:
+        raise Unavailable("slurmd needs root; run the SLURM tests as root, in a container or on a throw-away machine")
+    if all(shutil.which(program) for program in (*DAEMONS, "sbatch")):
+        return
+    if not shutil.which("apt-get"):
+        raise Unavailable(f"{' and '.join(PACKAGES)} are not installed, and there is no apt-get to install them with")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *PACKAGES]):
+        done = subprocess.run(["apt-get", *command], env=environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Unavailable(f"apt-get {command[0]} ended with status {done.returncode}: {done.stderr.strip()[-300:]}")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago."""
+    probes = [socket.create_server(("", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def write_configuration(folder: Path) -> None:
+    """slurm.conf, gres.conf, a munge key, and device files that are copies of the null device."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    ctld_port, d_port = free_ports(2)
+    host = socket.gethostname().split(".")[0]
+    for name in ("state", "spool", "munge", "dev", "bin"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    # the node promises more memory than it has: nothing is measured here, and a real profile's requests have to fit
+    (folder / "slurm.conf").write_text(
+        CONF.format(
+            folder=folder,
+            host=host,
+            ctld_port=ctld_port,
+            d_port=d_port,
+            cpus=CPUS,
+            gpus=GPUS,
+            memory=max(memory, 512_000),
+        )
+    )
+    for number in range(GPUS):
+        # slurm 22.05 refuses a count of devices without files
+        subprocess.run(["mknod", "-m", "666", folder / f"dev/gpu{number}", "c", "1", "3"], check=True)
+    (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu Type=h100 File={folder}/dev/gpu[0-{GPUS - 1}]\n")
+    # SLURM_CONF alone is not enough: Snakemake's plugin takes every SLURM_ variable out of a job's environment
+    for name in CLIENTS:
+        client = folder / "bin" / name
+        client.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name)} "$@"\n')
+        client.chmod(0o755)
+    key = folder / "munge/key"
+    key.touch(mode=0o600)
+    key.write_bytes(secrets.token_bytes(1024))
+
+
+def start(folder: Path, name: str) -> None:
+    """Start one daemon; it goes into the background itself."""
+    munge = folder / "munge"
+    commands = {
+        "munged": [
+            "munged", "--force", f"--key-file={munge}/key", f"--socket={munge}/socket", f"--pid-file={folder}/munged.pid",
+            f"--log-file={munge}/log", f"--seed-file={munge}/seed",
+        ],
+        "slurmctld": ["slurmctld"],
+        "slurmd": ["slurmd"],
+    }  # fmt: skip
+    with open(folder / "daemons.log", "ab") as log:
+        # a session of its own, no terminal, none of the caller's pipes: it must outlive a caller who waits for them to close
+        subprocess.run(
+            commands[name], env={**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}, stdin=subprocess.DEVNULL,
+            stdout=log, stderr=log, start_new_session=True, check=True,
+        )  # fmt: skip
+
+
+def stop(folder: Path, name: str) -> None:
+    """End one daemon by its pid file and wait until it is gone."""
+    file = folder / f"{name}.pid"
+    if not file.exists():
+        return
+    pid = int(file.read_text())
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(0.1)
+        raise RuntimeError(f"{name} (process {pid}) did not end")
+    file.unlink(missing_ok=True)
+
+
+def state(node_format: str = "%T") -> str:
+    """What sinfo says about the node, or nothing while the controller does not answer."""
+    done = subprocess.run(["sinfo", "-h", "-p", "gpu", "-o", node_format], capture_output=True, text=True, timeout=30)
+    return done.stdout.strip()
+
+
+def up(folder: Path) -> None:
+    """Start the cluster and put its commands on this process's PATH; raises Unavailable where there can be none."""
+    install()
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)  # munged refuses a socket that others cannot reach
+    write_configuration(folder)
+    os.environ["PATH"] = f"{folder}/bin:{os.environ['PATH']}"
+    for name in reversed(DAEMONS):
+        start(folder, name)
+    deadline = time.monotonic() + 30
+    while state() != "idle":
+        if time.monotonic() > deadline:
+            logs = "\n".join((folder / f"{name}.log").read_text()[-1000:] for name in ("slurmctld", "slurmd"))
+            down(folder)
+            raise Unavailable(f"the node did not become idle within 30 s:\n{logs}")
+        time.sleep(0.2)
+
+
+def down(folder: Path) -> None:
+    """Stop the cluster; no daemon of it is left."""
+    for name in DAEMONS:
+        stop(folder, name)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("up", "down"))
+    parser.add_argument("folder", type=Path)
+    args = parser.parse_args()
+    if args.action == "down":
+        down(args.folder.resolve())
+        return 0
+    try:
+        up(args.folder.resolve())
+    except Unavailable as reason:
+        print(f"no SLURM here: {reason}")
+        return 1
+    print(f"export PATH={args.folder.resolve()}/bin:$PATH")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,277 @@
+"""What goes wrong on a cluster, done to real jobs on a real SLURM; the scenarios mostly wait, so they run side by side."""
+
+import os
+import re
+import signal
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import chain
+import cluster as slurm_cluster
+import pytest
+from chain import TRAINED, Chain, group, undisturbed, wait_for
+from jobs import ON_GPU, PROFILE, QUICK, clone_runs, detail, freeze, jobs, send, slurm
+
+ADAPTER = "results/runs/{}/adapter/adapter_model.safetensors"
+KEY = "planted-key-51d0e7"
+FAULTS = ["cancelled", "failed", "overtime", "requeued"]
+
+
+def adapter_hash(made: Chain, run: str = "main") -> str:
+    """SHA-256 of a run's adapter."""
+    return chain.sha256_file(made.work / ADAPTER.format(run))
+
+
+def call(*targets: str, retries: int = 2) -> list[str]:
+    """Arguments of a call on the cluster."""
+    return ["--profile", PROFILE, *QUICK, "--retries", str(retries), *ON_GPU, "--", *targets]
+
+
+def job_faults(folder) -> dict:
+    """Four runs under one Snakemake: each job is hit in the middle, by its own fault, on a node that is drained meanwhile."""
+    made = chain.template().copy("job-faults")
+    clone_runs(made, FAULTS)
+    host = slurm("sinfo", "-h", "-p", "gpu", "-o", "%n").strip()
+    seen: dict = {}
+    with group(
+        made.start(*call(*[ADAPTER.format(run).rpartition("/")[0] for run in FAULTS]), SWANLAB_API_KEY=KEY)
+    ) as controller:
+        for run in FAULTS:
+            freeze(made, run)
+        seen["second person"] = made.run(*call(ADAPTER.format("failed").rpartition("/")[0]))
+        hit = {run: jobs(made, run)[-1] for run in FAULTS}
+        seen["first jobs"] = hit
+        seen["queue"] = slurm("squeue", "-t", "all", "-o", "%all") + slurm("scontrol", "show", "job", "--details")
+        seen["gpus"] = detail(hit["failed"].id, "TresPerJob")
+
+        # the controller of the cluster goes away and comes back; jobs and Snakemake live on
+        slurm_cluster.stop(folder, "slurmctld")
+        time.sleep(5)
+        slurm_cluster.start(folder, "slurmctld")
+        wait_for(lambda: slurm_cluster.state() != "", 30, "slurmctld did not come back")
+        seen["after restart"] = {run: jobs(made, run)[-1].state for run in FAULTS}
+
+        slurm("scontrol", "update", f"nodename={host}", "state=drain", "reason=test")
+        slurm("scancel", hit["cancelled"].id)
+        send(made, "failed", signal.SIGKILL)
+        slurm("scontrol", "update", f"JobId={hit['overtime'].id}", "TimeLimit=1")
+        slurm("scontrol", "requeue", hit["requeued"].id)
+        wait_for(lambda: jobs(made, "overtime")[0].state == "TIMEOUT", 150, "the time limit did not end the job")
+        wait_for(
+            lambda: all(jobs(made, run)[-1].state == "PENDING" for run in FAULTS),
+            120,
+            "jobs do not wait for the drained node",
+        )
+        slurm("scontrol", "update", f"nodename={host}", "state=resume")
+        seen["status"] = controller.wait(timeout=900)
+    seen["attempts"] = {run: jobs(made, run) for run in FAULTS}
+    seen["adapters"] = {run: adapter_hash(made, run) for run in FAULTS}
+    seen["restarts"] = detail(hit["requeued"].id, "Restarts")
+    seen["logs"] = {run: made.log(f"logs/runs/{run}/train_lora.log") for run in FAULTS}
+    seen["chain"] = made
+    return seen
+
+
+def preempted_job(folder) -> dict:
+    """A job in a partition of low priority, whose GPU others take."""
+    made = chain.template().copy("preempted-job")
+    seen: dict = {"chain": made}
+    with group(
+        made.start("--profile", PROFILE, *QUICK, *ON_GPU, "train_lora:slurm_partition=scavenge", "--", TRAINED)
+    ) as controller:
+        freeze(made)
+        victim = jobs(made)[-1].id
+        urgent = []
+        # one more job a GPU until there is none left but the victim's
+        while detail(victim, "Restarts") == "0":
+            assert len(urgent) < slurm_cluster.GPUS, "nothing was preempted"
+            command = [
+                "sbatch",
+                "--parsable",
+                "-p",
+                "gpu",
+                "--gpus=1",
+                "-n",
+                "1",
+                "--mem=100",
+                "-o",
+                "/dev/null",
+                "--wrap",
+                "sleep 600",
+            ]
+            urgent.append(slurm(*command).strip())
+            wait_for(lambda: detail(urgent[-1], "JobState") == "RUNNING", 60, "the urgent job does not start")
+        seen["waits"] = wait_for(lambda: detail(victim, "JobState") == "PENDING", 30, "the victim does not wait")
+        slurm("scancel", *urgent)
+        seen["status"] = controller.wait(timeout=900)
+    seen["attempts"] = [job.state for job in jobs(made)]
+    seen["restarts"] = detail(victim, "Restarts")
+    seen["log"] = made.log("logs/runs/main/train_lora.log")
+    seen["adapter"] = adapter_hash(made)
+    return seen
+
+
+def killed_controller(folder) -> dict:
+    """kill -9 of Snakemake while its job trains; a rerun while the orphan still works; a rerun after it."""
+    made = chain.template().copy("killed-controller")
+    seen: dict = {"chain": made}
+    with group(made.start(*call(TRAINED))) as controller:
+        freeze(made)
+        os.killpg(controller.pid, signal.SIGKILL)
+        controller.wait()
+    orphan = jobs(made)[-1]
+    seen["orphan"] = orphan
+    seen["locked"] = made.run(*call(TRAINED))
+    seen["unlocked"] = made.run("--profile", PROFILE, "--unlock", "--", TRAINED)
+    before = sorted((str(path), path.stat().st_mtime_ns) for path in made.state().rglob("*") if path.is_file())
+    seen["beside orphan"] = made.run(*call(TRAINED, retries=0))
+    seen["message"] = made.log("logs/runs/main/train_lora.log")
+    seen["untouched"] = before == sorted(
+        (str(path), path.stat().st_mtime_ns) for path in made.state().rglob("*") if path.is_file()
+    )
+    send(made, "main", signal.SIGCONT)
+    seen["orphan's end"] = wait_for(
+        lambda: (state := detail(orphan.id, "JobState")) not in ("RUNNING", "COMPLETING") and state,
+        600,
+        "the orphan does not end",
+    )
+    seen["checkpoints"] = made.checkpoints()
+    seen["rerun"] = made.run(*call(TRAINED))
+    seen["log"] = made.log("logs/runs/main/train_lora.log")
+    seen["adapter"] = adapter_hash(made)
+    return seen
+
+
+def interrupted_controller(folder) -> dict:
+    """Ctrl-C in the middle of a training, then a rerun that gets SIGTERM, then a rerun with nothing to do."""
+    made = chain.template().copy("interrupted-controller")
+    seen: dict = {"chain": made}
+    with group(made.start(*call(TRAINED))) as controller:
+        freeze(made)
+        os.kill(controller.pid, signal.SIGINT)
+        seen["ctrl-c status"] = controller.wait(timeout=120)
+    wait_for(lambda: jobs(made)[-1].state == "CANCELLED", 60, lambda: f"the job is {jobs(made)[-1].state}")
+    seen["locks"] = list((made.work / ".snakemake/locks").glob("*"))
+    before = max(made.checkpoints())
+    with group(made.start(*call(TRAINED), log="second.log")) as controller:
+        freeze(made, after=before)
+        os.kill(controller.pid, signal.SIGTERM)
+        time.sleep(2)
+        send(made, "main", signal.SIGCONT)
+        seen["sigterm status"] = controller.wait(timeout=900)
+    seen["said"] = made.log("second.log")
+    seen["log"] = made.log("logs/runs/main/train_lora.log")
+    seen["again"] = made.run("--profile", PROFILE, "-n", *ON_GPU, "--", TRAINED)
+    seen["adapter"] = adapter_hash(made)
+    return seen
+
+
+SCENARIOS = (job_faults, preempted_job, killed_controller, interrupted_controller)
+
+
+@pytest.fixture(scope="module")
+def scenarios(cluster) -> dict[str, Future]:
+    undisturbed()
+    with ThreadPoolExecutor(len(SCENARIOS)) as pool:
+        yield {scenario.__name__: pool.submit(scenario, cluster) for scenario in SCENARIOS}
+
+
+def test_jobs_ask_for_an_h100_on_the_gpu_partition(scenarios):
+    seen = scenarios["job_faults"].result()
+    assert seen["gpus"] == "gres:gpu:h100:1"
+    assert {job.partition for job in seen["first jobs"].values()} == {"gpu"}
+
+
+def test_a_key_in_the_environment_is_in_no_queue_and_no_file(scenarios):
+    seen = scenarios["job_faults"].result()
+    assert KEY not in seen["queue"]
+    files = [path for path in seen["chain"].work.rglob("*") if path.is_file()]
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+def test_every_job_fault_ends_in_the_same_adapter(scenarios):
+    seen = scenarios["job_faults"].result()
+    assert seen["status"] == 0, seen["chain"].log("snakemake.log")[-5000:]
+    assert set(seen["adapters"].values()) == {adapter_hash(undisturbed())}
+    for run, log in seen["logs"].items():
+        assert "going on from step" in log, f"{run} did not resume:\n{log[-2000:]}"
+
+
+def test_a_cancelled_job_is_tried_again(scenarios):
+    seen = scenarios["job_faults"].result()
+    states = [job.state for job in seen["attempts"]["cancelled"]]
+    assert states == ["CANCELLED", "COMPLETED"]
+
+
+def test_a_failed_job_is_tried_again_once_a_submission(scenarios):
+    seen = scenarios["job_faults"].result()
+    states = [job.state for job in seen["attempts"]["failed"]]
+    assert states == ["FAILED", "COMPLETED"]
+
+
+def test_a_job_over_its_time_limit_gets_a_longer_one(scenarios):
+    seen = scenarios["job_faults"].result()
+    first, second = seen["attempts"]["overtime"]
+    assert (first.state, second.state) == ("TIMEOUT", "COMPLETED")
+    assert (seen["first jobs"]["overtime"].limit, second.limit) == ("4:00:00", "8:00:00")
+
+
+def test_a_requeued_job_keeps_its_number(scenarios):
+    seen = scenarios["job_faults"].result()
+    assert [job.state for job in seen["attempts"]["requeued"]] == ["COMPLETED"]
+    assert seen["restarts"] == "1"
+
+
+def test_a_preempted_job_keeps_its_number_and_resumes(scenarios):
+    seen = scenarios["preempted_job"].result()
+    assert seen["status"] == 0, seen["chain"].log("snakemake.log")[-4000:]
+    assert (seen["attempts"], seen["restarts"]) == (["COMPLETED"], "1")
+    assert "going on from step" in seen["log"]
+    assert seen["adapter"] == adapter_hash(undisturbed())
+
+
+def test_jobs_outlive_a_restart_of_slurmctld(scenarios):
+    assert set(scenarios["job_faults"].result()["after restart"].values()) == {"RUNNING"}
+
+
+def test_a_second_person_is_told_that_the_folder_is_in_use(scenarios):
+    second = scenarios["job_faults"].result()["second person"]
+    assert second.returncode == 1 and "LockException" in second.stdout and "--unlock" in second.stdout
+
+
+def test_no_second_writer_beside_an_orphan(scenarios):
+    seen = scenarios["killed_controller"].result()
+    assert seen["orphan"].state == "RUNNING"
+    assert seen["locked"].returncode == 1 and "--unlock" in seen["locked"].stdout
+    assert seen["unlocked"].returncode == 0, seen["unlocked"].stdout
+    assert seen["beside orphan"].returncode == 1
+    assert re.search(r"in use by another trainer .*slurm_job " + seen["orphan"].id, seen["message"]), seen["message"]
+    assert seen["untouched"]
+
+
+def test_the_orphans_work_is_used(scenarios):
+    seen = scenarios["killed_controller"].result()
+    assert seen["rerun"].returncode == 0, seen["rerun"].stdout[-4000:]
+    assert 16 in seen["checkpoints"], "the orphan did not train to the end"
+    assert "running:" not in seen["log"], "the rerun trained again"
+    assert seen["adapter"] == adapter_hash(undisturbed())
+
+
+def test_ctrl_c_takes_its_jobs_along_and_the_rerun_resumes(scenarios):
+    seen = scenarios["interrupted_controller"].result()
+    assert seen["ctrl-c status"] != 0
+    assert not seen["locks"]
+    assert "going on from step" in seen["log"]
+
+
+def test_sigterm_lets_the_job_finish(scenarios):
+    seen = scenarios["interrupted_controller"].result()
+    assert "Will exit after finishing currently running jobs" in seen["said"]
+    assert "Nothing to be done" in seen["again"].stdout, seen["again"].stdout[-3000:]
+    assert seen["adapter"] == adapter_hash(undisturbed())
+
+
+def test_nothing_is_left_running(scenarios):
+    for scenario in SCENARIOS:
+        made = scenarios[scenario.__name__].result()["chain"]
+        wait_for(lambda made=made: not made.processes(), 30, lambda made=made: f"left: {made.processes()}")
