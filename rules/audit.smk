@@ -8,7 +8,11 @@ OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd
 
 def rule_families():
     """{rule: stage file it stands in}, for the colours of the graph."""
-    return {job.name: Path(job.snakefile).stem for job in workflow.rules if Path(job.snakefile).suffix == ".smk"}
+    return {
+        job.name: Path(job.snakefile).stem
+        for job in workflow.rules
+        if Path(job.snakefile).suffix == ".smk"
+    }
 
 
 def overlays_arguments():
@@ -103,7 +107,7 @@ rule write_report:
         "../envs/core.yaml"
     params:
         code=code_hash("report.py"),
-        title=f"MindTune: {config['model']['id'] or 'local model'}, run {EXPORT_RUN}",
+        title=lambda w: f"MindTune: {config['model']['id'] or 'local model'}, run {EXPORT_RUN}",
     shell:
         r"""
         exec >{log:q} 2>&1

@@ -118,7 +118,7 @@ else:
                     if key not in ("type", "template")
                 }
             ),
-            local=local_path(config["model"]),
+            local=lambda w: local_path(config["model"]),
         shell:
             r"""
             exec >{log:q} 2>&1
@@ -150,7 +150,7 @@ else:
                     if key not in ("type", "template")
                 }
             ),
-            local=local_path(config["model"]),
+            local=lambda w: local_path(config["model"]),
         shell:
             r"""
             exec >{log:q} 2>&1
