@@ -107,7 +107,7 @@ rule write_report:
         "../envs/core.yaml"
     params:
         code=code_hash("report.py"),
-        title=f"MindTune: {config['model']['id'] or 'local model'}, run {EXPORT_RUN}",
+        title=lambda w: f"MindTune: {config['model']['id'] or 'local model'}, run {EXPORT_RUN}",
     shell:
         r"""
         exec >{log:q} 2>&1

@@ -7,6 +7,7 @@ Everything that depends on the configuration is resolved here once: after this f
 import hashlib
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -67,8 +68,16 @@ def lookup_key(path):
 
 
 def as_json(**values):
-    """Canonical JSON of named values: equal settings give equal params."""
-    return json.dumps(values, sort_keys=True, ensure_ascii=False)
+    """Canonical JSON of named values: equal settings give equal params.
+
+    Braces inside texts are written as JSON escapes: Snakemake would take `{word}` in a param for a wildcard.
+    """
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False)
+    return re.sub(
+        r'"(?:[^"\\]|\\.)*"',
+        lambda match: match[0].replace("{", "\\u007b").replace("}", "\\u007d"),
+        text,
+    )
 
 
 def leaves_json(*paths):
@@ -95,9 +104,15 @@ def local_path(spec):
 def local_files(spec):
     """The files of a local source, so that an edit of one is seen; none if it is not there (the program then says so)."""
     path = local_path(spec)
+    files = [Path(path)] if path and os.path.isfile(path) else []
     if path and os.path.isdir(path):
-        return sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
-    return [path] if path and os.path.isfile(path) else []
+        files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+    for file in files:
+        if "{" in str(file) or "}" in str(file):
+            raise WorkflowError(
+                f"{file} has braces in its path, which Snakemake takes for a wildcard; rename it"
+            )
+    return [str(file) for file in files]
 
 
 def rules_hash():

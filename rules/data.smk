@@ -119,7 +119,7 @@ else:
                     if key not in ("type", "template")
                 }
             ),
-            local=local_path(config["model"]),
+            local=lambda w: local_path(config["model"]),
         shell:
             r"""
             exec >{log:q} 2>&1
@@ -151,7 +151,7 @@ else:
                     if key not in ("type", "template")
                 }
             ),
-            local=local_path(config["model"]),
+            local=lambda w: local_path(config["model"]),
         shell:
             r"""
             exec >{log:q} 2>&1
