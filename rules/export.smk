@@ -91,6 +91,11 @@ rule export_model:
             ],
         ],
         locks=at("envs/train.lock"),
+        key=(
+            at(config["export"]["signing_key"])
+            if config["export"]["signing_key"]
+            else []
+        ),
         env=ancient(env_ready("core")),
     output:
         export=directory("results/runs/{run}/export"),
@@ -109,7 +114,7 @@ rule export_model:
         exec >{log:q} 2>&1
         {PY[core]} {SCRIPTS}/export_model.py \
             --merged {input.merged:q} --verify {input.verify:q} --base {input.base:q} --records {input.records:q} \
-            --locks {input.locks:q} --code {params.code:q} --settings {params.settings:q} \
+            --locks {input.locks:q} --code {params.code:q} --settings {params.settings:q} --signing-key {input.key:q} \
             --export {output.export:q} --record {output.record:q}
         """
 

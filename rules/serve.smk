@@ -1,16 +1,17 @@
 """
 Stage: serve.  Start the server on an export, talk to it, end it, and say whether it kept its contract.
 
-INPUTS   results/runs/{run}/export/
+INPUTS   results/runs/{run}/export/, verify.json
 OUTPUTS  results/runs/{run}/smoke.json   only if every check passed
 """
 
 
 rule smoke_test:
-    """Serve the export and check models, replies, streaming, history, limits, keys, and that nothing is left afterwards."""
+    """Serve the export; check replies, streaming, history, limits and keys, measure speeds, and prove that nothing is left."""
     input:
         export=ancient("results/runs/{run}/export"),
         export_record="results/runs/{run}/export_model.json",
+        verify="results/runs/{run}/verify.json",
         env=ancient(env_ready("core", SERVE_ENV)),
     output:
         smoke="results/runs/{run}/smoke.json",
@@ -33,6 +34,6 @@ rule smoke_test:
         r"""
         exec >{log.program:q} 2>&1
         {PY[core]} {SCRIPTS}/smoke_test.py \
-            --export {input.export:q} --engine {params.engine:q} --engine-python {PY[engine]:q} \
+            --export {input.export:q} --verify {input.verify:q} --engine {params.engine:q} --engine-python {PY[engine]:q} \
             --settings {params.settings:q} --smoke {output.smoke:q} --server-log {log.server:q}
         """

@@ -1,7 +1,7 @@
 """Make the deliverable: the merged files that were proven, a model card, the licence, and a manifest of every byte.
 
 Nothing is exported without a verify.json whose hash of the merged folder is the hash of the folder as it is now. The weights are
-hard links, so there is no second copy. The manifest is written last: a folder with a manifest is whole.
+hard links, so there is no second copy. The manifest is written last: a folder with a manifest is whole. A key, if one is given, signs it.
 
 Reads   merged folder, verify.json, base folder (licence files), stage records, environment locks
 Writes  the export folder and the stage's record
@@ -24,6 +24,7 @@ from mindtune.shards import write_hashed_record
 
 # names and block size are those that verify_export.py reads; it must not import anything of ours
 MANIFEST, SEAL, BLOCKS = "manifest.json", "manifest.json.sha256", "manifest.blocks.json"
+SIGNATURE = "model.sig"
 BLOCK = 1 << 20
 LICENCE_FILES = re.compile(r"(licen[cs]e|notice)[^/]*", re.IGNORECASE)
 
@@ -61,7 +62,7 @@ def hash_folder(folder: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
 def link_folder(merged: Path, base: Path, folder: Path) -> list[str]:
     """Link the merged files, and the base's licence files, into the export; return the names of the merged ones."""
     names = list_files(merged)
-    reserved = {"README.md", MANIFEST, SEAL, BLOCKS} & set(names)
+    reserved = {"README.md", MANIFEST, SEAL, BLOCKS, SIGNATURE} & set(names)
     if reserved:
         raise UserError(f"{merged} holds {min(reserved)}, which the export writes itself; merge again")
     for name in names:
@@ -99,6 +100,26 @@ def write_manifest(
     return hashes | {MANIFEST: digest, SEAL: sha256_file(folder / SEAL)}
 
 
+def sign(folder: Path, key: Path) -> dict[str, str]:
+    """Sign every file of the folder with an elliptic curve's private key (PEM, no password); return the signature's hash.
+
+    The signature is a Sigstore bundle, which the public key alone verifies, with no network (`verify_signature.py`).
+    """
+    from model_signing import signing
+
+    if not key.is_file():
+        raise UserError(
+            f"export.signing_key: {key} is not there; give the path of a private key, or null for no signature"
+        )
+    try:
+        signing.Config().use_elliptic_key_signer(private_key=key).sign(folder, folder / SIGNATURE)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{key} is no private key that can sign ({error}); make one as docs/deployment.md says"
+        ) from error
+    return {SIGNATURE: sha256_file(folder / SIGNATURE)}
+
+
 def origin(args: argparse.Namespace, proof: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Where the export comes from, for the manifest."""
     model = args.settings["model"]
@@ -126,7 +147,8 @@ def export(args: argparse.Namespace, folder: Path) -> dict[str, str]:
         raise UserError(
             f"{args.merged} is not the folder that {args.verify} proved: a file was changed since; run verify_merge.py again"
         )
-    return write_manifest(folder, hashes, blocks, origin(args, proof, records))
+    hashes = write_manifest(folder, hashes, blocks, origin(args, proof, records))
+    return hashes | sign(folder, args.signing_key) if args.signing_key else hashes
 
 
 def parse_args() -> argparse.Namespace:
@@ -140,6 +162,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--locks", required=True, type=Path, nargs="+", help="lock files of the environments")
     parser.add_argument("--code", required=True, help="hash of the code")
+    parser.add_argument(
+        "--signing-key", type=Path, nargs="?", help="private key (PEM); without it there is no signature"
+    )
     parser.add_argument(
         "--settings", required=True, type=json.loads, help='JSON: {"model": the config\'s model, "toy": true or false}'
     )

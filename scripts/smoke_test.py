@@ -1,17 +1,18 @@
 """Serve an export and check, request by request, that it answers as it should; then end the server and prove it gone.
 
 Every check is a function that returns what it saw, or raises Failed with what it saw. All of them run, so that one
-report names everything that is wrong. Speeds (TTFT: time to first token; TPOT: time per output token after the first)
-are recorded and judge nothing.
+report names everything that is wrong. Speeds (TTFT: time to first token; TPOT: time per output token after the first), the
+card's memory and the KV cache's room are recorded and judge nothing.
 
-Reads   an export folder
+Reads   an export folder and the verify.json that it was exported by
 Writes  the stage's record, only if every check passes, and the server's log
 """
 
 import argparse
 import http.client
 import json
-import statistics
+import re
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +20,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mindtune import greedy_reference
 from mindtune.chat import ChatTokenizer, Message, load_chat
-from mindtune.chat_client import Client, Reply, StreamedReply
+from mindtune.chat_client import GREEDY, GREEDY_EXTRA, Client, Reply
 from mindtune.cli import UserError, run
-from mindtune.engine import Server, group_members, port_open, serve
-from mindtune.records import write_record
+from mindtune.engine import Server, check_engine, group_members, port_open, serve
+from mindtune.kv_cache import card_memory, kv_budget, reported_tokens
+from mindtune.load import Target, load, speeds
+from mindtune.records import read_json, write_record
 
-SETTINGS = {"prompts", "max_new_tokens", "concurrency"}
+SETTINGS = {"prompts", "max_new_tokens", "concurrency", "levels", "near_tie"}
 SYSTEM = "你是一位温和的心理咨询师，请用简短的话回答。"
 FOLLOW_UP = "谢谢。那我今天可以先做哪一件小事？"
 HANG_UPS = 3
+# LMDeploy counts a reply's tokens some time after it sent them
+METRICS_S = 15
 
 
 class Failed(Exception):
@@ -46,6 +52,10 @@ class Case:
     max_tokens: int
     concurrency: int
     session_len: int
+    # chats whose prompt tokens training counted, and transformers' own replies to the prompts
+    proven: list[tuple[list[Message], int]]
+    reference: list[dict[str, Any]]
+    near_tie: float
 
     def count(self, messages: Sequence[Message]) -> int:
         """Tokens of the rendered prompt, as training counts them."""
@@ -84,13 +94,62 @@ def check_single_reply(case: Case) -> str:
 
 
 def check_prompt_tokens(case: Case) -> str:
-    """The server renders prompts as training did: as many tokens, with and without a system turn, over two turns."""
-    chats = [user(prompt) for prompt in case.prompts]
-    chats += [[{"role": "system", "content": SYSTEM}, *chats[0]]]
-    chats += [[*chats[0], {"role": "assistant", "content": "我在听。"}, *user(FOLLOW_UP)]]
-    served = [case.client.chat(chat, 1).prompt_tokens for chat in chats]
-    rendered = [case.count(chat) for chat in chats]
-    return expect(served == rendered, f"server {served}, chat template {rendered}")
+    """The server renders prompts as training did: as many tokens for our prompts, and for the chats of verify.json."""
+    chats = [(user(prompt), case.count(user(prompt))) for prompt in case.prompts]
+    chats += [(chat, tokens) for chat, tokens in case.proven]
+    served = [case.client.chat(chat, 1).prompt_tokens for chat, _ in chats]
+    trained = [tokens for _, tokens in chats]
+    return expect(served == trained, f"server {served}, training {trained}")
+
+
+def check_greedy(case: Case) -> str:
+    """Replies are those of plain transformers up to the first near-tie, which is shown."""
+    seen, wrong = [], []
+    for prompt, wanted in zip(case.prompts, case.reference, strict=True):
+        place = parting(wanted, case.client.chat(user(prompt), case.max_tokens))
+        if place is None:
+            seen.append(f"all {len(wanted['texts']) - 1} tokens")
+            continue
+        margin = wanted["margins"][place]
+        seen.append(f"{place} tokens, then a choice {margin:.3g} deviations apart")
+        wrong += [place] if margin > case.near_tie else []
+    return expect(not wrong, f"equal to transformers for {'; '.join(seen)} (near tie: {case.near_tie})")
+
+
+def parting(wanted: dict[str, Any], reply: Reply) -> int | None:
+    """The number of the first token at which a reply leaves the reference; None if it is the reference.
+
+    A text that ends in half a character (U+FFFD) is compared without it.
+    """
+    for place, text in enumerate(wanted["texts"]):
+        if not reply.text.startswith(text.rstrip("\ufffd")):
+            return place - 1
+    if (reply.text, reply.finish_reason) == (wanted["texts"][-1], wanted["finish_reason"]):
+        return None
+    return len(wanted["margins"]) - 1
+
+
+def check_metrics(case: Case) -> str:
+    """/metrics counts generated tokens: more after a reply than before, though perhaps not at once."""
+    before = generated_tokens(case.server)
+    tokens = case.client.chat(user(case.prompts[0]), case.max_tokens).completion_tokens
+    deadline = time.monotonic() + METRICS_S
+    while (after := generated_tokens(case.server)) < before + tokens and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return expect(after >= before + tokens, f"{before:.0f} generated tokens, {after:.0f} after a reply of {tokens}")
+
+
+def generated_tokens(server: Server) -> float:
+    """The counter of generated tokens in the server's metrics, in the text format of Prometheus."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request("GET", "/metrics/", headers={"Authorization": f"Bearer {server.api_key}"})
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    found = re.findall(r"^\w+:generation_tokens_total(?:\{[^}]*\})? (\S+)$", text, re.M)
+    if response.status != 200 or not found:
+        raise Failed(f"/metrics gives status {response.status} and no generation_tokens_total: {text[:100]!r}")
+    return float(found[0])
 
 
 def check_streaming(case: Case) -> str:
@@ -230,6 +289,7 @@ CHECKS: tuple[Callable[[Case], str], ...] = (
     check_model_list,
     check_single_reply,
     check_prompt_tokens,
+    check_greedy,
     check_streaming,
     check_two_turns,
     check_stop_token,
@@ -240,6 +300,7 @@ CHECKS: tuple[Callable[[Case], str], ...] = (
     check_too_long_input,
     check_hang_up,
     check_concurrent,
+    check_metrics,
 )
 
 
@@ -271,57 +332,50 @@ def check_ended(server: Server) -> dict[str, Any]:
     return {"name": "server_ended", "passed": not left and not still_open, "seen": seen}
 
 
-def speeds(replies: Sequence[StreamedReply], wall_s: float) -> dict[str, Any]:
-    """TTFT and TPOT in seconds (median and 95th percentile), and output tokens a second over all requests."""
-    ttft = [reply.seconds[0] for reply in replies if reply.seconds]
-    tpot = [
-        (reply.seconds[-1] - reply.seconds[0]) / (reply.reply.completion_tokens - 1)
-        for reply in replies
-        if reply.reply.completion_tokens > 1 and len(reply.seconds) > 1
-    ]
-    tokens = sum(reply.reply.completion_tokens for reply in replies)
-    return {
-        "requests": len(replies),
-        "output_tokens": tokens,
-        "tokens_per_s": round(tokens / wall_s, 2),
-        **{f"ttft_s_{name}": value for name, value in percentiles(ttft).items()},
-        **{f"tpot_s_{name}": value for name, value in percentiles(tpot).items()},
-    }
+def measure(case: Case, levels: Sequence[int]) -> dict[str, Any]:
+    """Speeds at each number of requests at once: two rounds of them, at least each prompt once."""
+    body = {"model": case.server.model_name, "max_tokens": case.max_tokens, **GREEDY, **GREEDY_EXTRA}
+    target = Target(case.server.port, case.server.api_key, body, stream=True)
+    rows = {}
+    for level in levels:
+        prompts = [case.prompts[number % len(case.prompts)] for number in range(max(2 * level, len(case.prompts)))]
+        rows[f"concurrency_{level}"] = speeds(load(target, [user(prompt) for prompt in prompts], level))
+    return rows
 
 
-def percentiles(values: Sequence[float]) -> dict[str, float | None]:
-    """Median and 95th percentile (nearest rank)."""
-    if not values:
-        return {"p50": None, "p95": None}
-    ranked = sorted(values)
-    return {"p50": round(statistics.median(ranked), 4), "p95": round(ranked[-(-len(ranked) * 95 // 100) - 1], 4)}
+def proven_chats(verify: Path) -> list[tuple[list[Message], int]]:
+    """The fixed chats of verify.json, as far as their last question, with their prompt's number of tokens."""
+    rows = read_json(verify)["facts"]["prompts"]
+    return [(row["messages"], row["prompt"]["tokens"]) for row in rows if "messages" in row]
 
 
-def measure(case: Case) -> dict[str, Any]:
-    """Speeds at concurrency 1 (each prompt once) and at the settings' concurrency."""
-    start = time.perf_counter()
-    alone = [case.client.stream(user(prompt), case.max_tokens) for prompt in case.prompts]
-    middle = time.perf_counter()
-    together = at_once(case, lambda prompt: case.client.stream(user(prompt), case.max_tokens))
-    end = time.perf_counter()
-    return {
-        "concurrency_1": speeds(alone, middle - start),
-        f"concurrency_{case.concurrency}": speeds(together, end - middle),
-    }
+def transformers_replies(export: Path, engine: dict[str, Any], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """What plain transformers, in the environment that serves, replies to the prompts (see greedy_reference.py)."""
+    command = [engine["python"], "-P", greedy_reference.__file__, "--model", str(export), "--device", engine["device"]]
+    command += ["--max-tokens", str(settings["max_new_tokens"]), "--threads", str(engine["threads"])]
+    chats = json.dumps([user(prompt) for prompt in settings["prompts"]])
+    done = subprocess.run(command, input=chats, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise UserError(f"{export}: transformers gave no replies to compare the server's with; its message is above")
+    return json.loads(done.stdout)
 
 
-def smoke(export: Path, engine: dict[str, Any], settings: dict[str, Any], log: Path) -> dict[str, Any]:
+def smoke(export: Path, verify: Path, engine: dict[str, Any], settings: dict[str, Any], log: Path) -> dict[str, Any]:
     """Serve, check, measure and end; return the facts, or raise UserError with the checks that failed."""
-    chat = load_chat(export)
+    check_engine(engine)
+    chat, proven = load_chat(export), proven_chats(verify)
+    reference = transformers_replies(export, engine, settings)
+    memory = kv_budget(export, engine, card_memory())
     with serve(export, engine, log) as server:
         print(f"up after {server.startup_s:.1f} s")
         case = Case(
             server, server.client(), chat, settings["prompts"], settings["max_new_tokens"], settings["concurrency"],
-            engine["session_len"],
+            engine["session_len"], proven, reference, settings["near_tie"],
         )  # fmt: skip
         checks = [run_check(check, case) for check in CHECKS]
         broken = [check for check in checks if not check["passed"]]
-        timings = {} if broken else {"startup_s": round(server.startup_s, 2), **measure(case)}
+        timings = {} if broken else {"startup_s": round(server.startup_s, 2), **measure(case, settings["levels"])}
+        memory |= {"reported_tokens": reported_tokens(log), "card_bytes_used": [used for _, used in card_memory()]}
     checks.append(check_ended(server))
     broken = [check for check in checks if not check["passed"]]
     if broken:
@@ -329,13 +383,14 @@ def smoke(export: Path, engine: dict[str, Any], settings: dict[str, Any], log: P
         raise UserError(
             f"{export} failed {len(broken)} of {len(checks)} smoke checks: {named} (the server's log is {log})"
         )
-    return {"checks": checks, "passed": len(checks), "timings": timings}
+    return {"checks": checks, "passed": len(checks), "memory": memory, "timings": timings}
 
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--export", required=True, type=Path)
+    parser.add_argument("--verify", required=True, type=Path, help="verify.json of that export's merge")
     parser.add_argument("--engine", required=True, type=json.loads, help="JSON: the config's serve branch")
     parser.add_argument("--engine-python", required=True, help="interpreter of the environment that serves")
     parser.add_argument("--settings", required=True, type=json.loads, help=f"JSON: {', '.join(sorted(SETTINGS))}")
@@ -353,11 +408,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    facts = smoke(args.export, {**args.engine, "python": args.engine_python}, args.settings, args.server_log)
+    facts = smoke(
+        args.export, args.verify, {**args.engine, "python": args.engine_python}, args.settings, args.server_log
+    )
     write_record(
         args.smoke,
         "smoke_test",
-        inputs=[args.export],
+        inputs=[args.export, args.verify],
         outputs=[],
         params={"engine": args.engine, "settings": args.settings},
         facts=facts,

@@ -6,7 +6,8 @@
 Every file must be in manifest.json with its size and SHA-256, and no file may be missing or added. Exit status 0 and
 "OK: N files, B bytes", or 1 and one line for each thing that is wrong. A changed byte is named with its place and both values:
 manifest.blocks.json holds SHA-256 and Adler-32 of each block of 1 MiB. Adler-32 is two sums, of the bytes and of the running
-sums (RFC 1950), so one wrong byte shifts them by d and by d times its distance from the end, which gives both.
+sums (RFC 1950), so one wrong byte shifts them by d and by d times its distance from the end, which gives both. A signature
+(model.sig) is not looked into: it says who made the export, and needs a public key (verify_signature.py).
 
 Reads DIR, writes nothing.
 """
@@ -22,6 +23,7 @@ import zlib
 from pathlib import Path
 
 MANIFEST, SEAL, BLOCKS = "manifest.json", "manifest.json.sha256", "manifest.blocks.json"
+SIGNATURE = "model.sig"
 BLOCK = 1 << 20
 ADLER = 65521  # the largest prime below 2**16, modulus of both sums
 
@@ -125,7 +127,8 @@ def check(folder: Path) -> tuple[list[str], int, int]:
     files, others = listing(folder)
     wrong += [f"{name}: neither a plain file nor a folder; an export has no links" for name in others]
     expected = manifest["files"]
-    wrong += [f"{name}: not in {MANIFEST}; remove it" for name in sorted(set(files) - set(expected) - {MANIFEST, SEAL})]
+    known = {*expected, MANIFEST, SEAL, SIGNATURE}
+    wrong += [f"{name}: not in {MANIFEST}; remove it" for name in sorted(set(files) - known)]
     blocks: dict[str, list[str]] = {}
     # the blocks first: they are used only if they are what was shipped
     for name in sorted(expected, key=lambda name: (name != BLOCKS, name)):

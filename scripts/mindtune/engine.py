@@ -45,6 +45,8 @@ ZERO_CACHE = (
     "the share of the free GPU memory that the KV cache gets has to lie between 0 and 1, both excluded: with 0 there is "
     "no room for a single token and both engines of LMDeploy stop at start; use 0.8"
 )
+# LMDeploy 0.18 serves with its other engine when TurboMind cannot be loaded, and says so only in its log
+FALLBACK = "Fallback to pytorch engine"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,9 @@ def lmdeploy_arguments(model: Path, engine: Mapping[str, Any], port: int) -> lis
         "--cache-max-entry-count", str(engine["cache_max_entry_count"]),
         "--server-name", "127.0.0.1",
         "--server-port", str(port),
+        # says how large the KV cache became; what clients say is logged one level below
+        "--log-level", "INFO",
+        "--disable-fastapi-docs",
     ]  # fmt: skip
 
 
@@ -218,6 +223,17 @@ def wait_for_chat(client: Client, process: subprocess.Popen, deadline: float, lo
             ) from error
 
 
+def check_backend(engine: Mapping[str, Any], log: Path) -> None:
+    """Raise UserError if LMDeploy serves with another engine than the one asked for."""
+    if engine["engine"] == "lmdeploy" and engine["backend"] == "turbomind":
+        said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if FALLBACK in line]
+        if said:
+            raise UserError(
+                f"LMDeploy cannot load TurboMind and would serve with its PyTorch engine ({said[0].strip()}); "
+                "install the CUDA 12 libraries that TurboMind needs, or set serve.backend to pytorch"
+            )
+
+
 def check_alive(process: subprocess.Popen, deadline: float, log: Path) -> None:
     """Raise UserError with the log's own words if the server ended or is late."""
     if process.poll() is not None:
@@ -256,6 +272,7 @@ def serve(model: str | Path, engine: Mapping[str, Any], log: str | Path) -> Iter
             port = port or wait_for_port(process, port_file, deadline, log)
             server = Server(f"http://127.0.0.1:{port}/v1", port, engine["model_name"], process.pid, 0.0, key)
             wait_for_chat(server.client(timeout=60), process, deadline, log)
+            check_backend(engine, log)
             key_file.unlink()  # read by now, and no longer needed
             yield Server(server.base_url, port, server.model_name, process.pid, time.monotonic() - start, key)
         finally:

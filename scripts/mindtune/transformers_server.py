@@ -1,7 +1,7 @@
 """An OpenAI-compatible chat server over a local safetensors model, for machines without LMDeploy's GPU stack.
 
 Greedy decoding only, one request at a time; others wait in the order in which they came. Loopback only.
-Endpoints: /health (no key), /v1/models, /v1/chat/completions (whole, or streamed as server-sent events).
+Endpoints: /health (no key), /metrics, /v1/models, /v1/chat/completions (whole, or streamed as server-sent events).
 
 Reads   a model folder; the API key from the file that MINDTUNE_API_KEY_FILE names
 Writes  `--port-file`, once the model is loaded and the port takes connections
@@ -153,6 +153,7 @@ class Decoder:
         ends = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
         self.ends = {ends} if isinstance(ends, int) else set(ends or [self.tokenizer.eos_token_id])
         self.session_len = session_len
+        self.generated = 0
         self.stopping = threading.Event()
         self.jobs: queue.Queue[Job | None] = queue.Queue()
         self.thread = threading.Thread(target=self.work, name="decode", daemon=True)
@@ -199,6 +200,7 @@ class Decoder:
             try:
                 for piece in pieces(self.tokens(job), self.decode, ids):
                     job.emit(piece, None)
+                self.generated += len(ids)
                 job.emit("", End("length" if len(ids) == job.limit else "stop", len(ids)))
             except Exception as error:
                 print(f"decoding failed: {type(error).__name__}: {error}", flush=True)
@@ -299,7 +301,7 @@ def build_app(decoder: Decoder, model_name: str, key: str) -> Any:
     import itertools
 
     from fastapi import FastAPI, Request
-    from fastapi.responses import JSONResponse, StreamingResponse
+    from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(RequireKey, key=key)
@@ -312,6 +314,11 @@ def build_app(decoder: Decoder, model_name: str, key: str) -> Any:
     @app.get("/health")
     async def health() -> dict[str, str]:
         return {"status": "healthy"}
+
+    @app.get("/metrics/")
+    async def metrics() -> PlainTextResponse:
+        name = "mindtune:generation_tokens_total"
+        return PlainTextResponse(f"# TYPE {name} counter\n{name} {decoder.generated}\n")
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -350,10 +357,11 @@ async def whole(
     return {**answer, "choices": [choice], "usage": usage(prompt, end.tokens)}
 
 
-def listen(port_file: Path) -> socket.socket:
-    """A listening socket on a free loopback port, whose number is in `port_file` afterwards (by rename, so it is whole)."""
+def listen(port: int, port_file: Path) -> socket.socket:
+    """A listening socket on a loopback port, a free one for 0, whose number is in `port_file` afterwards (renamed, so it is whole)."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
     listener.listen(1024)
     temporary = port_file.with_name(port_file.name + ".partial")
     temporary.write_text(str(listener.getsockname()[1]), encoding="ascii")
@@ -369,6 +377,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--session-len", required=True, type=int)
     parser.add_argument("--device", required=True, choices=("cpu", "gpu"))
     parser.add_argument("--threads", required=True, type=int)
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--port-file", required=True, type=Path)
     return parser.parse_args()
 
@@ -379,7 +388,7 @@ def main() -> None:
     args = parse_args()
     key = Path(os.environ[KEY_VARIABLE]).read_text(encoding="ascii").strip()
     decoder = Decoder(args.model, args.device, args.threads, args.session_len)
-    listener = listen(args.port_file)
+    listener = listen(args.port, args.port_file)
     print(f"serving {args.model_name} on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
     config = uvicorn.Config(build_app(decoder, args.model_name, key), access_log=False, timeout_graceful_shutdown=2)
     try:

@@ -14,9 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 from mindtune import engine as engines
 from mindtune.cli import UserError
 from mindtune.engine import Server, check_engine, group_members, lmdeploy_command, port_open, serve
+from mindtune.kv_cache import bytes_per_token, kv_budget, reported_tokens
 from mindtune.transformers_server import Refused, pieces, read_request, settled
 from models import build_small_model, copy_with_end
 
@@ -109,7 +111,7 @@ def test_lmdeploy_command_is_the_documented_one():
     assert command[:2] == ["/env/bin/python", "-P"] and command[2].endswith("mindtune/lmdeploy_server.py")
     assert " ".join(command[3:]) == (
         "serve api_server results/export --model-name qwen2.5-7b-sft --backend pytorch --tp 1 --session-len 1024 "
-        "--cache-max-entry-count 0.8 --server-name 127.0.0.1 --server-port 23333"
+        "--cache-max-entry-count 0.8 --server-name 127.0.0.1 --server-port 23333 --log-level INFO --disable-fastapi-docs"
     )
 
 
@@ -165,8 +167,72 @@ def test_lmdeploys_own_parser_accepts_the_command(lmdeploy_folder, backend):
     expected = {
         "command": "serve", "model_path": "/x/导出", "model_name": "qwen2.5-7b-sft", "backend": backend, "tp": 1, "session_len": 1024,
         "cache_max_entry_count": 0.8, "server_name": "127.0.0.1", "server_port": 23333, "api_keys": ["secret"], "trust_remote_code": False,
+        "log_level": "INFO", "disable_fastapi_docs": True,
     }  # fmt: skip
     assert {name: parsed[name] for name in expected} == expected
+
+
+def test_lmdeploy_logs_what_clients_say_below_the_level_of_our_command(lmdeploy_folder):
+    """INFO tells the size of the KV cache; what is said would be logged one level below it."""
+    import logging
+
+    text = (lmdeploy_folder / "lmdeploy/utils.py").read_text(encoding="utf-8")
+    level = re.search(r"^REQUEST_LOG_LEVEL = (.+)$", text, re.M)[1]
+    assert eval(level, {"logging": logging}) < logging.INFO
+    said = (lmdeploy_folder / "lmdeploy/logger.py").read_text(encoding="utf-8")
+    assert said.count("logger.log(REQUEST_LOG_LEVEL") == 3 and "logger.info" not in said
+
+
+def test_turbomind_that_fell_back_to_pytorch_is_refused(tmp_path):
+    log = tmp_path / "server.log"
+    log.write_text("lmdeploy - WARNING - archs.py:40 - Fallback to pytorch engine because turbomind is not built.\n")
+    engines.check_backend(GPU_ENGINE, log)
+    with pytest.raises(UserError, match="cannot load TurboMind.*turbomind is not built"):
+        engines.check_backend({**GPU_ENGINE, "backend": "turbomind"}, log)
+    log.write_text("[TM][INFO] turbomind engine config\n")
+    engines.check_backend({**GPU_ENGINE, "backend": "turbomind"}, log)
+
+
+# The KV cache
+
+QWEN_7B = {
+    "hidden_size": 3584,
+    "num_attention_heads": 28,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 4,
+    "dtype": "bfloat16",
+}
+
+
+def test_bytes_of_a_token_in_the_cache():
+    assert bytes_per_token(QWEN_7B) == 2 * 28 * 4 * 128 * 2 == 57_344
+    assert bytes_per_token({**QWEN_7B, "head_dim": 256}) == 2 * 57_344
+    assert bytes_per_token({**QWEN_7B, "dtype": "float32"}) == 2 * 57_344
+
+
+def test_the_budget_is_a_share_of_what_the_weights_leave(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(QWEN_7B))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    os.truncate(tmp_path / "model.safetensors", 15_231_271_776)
+    # an H100's memory as nvidia-smi gives it; LMDeploy's PyTorch engine reported 918,528 tokens there
+    budget = kv_budget(tmp_path, {**GPU_ENGINE, "session_len": 4096}, [(81_559 * 2**20, 0)])
+    assert (budget["budget_tokens"], budget["budget_sessions"]) == (980_601, 239)
+    assert budget["bytes_per_session"] == 4096 * 57_344
+    two = kv_budget(tmp_path, {**GPU_ENGINE, "tp": 2}, [(81_559 * 2**20, 0)] * 4)
+    assert two["card_bytes"] == 2 * budget["card_bytes"]
+    small = kv_budget(tmp_path, GPU_ENGINE, [(12 * 2**30, 0)])
+    assert small["budget_tokens"] == 0
+    assert "budget_tokens" not in kv_budget(tmp_path, GPU_ENGINE, [])
+
+
+def test_what_lmdeploy_reports_is_read_from_its_log(tmp_path):
+    log = tmp_path / "server.log"
+    log.write_text(
+        "Building CacheEngine with config: \nCacheConfig(max_batches=1024, block_size=64, num_cpu_blocks=0, num_gpu_blocks=14352, kernel_block_size=64)\n"
+    )
+    assert reported_tokens(log) == 918_528
+    log.write_text("[TM][INFO] nothing of blocks\n")
+    assert reported_tokens(log) is None
 
 
 # Pure parts of the transformers server
@@ -307,6 +373,52 @@ def test_a_client_that_hangs_up_is_not_answered_to_the_end(server):
     start = time.monotonic()
     client.chat(CHAT, 1)
     assert tokens == 900 and time.monotonic() - start < whole, "three replies that nobody reads kept the server busy"
+
+
+# People and units
+
+
+def test_the_health_check_is_a_completed_chat(server, tmp_path):
+    key = tmp_path / "key"
+    key.write_text(server.api_key)
+    words = [
+        sys.executable,
+        "-I",
+        "-S",
+        ROOT / "scripts/health_check.py",
+        "--port",
+        str(server.port),
+        "--key-file",
+        key,
+    ]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("answers, in ")
+    key.write_text("wrong")
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1 and "status 401" in done.stderr
+    words[words.index("--port") + 1] = str(engines.free_port())
+    start = time.monotonic()
+    done = subprocess.run([*words, "--wait", "1.5"], capture_output=True, text=True)
+    assert done.returncode == 1 and "does not answer" in done.stderr and time.monotonic() - start > 1.5
+
+
+def test_a_chat_in_the_terminal_keeps_its_history(server, tmp_path):
+    (tmp_path / "key").write_text(server.api_key)
+    words = [sys.executable, ROOT / "scripts/chat.py", "--port", str(server.port), "--key-file", tmp_path / "key"]
+    typed = "我失眠\n\n很累\n/new\n我失眠\n"
+    done = subprocess.run([*words, "--max-tokens", "20"], input=typed, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.split("\n> ")
+    client = server.client()
+    first = [{"role": "user", "content": "我失眠"}]
+    answer = client.chat(first, 20).text
+    second = [*first, {"role": "assistant", "content": answer}, {"role": "user", "content": "很累"}]
+    wanted = [answer, "", client.chat(second, 20).text, "", answer]
+    assert [text.rstrip("\n") for text in said[1:6]] == [text.rstrip("\n") for text in wanted]
+    lines = yaml.safe_load((ROOT / "config/hotlines.yaml").read_text(encoding="utf-8"))["hotlines"]
+    numbers = re.findall(r"\d{3,}", said[0])
+    assert "不是心理医生" in said[0] and numbers
+    assert set(numbers) <= {line["number"] for line in lines if line["status"] == "verified"}
 
 
 # Start and end

@@ -77,10 +77,11 @@ def test_a_stream_is_timed_from_its_first_text_to_its_last():
     assert {row["messages"][0]["content"] for row in seen} == {CHAT[0]["content"]}
 
 
-def test_whole_answers_have_their_first_text_at_the_end():
+def test_whole_answers_have_no_time_to_a_first_text():
     with chat_server() as (port, seen):
         found = load(target(port, stream=False), [CHAT], 1)
-    assert found[0].first == found[0].ended and found[0].completion_tokens == 4
+    assert found[0].first is None and found[0].completion_tokens == 4
+    assert speeds(found)["ttft_s_p50"] is None and speeds(found)["tokens_per_s"] > 0
     assert "stream_options" not in seen[0]
 
 
