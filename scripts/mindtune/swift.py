@@ -10,6 +10,7 @@ from typing import Any
 
 from mindtune.cli import UserError
 
+HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_SDK_TOKEN")
 # in a folder of its own: ms-swift puts the folder of a plugin on the import path
 PLUGIN = Path(__file__).parents[1] / "plugins" / "mindtune_swift_plugin.py"
 
@@ -76,8 +77,12 @@ def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment of an ms-swift process: offline, no CUDA on request of the caller, `extra` laid over it."""
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **extra}
+    """The environment of an ms-swift process: offline and without hub tokens, `extra` laid over it.
+
+    With a ModelScope token ms-swift logs in first, and without a connection dies of it.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in HUB_TOKENS}
+    return {**kept, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **extra}
 
 
 def swift(command: str, flags: Mapping[str, Any], env: Mapping[str, str], keep_open: Sequence[int] = ()) -> None:

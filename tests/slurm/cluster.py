@@ -8,6 +8,7 @@ own, so that a SLURM which this machine may belong to is not touched. Needs root
 """
 
 import argparse
+import getpass
 import os
 import secrets
 import shutil
@@ -156,9 +157,9 @@ def stop(folder: Path, name: str) -> None:
     file.unlink(missing_ok=True)
 
 
-def state(node_format: str = "%T") -> str:
+def state() -> str:
     """What sinfo says about the node, or nothing while the controller does not answer."""
-    done = subprocess.run(["sinfo", "-h", "-p", "gpu", "-o", node_format], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["sinfo", "-h", "-p", "gpu", "-o", "%T"], capture_output=True, text=True, timeout=30)
     return done.stdout.strip()
 
 
@@ -181,7 +182,15 @@ def up(folder: Path) -> None:
 
 
 def down(folder: Path) -> None:
-    """Stop the cluster; no daemon of it is left."""
+    """End all jobs, then stop the cluster; the daemons alone would leave the jobs running."""
+    if (folder / "slurmctld.pid").exists():
+        subprocess.run([folder / "bin/scancel", f"--user={getpass.getuser()}"], timeout=60)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            left = subprocess.run([folder / "bin/squeue", "-h"], capture_output=True, timeout=60)
+            if not left.stdout.strip():
+                break
+            time.sleep(0.5)
     for name in DAEMONS:
         stop(folder, name)
 
