@@ -8,12 +8,20 @@ CORES ?= 2
 MODEL ?= tiny
 DATA ?=
 WORKDIR ?= demo
+EXPORT ?= results/export
+CONFIG ?=
+PORT ?= 23333
+KEY ?= state/serve.key
+STORE ?= exports
+OUT ?= deploy/rendered
+PUBLIC_KEY ?=
 DRIVER := .venv/bin/python
+CORE := scripts/mindtune/environments.py core
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LOCKED := driver core train serve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e lint lock docs clean-demo
+.PHONY: help setup demo verify serve chat deployment test test-unit test-workflow test-e2e lint lock docs clean-demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +39,20 @@ demo: .venv/READY ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.js
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo
+
+verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [PUBLIC_KEY=FILE]
+	@python3 scripts/verify_export.py '$(EXPORT)'
+	@$(if $(PUBLIC_KEY),"$$($(DRIVER) $(CORE))" scripts/verify_signature.py '$(EXPORT)' --public-key '$(PUBLIC_KEY)')
+
+serve: .venv/READY ## serve an export on 127.0.0.1 until Ctrl-C [EXPORT=DIR] [CONFIG=FILE] [PORT=23333] [KEY=FILE]
+	@$(DRIVER) scripts/serve_export.py --export '$(EXPORT)' $(if $(CONFIG),--configfile '$(CONFIG)') --port $(PORT) --key-file '$(KEY)'
+
+chat: ## talk to what make serve serves (no package needed) [PORT=23333] [KEY=FILE]
+	@python3 scripts/chat.py --port $(PORT) --key-file '$(KEY)'
+
+deployment: .venv/READY ## systemd units and a SLURM script for a store of exports: make deployment STORE=DIR [CONFIG=FILE] [OUT=DIR]
+	@$(DRIVER) scripts/render_deployment.py --store '$(STORE)' $(if $(CONFIG),--configfile '$(CONFIG)') --port $(PORT) \
+		--user '$(USER)' --key-file '$(KEY)' --out '$(OUT)'
 
 test: lint test-unit test-workflow test-e2e ## all tests but the GPU's
 
@@ -56,6 +78,6 @@ docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/rulegr
 lock: .venv/READY ## pin what envs/*.in name, with hashes, and write the conda files
 	for env in $(LOCKED); do $(DRIVER) -m uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header \
 		--no-annotate --no-emit-package torch --output-file envs/$$env.lock envs/$$env.in || exit 1; done
-	for env in tiny smollm2; do $(DRIVER) -m uv pip compile --quiet --no-deps --generate-hashes --python-version 3.11 \
+	for env in tiny smollm2 train-gpu; do $(DRIVER) -m uv pip compile --quiet --no-deps --prerelease allow --generate-hashes --python-version 3.11 \
 		--no-header --no-annotate --output-file envs/$$env.lock envs/$$env.in || exit 1; done
 	$(DRIVER) scripts/write_docs.py
