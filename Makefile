@@ -18,14 +18,20 @@ NEAR ?= 100000
 PEERS ?=
 N ?= 200
 SEED ?= 1
+EXPORT ?= results/export
+CONFIG ?=
+PORT ?= 23333
+KEY ?= state/serve.key
+STORE ?= exports
+OUT ?= deploy/rendered
+PUBLIC_KEY ?=
 DRIVER := .venv/bin/python
-# the core environment's Python, which the workflow builds (make test-unit, or any run)
-CORE_PYTHON = $(shell $(DRIVER) -c 'import sys; sys.path.insert(0, "scripts"); from mindtune.environments import venv_name, venvs_folder; print(venvs_folder() + "/" + venv_name("core", False) + "/bin/python")')
+CORE := scripts/mindtune/environments.py core
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LOCKED := driver core train serve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-slurm test-faults chaos slurm-doctor lint lock docs clean-demo row bench-data
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-slurm test-faults chaos slurm-doctor lint lock docs clean-demo row bench-data verify serve chat deployment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,16 +48,30 @@ demo: .venv/READY ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.js
 	@$(DRIVER) scripts/demo.py --model '$(MODEL)' --data '$(DATA)' --workdir '$(WORKDIR)' --cores $(CORES)
 
 row: .venv/READY ## what happened to one dialogue, step by step: ID=... [DATASET=demo] [WORKDIR=demo]
-	@$(CORE_PYTHON) scripts/show_row.py --workdir '$(WORKDIR)' --dataset '$(DATASET)' --id '$(ID)' --hotlines config/hotlines.yaml
+	@"$$($(DRIVER) $(CORE))" scripts/show_row.py --workdir '$(WORKDIR)' --dataset '$(DATASET)' --id '$(ID)' --hotlines config/hotlines.yaml
 
 bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGPT=FOLDER [TOKENIZER=FOLDER] [SIZES="10000 100000"]
-	@$(CORE_PYTHON) scripts/bench_data.py --sharegpt '$(SHAREGPT)' --tokenizer '$(TOKENIZER)' --parts $(PARTS) \
+	@"$$($(DRIVER) $(CORE))" scripts/bench_data.py --sharegpt '$(SHAREGPT)' --tokenizer '$(TOKENIZER)' --parts $(PARTS) \
 		--sizes $(SIZES) --near-size $(NEAR) --peers '$(PEERS)' --records docs/records
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo
 
-test: lint test-unit test-workflow test-e2e test-faults ## all tests but the GPU's
+verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [PUBLIC_KEY=FILE]
+	@python3 scripts/verify_export.py '$(EXPORT)'
+	@$(if $(PUBLIC_KEY),"$$($(DRIVER) $(CORE))" scripts/verify_signature.py '$(EXPORT)' --public-key '$(PUBLIC_KEY)')
+
+serve: .venv/READY ## serve an export on 127.0.0.1 until Ctrl-C [EXPORT=DIR] [CONFIG=FILE] [PORT=23333] [KEY=FILE]
+	@$(DRIVER) scripts/serve_export.py --export '$(EXPORT)' $(if $(CONFIG),--configfile '$(CONFIG)') --port $(PORT) --key-file '$(KEY)'
+
+chat: ## talk to what make serve serves (no package needed) [PORT=23333] [KEY=FILE]
+	@python3 scripts/chat.py --port $(PORT) --key-file '$(KEY)'
+
+deployment: .venv/READY ## systemd units and a SLURM script for a store of exports: make deployment STORE=DIR [CONFIG=FILE] [OUT=DIR]
+	@$(DRIVER) scripts/render_deployment.py --store '$(STORE)' $(if $(CONFIG),--configfile '$(CONFIG)') --port $(PORT) \
+		--user '$(USER)' --key-file '$(KEY)' --out '$(OUT)'
+
+test: lint test-unit test-workflow test-e2e ## all tests but the GPU's
 
 lint: .venv/READY ## formatting and static checks of Python and rules
 	.venv/bin/ruff check --quiet .
@@ -87,6 +107,6 @@ docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/rulegr
 lock: .venv/READY ## pin what envs/*.in name, with hashes, and write the conda files
 	for env in $(LOCKED); do $(DRIVER) -m uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header \
 		--no-annotate --no-emit-package torch --output-file envs/$$env.lock envs/$$env.in || exit 1; done
-	for env in tiny smollm2; do $(DRIVER) -m uv pip compile --quiet --no-deps --generate-hashes --python-version 3.11 \
+	for env in tiny smollm2 train-gpu; do $(DRIVER) -m uv pip compile --quiet --no-deps --prerelease allow --generate-hashes --python-version 3.11 \
 		--no-header --no-annotate --output-file envs/$$env.lock envs/$$env.in || exit 1; done
 	$(DRIVER) scripts/write_docs.py

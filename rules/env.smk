@@ -49,7 +49,7 @@ for env in ENVIRONMENTS:
                 f"build_env_{env}"
             input:
                 lock=at(f"envs/{env}.lock"),
-                torch=[at(pin) for pin in torch_pins(env)],
+                torch=[at(pin) for pin in torch_pins(env, ON_GPU)],
             output:
                 ready=os.path.join(VENV[env], "READY"),
             log:

@@ -77,6 +77,15 @@ rule pack_stats:
         """
 
 
+# What ms-swift loads: the plugin, and the modules beside it
+TRAINER = [
+    PLUGIN,
+    "plugins/mindtune_trainer.py",
+    "plugins/mindtune_lora.py",
+    "plugins/mindtune_watch.py",
+]
+
+
 rule train_lora:
     """Fine-tune the adapter; goes on from its own state after a kill, a time limit or a preemption."""
     input:
@@ -103,7 +112,7 @@ rule train_lora:
         mem_mb=96000 if ON_GPU else 2000,
         runtime=lambda w, attempt: 240 * attempt,
     params:
-        code=code_hash("train_lora.py", PLUGIN),
+        code=code_hash("train_lora.py", "check_packing.py", *TRAINER),
         model=leaves_json("model/id", "model/type", "model/template"),
         settings=lambda w: train_json(w.run),
         state="state/train/{run}",

@@ -1,11 +1,13 @@
 """Tokenise a run's training and dev dialogues once, on a CPU, with the trainer's own template and in the trainer's own order.
 
 Reads   the train and dev splits, and the tokenizer folder
-Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, lengths.parquet beside them (one row a dialogue, in
-        training order: id, split, tokens, trained_tokens), and the stage's record
+Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with two columns more, token_ids and token_labels, so
+        that the trainer need not tokenise while a GPU waits; lengths.parquet beside them (one row a dialogue, in training order:
+        id, split, tokens, trained_tokens, sha256 of ids and labels), and the stage's record
 """
 
 import argparse
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
-from mindtune.records import partial_folder, read_jsonl, write_record
+from mindtune.records import partial_folder, read_jsonl, remove, write_record
 from mindtune.swift import data_flags, environment, render
 
 
-def count_tokens(cached: Path, tokenizer: Path, model: Mapping[str, Any], max_length: int) -> dict[str, list[Any]]:
-    """Columns id, tokens, trained_tokens of a cached split, in its order; trained tokens are those with a label (assistant turns)."""
+def encode(cached: Path, tokenizer: Path, model: Mapping[str, Any], max_length: int) -> dict[str, list[Any]]:
+    """Columns id, token_ids, token_labels of a cached split, in its order; a label of -100 is not trained (client turns)."""
     from datasets import load_from_disk
     from swift.model import get_processor
     from swift.template import get_template
@@ -30,18 +32,40 @@ def count_tokens(cached: Path, tokenizer: Path, model: Mapping[str, Any], max_le
         truncation_strategy="raise",
     )
     template.set_mode("train")
-    columns: dict[str, list[Any]] = {"id": [], "tokens": [], "trained_tokens": []}
+    columns: dict[str, list[Any]] = {"id": [], "token_ids": [], "token_labels": []}
     for row in load_from_disk(str(cached)):
         encoded = template.encode({"messages": row["messages"]}, return_length=True)
         columns["id"].append(row["id"])
-        columns["tokens"].append(len(encoded["input_ids"]))
-        columns["trained_tokens"].append(sum(label != -100 for label in encoded["labels"]))
-        if columns["tokens"][-1] != max(row["lengths"]):
+        columns["token_ids"].append(encoded["input_ids"])
+        columns["token_labels"].append(encoded["labels"])
+        if len(encoded["input_ids"]) != max(row["lengths"]):
             raise UserError(
-                f"{cached} gives dialogue {row['id']} {max(row['lengths'])} tokens and ms-swift's template {columns['tokens'][-1]}; "
+                f"{cached} gives dialogue {row['id']} {max(row['lengths'])} tokens and ms-swift's template {len(encoded['input_ids'])}; "
                 "the cache and the template differ, so delete the cache and run again"
             )
     return columns
+
+
+def add_tokens(source: Path, target: Path, columns: Mapping[str, list[Any]]) -> None:
+    """Write the cached split `source` to `target` with the token columns added."""
+    import numpy
+    from datasets import load_from_disk
+
+    split = load_from_disk(str(source))
+    for name in ("token_ids", "token_labels"):
+        split = split.add_column(name, [numpy.asarray(row, dtype=numpy.int32) for row in columns[name]])
+    split.save_to_disk(str(target))
+
+
+def count(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """Columns id, tokens, trained_tokens and sha256 (of a dialogue's ids and labels)."""
+    pairs = list(zip(columns["token_ids"], columns["token_labels"], strict=True))
+    return {
+        "id": columns["id"],
+        "tokens": [len(ids) for ids, _ in pairs],
+        "trained_tokens": [sum(label != -100 for label in labels) for _, labels in pairs],
+        "sha256": [hashlib.sha256(json.dumps(pair).encode()).hexdigest() for pair in pairs],
+    }
 
 
 def cache(args: argparse.Namespace, target: Path) -> None:
@@ -87,11 +111,11 @@ def main() -> None:
     with partial_folder(args.cached) as folder:
         cache(args, folder / "swift")
         for split, name, dialogues in (("train", "train", args.train), ("dev", "val", args.dev)):
-            (folder / "swift" / name).rename(folder / name)
-            columns = count_tokens(folder / name, args.tokenizer, args.model, args.settings["max_length"])
+            columns = encode(folder / "swift" / name, args.tokenizer, args.model, args.settings["max_length"])
             check_rows(columns, dialogues)
-            tables.append(pandas.DataFrame({"split": split, **columns}))
-        (folder / "swift").rmdir()
+            add_tokens(folder / "swift" / name, folder / name, columns)
+            tables.append(pandas.DataFrame({"split": split, **count(columns)}))
+        remove(folder / "swift")
         lengths = pandas.concat(tables, ignore_index=True)
         lengths.to_parquet(folder / "lengths.parquet", index=False)
     facts = {}

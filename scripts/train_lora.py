@@ -6,40 +6,150 @@ Writes  state/train/{run}/{key}/ while it works; then the adapter, history.csv, 
 
 import argparse
 import json
+import locale
+import shutil
+import subprocess
+import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
 from mindtune.figures import loss_curve
+from mindtune.memory import BYTES, choose, weights
 from mindtune.records import partial, partial_folder, read_json, sha256_path, write_json, write_record
 from mindtune.swift import compare_args, environment, swift, train_flags
 from mindtune.training_state import checkpoint_step, last_checkpoint, locked, state_key
 
+STARTED = time.time()
+DISK_BYTES = 1 << 30  # three checkpoints of a LoRA adapter on 7B with its optimizer take 0.75 GB
 ATTENTION_MODULE = {"flash_attn": "flash_attn.flash_attn_interface", "flash_attention_4": "flash_attn.cute"}
 
 
-def preflight(settings: dict[str, Any]) -> None:
+def card_memory(device: str) -> int | None:
+    """Bytes of the GPU's memory; None on a CPU."""
+    if device == "cpu":
+        return None
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory
+
+
+def preflight(settings: dict[str, Any], model: dict[str, Any], state_root: Path) -> None:
     """Refuse in seconds what would fail after the model is loaded."""
-    if settings["device"] == "cpu":
-        return
+    check_locale(sys.getfilesystemencoding(), locale.getpreferredencoding(False))
+    state_root.mkdir(parents=True, exist_ok=True)
+    check_disk(state_root, shutil.disk_usage(state_root).free)
+    if settings["device"] == "gpu":
+        check_attention(settings["attention"])
+        check_card(settings, model)
+
+
+def check_locale(*encodings: str) -> None:
+    """Chinese text needs UTF-8."""
+    for encoding in encodings:
+        if encoding.lower().replace("-", "") != "utf8":
+            raise UserError(
+                f"this process writes text as {encoding}, which cannot hold Chinese; set LC_ALL=C.UTF-8 and PYTHONUTF8=1, then run again"
+            )
+
+
+def check_disk(folder: Path, free: int) -> None:
+    """Checkpoints need room; `free` counts bytes."""
+    if free < DISK_BYTES:
+        raise UserError(
+            f"{folder} has {free >> 20} MiB free and checkpoints need {DISK_BYTES >> 20} MiB; free some space, then run again"
+        )
+
+
+def check_attention(name: str) -> None:
+    """The package of the attention implementation is there."""
+    module = ATTENTION_MODULE.get(name)
+    if module and not (find_spec(module.split(".")[0]) and find_spec(module)):
+        raise UserError(
+            f"train.attention is {name}, but {module} is not installed in the train environment; "
+            "install it there, or choose another implementation"
+        )
+
+
+def check_card(settings: dict[str, Any], model: dict[str, Any]) -> None:
+    """A CUDA device is there and holds at least the weights."""
     import torch
 
     if not torch.cuda.is_available():
         raise UserError(
             "train.device is gpu, but torch finds no CUDA device on this node; run on a GPU node, or set train.device to cpu"
         )
-    module = ATTENTION_MODULE.get(settings["attention"])
-    if module and not (find_spec(module.split(".")[0]) and find_spec(module)):
+    check_size(torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory, settings, model)
+
+
+def check_size(name: str, memory: int, settings: dict[str, Any], model: dict[str, Any]) -> None:
+    """The card's memory, in bytes, holds the weights and something to compute with."""
+    needed = weights(model) * BYTES[settings["dtype"]]
+    if needed > 0.9 * memory:
         raise UserError(
-            f"train.attention is {settings['attention']}, but {module} is not installed in the train environment; "
-            "install it there, or choose another implementation"
+            f"{name} has {memory / 2**30:.0f} GiB and the base model's weights take {needed / 2**30:.0f} GiB in {settings['dtype']}; "
+            "use a larger card or a smaller model"
         )
+
+
+def check_isolation(args: argparse.Namespace) -> None:
+    """Packed dialogues must not see each other; in a process of its own, which gives the GPU's memory back."""
+    if not args.settings["packing"]:
+        return
+    words = [
+        sys.executable, str(Path(__file__).with_name("check_packing.py")), "--model", str(args.model),
+        "--attention", args.settings["attention"], "--dtype", args.settings["dtype"],
+        "--device", "cuda" if args.settings["device"] == "gpu" else "cpu",
+    ]  # fmt: skip
+    done = subprocess.run(words, env=environment(), stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise UserError(
+            "packed dialogues were not proved to be apart; the reason stands above in this log, so act on it"
+        )
+
+
+def trainer_environment(args: argparse.Namespace, state: Path, key: str, recompute: bool) -> dict[str, str]:
+    """What the plugin reads: where SwanLab records, and what our trainer and its observer need."""
+    observer = {
+        "kernels": args.settings["kernels"],
+        "recompute": recompute,
+        "started": STARTED,
+        "steps": str(state / "steps.jsonl"),
+        "stopped": str(state / "stopped.txt"),
+        "profile": args.profile and str(args.profile),
+    }
+    on_cpu = {"MINDTUNE_CPU_PACKING": "1", "CUDA_VISIBLE_DEVICES": ""} if args.settings["device"] == "cpu" else {}
+    # blocks that grow: micro-batches differ in length, and fixed blocks leave gaps that cost memory and waits
+    on_gpu = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"} if args.settings["device"] == "gpu" else {}
+    return environment(
+        MINDTUNE_SWANLAB_DIR=str(state / "swanlab"),
+        MINDTUNE_SWANLAB_EXPERIMENT=args.run,
+        MINDTUNE_SWANLAB_ID=key,
+        MINDTUNE_TRAINER=json.dumps(observer),
+        **on_cpu,
+        **on_gpu,
+    )
+
+
+def run_trainer(flags: dict[str, Any], env: dict[str, str], state: Path, descriptor: int) -> None:
+    """Start ms-swift; if its observer stopped it, the reason is the error."""
+    stopped = state / "stopped.txt"
+    stopped.unlink(missing_ok=True)
+    try:
+        swift("sft", flags, env, keep_open=[descriptor])
+    except UserError:
+        if stopped.is_file():
+            raise UserError(stopped.read_text(encoding="utf-8")) from None
+        raise
 
 
 def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, steps: int) -> Path:
     """Run the trainer up to the planned number of steps, unless that is done already; return the last checkpoint."""
-    flags = train_flags(args.model_kind, args.settings) | {
+    shape, reason = choose(read_json(args.model / "config.json"), args.settings, card_memory(args.settings["device"]))
+    print(f"train.memory: {reason}", flush=True)
+    flags = train_flags(args.model_kind, {**args.settings, **shape}) | {
         "model": str(args.model),
         "cached_dataset": [str(args.cached / "train")],
         "cached_val_dataset": [str(args.cached / "val")],
@@ -50,13 +160,8 @@ def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, step
         if checkpoint:
             print(f"going on from step {checkpoint_step(checkpoint)} of {steps}")
             flags["resume_from_checkpoint"] = str(checkpoint)
-        tracking = {
-            "MINDTUNE_SWANLAB_DIR": str(state / "swanlab"),
-            "MINDTUNE_SWANLAB_EXPERIMENT": args.run,
-            "MINDTUNE_SWANLAB_ID": key,
-        }
-        on_cpu = {"MINDTUNE_CPU_PACKING": "1", "CUDA_VISIBLE_DEVICES": ""} if args.settings["device"] == "cpu" else {}
-        swift("sft", flags, environment(**tracking, **on_cpu), keep_open=[descriptor])
+        check_isolation(args)
+        run_trainer(flags, trainer_environment(args, state, key, shape["gradient_checkpointing"]), state, descriptor)
         checkpoint = last_checkpoint(state)
     if checkpoint is None or checkpoint_step(checkpoint) != steps:
         raise UserError(
@@ -77,22 +182,69 @@ def write_adapter(checkpoint: Path, target: Path, base: str) -> None:
         write_json(folder / "adapter_config.json", config)
 
 
-def write_history(log: list[dict[str, Any]], history: Path, figure: Path) -> dict[str, Any]:
-    """Write one row a logged step, and the loss curve; return facts."""
+def steps_taken(file: Path) -> list[dict[str, Any]]:
+    """The observer's lines, one a step: a step that a killed job repeated counts once, as it was done last."""
+    lines: dict[int, dict[str, Any]] = {}
+    for text in file.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            continue  # cut off by a kill; its step was done again
+        lines[line["step"]] = line
+    return [lines[step] for step in sorted(lines)]
+
+
+def reconcile(lines: list[dict[str, Any]], planned: dict[str, Any], epochs: int) -> dict[str, int]:
+    """What the model was given, added up; a UserError if that is not what pack_stats planned."""
+    given = {key: sum(line[key] for line in lines) for key in ("rows", "tokens", "packs")} | {"steps": len(lines)}
+    wanted = {key: planned[key] * epochs for key in ("rows", "tokens", "packs")} | {"steps": planned["steps"]}
+    for key, value in given.items():
+        if value != wanted[key]:
+            raise UserError(
+                f"the trainer was given {value} {key} and pack_stats planned {wanted[key]}; "
+                "the cached data set is not the one that was planned for, so delete results/runs/{run}/cached and run again"
+            )
+    return given
+
+
+def cost(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Time and energy of the steps; a GPU's part is absent on a CPU."""
+    seconds = sum(line["seconds"] for line in lines)
+    facts = {"step_seconds": seconds, "tokens_per_second": sum(line["tokens"] for line in lines) / seconds}
+    if all("joules" in line for line in lines):
+        facts |= {
+            "gpu_hours": seconds / 3600,
+            "kilowatt_hours": sum(line["joules"] for line in lines) / 3.6e6,
+            "peak_memory_gib": max(line["memory_gib"] for line in lines),
+        }
+    return facts
+
+
+def write_history(
+    log: list[dict[str, Any]], lines: list[dict[str, Any]], history: Path, figure: Path
+) -> dict[str, Any]:
+    """Write one row a step, and the loss curve; return facts.
+
+    Loss and what was measured of the GPU are of every step; learning rate and gradient norm of the logged ones. Times are not in
+    it on a CPU, where equal runs give equal bytes.
+    """
     import pandas
 
-    training = [entry for entry in log if "loss" in entry]
     evaluations = [entry for entry in log if "eval_loss" in entry]
     dev = {entry["step"]: entry["eval_loss"] for entry in evaluations}
-    columns = ["step", "epoch", "loss", "learning_rate", "grad_norm", "token_acc", "memory(GiB)"]
-    table = pandas.DataFrame(training).reindex(columns=columns).rename(columns={"memory(GiB)": "memory_gib"})
+    logged = {entry["step"]: entry for entry in log if "loss" in entry}
+    measured = ["seconds", "tokens_per_second", "mfu", "memory_gib", "gpu_percent", "watts", "joules"]
+    columns = ["step", "loss", "packs", "rows", "tokens"] + (measured if "joules" in lines[0] else [])
+    table = pandas.DataFrame(lines).reindex(columns=columns)
+    for name in ("epoch", "learning_rate", "grad_norm"):
+        table[name] = table["step"].map({step: entry[name] for step, entry in logged.items()})
     table["dev_loss"] = table["step"].map(dev)
     with partial(history) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
-    loss_curve(figure, [(entry["step"], entry["loss"]) for entry in training], sorted(dev.items()))
+    loss_curve(figure, [(line["step"], line["loss"]) for line in lines], sorted(dev.items()))
     return {
-        "first_loss": training[0]["loss"],
-        "last_loss": training[-1]["loss"],
+        "first_loss": lines[0]["loss"],
+        "last_loss": lines[-1]["loss"],
         "first_dev_loss": evaluations[0]["eval_loss"] if evaluations else None,
         "last_dev_loss": evaluations[-1]["eval_loss"] if evaluations else None,
     }
@@ -114,12 +266,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--history", required=True, type=Path)
     parser.add_argument("--loss-figure", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
+    parser.add_argument("--profile", type=Path, help="write a table of GPU time by kernel here (slows one step)")
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    preflight(args.settings)
+    preflight(args.settings, read_json(args.model / "config.json"), args.state_root)
     planned = read_json(args.pack_stats)["facts"]
     lengths = args.cached / "lengths.parquet"
     base_hash = next(iter(read_json(args.model_record)["outputs"].values()))
@@ -131,15 +284,16 @@ def main() -> None:
         checkpoint = train(args, state, key, descriptor, planned["steps"])
         log = read_json(checkpoint / "trainer_state.json")["log_history"]
         write_adapter(checkpoint, args.adapter, args.model_kind["id"])
-        facts = write_history(log, args.history, args.loss_figure)
+        lines = steps_taken(state / "steps.jsonl")
+        facts = write_history(log, lines, args.history, args.loss_figure)
+        facts |= reconcile(lines, planned, args.settings["epochs"])
     write_record(
         args.record,
         "train_lora",
         inputs=[lengths, args.pack_stats],
         outputs=[args.adapter, args.history, args.loss_figure],
         params={"model": args.model_kind, "base_sha256": base_hash, **args.settings},
-        facts=facts
-        | {"steps": planned["steps"], "packs": planned["packs"], "tokens": planned["tokens"], "run_id": key},
+        facts=facts | {"run_id": key} | (cost(lines) if args.settings["device"] == "gpu" else {}),
         packages=["ms-swift", "torch", "transformers", "peft", "swanlab"],
     )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -10,9 +11,10 @@ ENVIRONMENTS = ("core", "train", "serve", "tiny", "smollm2")
 WITH_TORCH = ("train", "serve")
 
 
-def torch_pins(env: str) -> list[str]:
-    """The file that pins torch, for an environment that holds it; relative to the repository."""
-    return [f"envs/{env}.torch"] if env in WITH_TORCH else []
+def torch_pins(env: str, on_gpu: bool) -> list[str]:
+    """What is installed after an environment's lock: the pin of torch, and what training on a GPU needs; relative paths."""
+    pins = [f"envs/{env}.torch"] if env in WITH_TORCH else []
+    return [*pins, "envs/train-gpu.lock"] if env == "train" and on_gpu else pins
 
 
 def torch_build(env: str, on_gpu: bool) -> str:
@@ -25,7 +27,7 @@ def torch_build(env: str, on_gpu: bool) -> str:
 def venv_name(env: str, on_gpu: bool) -> str:
     """`{env}-{hash}` over the lock, the pin and build of torch, and the program that builds it."""
     digest = hashlib.sha256(torch_build(env, on_gpu).encode())
-    for name in (f"envs/{env}.lock", *torch_pins(env), "scripts/build_venv.py"):
+    for name in (f"envs/{env}.lock", *torch_pins(env, on_gpu), "scripts/build_venv.py"):
         digest.update((ROOT / name).read_bytes())
     return f"{env}-{digest.hexdigest()[:12]}"
 
@@ -33,3 +35,7 @@ def venv_name(env: str, on_gpu: bool) -> str:
 def venvs_folder(base: str = str(ROOT)) -> str:
     """Outside any working directory, so that the demo and the real run share them; a cluster may put them on another disk."""
     return os.environ.get("MINDTUNE_VENVS") or os.path.normpath(os.path.join(base, ".snakemake", "venvs"))
+
+
+if __name__ == "__main__":
+    print(f"{venvs_folder()}/{venv_name(sys.argv[1], False)}/bin/python")

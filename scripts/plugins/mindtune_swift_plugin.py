@@ -3,12 +3,18 @@
 Never imported by our programs. Its settings come in the environment, set by mindtune/swift.py:
 MINDTUNE_SWANLAB_DIR, MINDTUNE_SWANLAB_EXPERIMENT, MINDTUNE_SWANLAB_ID   an offline SwanLab run; its id outlives a preemption
 MINDTUNE_CPU_PACKING=1                                                  allow packing with SDPA; for tests on a CPU only
+MINDTUNE_TRAINER={"kernels": "plain"|"fast", ...}                       our trainer and its observer (mindtune_watch.py), as JSON
 """
 
+import json
 import os
+import sys
+from pathlib import Path
 
 from swift.arguments import SftArguments
 from swift.model.register import ModelLoader
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for our own package
 
 # ms-swift has no flag for it and defaults to True
 ModelLoader.default_trust_remote_code = False
@@ -24,6 +30,18 @@ if os.environ.get("MINDTUNE_CPU_PACKING") == "1":
             _check_padding_free(arguments)
 
     SftArguments._check_padding_free = _allow_sdpa
+
+if os.environ.get("MINDTUNE_TRAINER"):
+    from mindtune_trainer import PackTrainer
+    from mindtune_watch import Watch
+    from swift.callbacks import callbacks_map
+    from swift.trainers import TrainerFactory
+
+    settings = json.loads(os.environ["MINDTUNE_TRAINER"])
+    PackTrainer.fast = settings["kernels"] == "fast"
+    Watch.settings = settings
+    TrainerFactory.TRAINER_MAPPING["causal_lm"] = "mindtune_trainer.PackTrainer"
+    callbacks_map["mindtune_watch"] = Watch
 
 if os.environ.get("MINDTUNE_SWANLAB_DIR") and os.environ.get("RANK", "0") == "0":
     import swanlab

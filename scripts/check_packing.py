@@ -1,0 +1,78 @@
+"""Refuse to train when packed dialogues see each other: their logits must be those that each dialogue has alone.
+
+Uses two layers with random weights in the base model's shape, on the device and with the attention implementation of the training.
+
+Reads   the base model's config.json
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mindtune.cli import UserError, run
+from mindtune.micro_batch import pack_batch
+
+LENGTHS = (37, 64, 11)
+# Share of the logits' own spread; rounding alone was seen to give 1e-6 in float32, and a broken mask gives more than 0.3
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05}
+
+
+def dialogues(vocabulary: int) -> list[dict[str, Any]]:
+    """Rows of arbitrary tokens."""
+    rows = []
+    for number, length in enumerate(LENGTHS):
+        ids = [(7919 * (number + 1) * (place + 1)) % vocabulary for place in range(length)]
+        rows.append({"input_ids": ids, "labels": ids, "length": length, "dialogue": str(number)})
+    return rows
+
+
+def difference(model: Any, rows: list[dict[str, Any]], flash: bool) -> float:
+    """Largest difference of a logit between packed and alone, in standard deviations of the logits."""
+    import torch
+
+    def logits(packed: list[dict[str, Any]]) -> Any:
+        batch = pack_batch([packed], flash)
+        del batch["dialogues"], batch["labels"], batch["logits_to_keep"]
+        batch = {name: part.to(model.device) if hasattr(part, "to") else part for name, part in batch.items()}
+        with torch.no_grad():
+            return model(**batch, use_cache=False).logits[0].float()
+
+    alone = torch.cat([logits([row]) for row in rows])
+    return float((logits(rows) - alone).abs().max() / alone.std())
+
+
+def build(folder: Path, attention: str, device: str, dtype: str) -> Any:
+    """Two layers of the base model's shape with random weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config.num_hidden_layers = 2
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:2]
+    config._attn_implementation = attention
+    torch.manual_seed(0)
+    with torch.device(device):
+        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, type=Path)
+    parser.add_argument("--attention", required=True)
+    parser.add_argument("--device", required=True, choices=("cpu", "cuda"))
+    parser.add_argument("--dtype", required=True, choices=tuple(TOLERANCE))
+    args = parser.parse_args()
+    model = build(args.model, args.attention, args.device, args.dtype)
+    found = difference(model, dialogues(model.config.vocab_size), "flash" in args.attention)
+    print(f"packed and alone differ by {found:.2g} standard deviations of the logits ({args.attention}, {args.dtype})")
+    if not found <= TOLERANCE[args.dtype]:
+        raise UserError(
+            f"with train.attention {args.attention} packed dialogues see each other: their logits differ by {found:.2g} standard "
+            f"deviations from those of each dialogue alone, and {TOLERANCE[args.dtype]} is allowed; choose another "
+            "train.attention, or set train.packing to false"
+        )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

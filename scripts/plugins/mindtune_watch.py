@@ -1,0 +1,186 @@
+"""Looks after a training: one line a step in steps.jsonl, and a stop, with a reason, before a bad step costs more.
+
+Settings (from mindtune/swift.py): "steps" the file of lines, "stopped" the file of the reason, "started" the job's start in Unix
+seconds, "recompute" whether activations are recomputed.
+
+A line: step, loss, packs, rows, tokens (as delivered to the model, not as planned), seconds, and on a GPU tokens_per_second, mfu,
+memory_gib (peak of what torch holds), gpu_percent, watts, joules. A step that a killed job repeats has two lines; the last counts.
+"""
+
+import json
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from swift.callbacks import TrainerCallback
+
+# bf16 without sparsity, FLOP/s, from NVIDIA's data sheets; a card that is not here has no MFU
+PEAK_FLOPS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "H800": 989e12, "A100": 312e12, "A800": 312e12}
+WINDOW, FACTOR = 20, 2.0  # a loss above FACTOR times the median of the last WINDOW steps is an explosion
+SPARE_BYTES = 64 << 20
+
+
+def training_flops(parameters: int, tokens: int, recompute: bool) -> float:
+    """FLOP of LoRA training: 2N a token forward, 2N for the activations' gradients (frozen weights need none), 2N more if recomputed.
+
+    N counts the weights that tokens are multiplied with (no input embeddings); attention's own products are left out.
+    """
+    return (6 if recompute else 4) * parameters * tokens
+
+
+def explosion(loss: float, losses: list[float]) -> str:
+    """Why a loss stops the training; empty if it does not. `losses` are those of the steps before."""
+    if not math.isfinite(loss):
+        return f"the loss is {loss}"
+    if len(losses) >= WINDOW and loss > FACTOR * median(losses[-WINDOW:]):
+        return f"the loss is {loss:.4g}, more than {FACTOR:g} times the median of the {WINDOW} steps before"
+    return ""
+
+
+class Card:
+    """One GPU through NVML: utilisation, power and energy; without a GPU every reading is absent."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self.handle = None
+        if torch.cuda.is_available():
+            import pynvml
+
+            pynvml.nvmlInit()
+            self.nvml = pynvml
+            self.handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
+            self.name = torch.cuda.get_device_name(0)
+            self.peak = next((flops for name, flops in PEAK_FLOPS.items() if name in self.name), None)
+
+    def joules(self) -> float | None:
+        """Energy since the driver was loaded."""
+        return self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle) / 1000 if self.handle else None
+
+    def percent(self) -> int | None:
+        """Share of the last sampling period in which a kernel ran."""
+        return self.nvml.nvmlDeviceGetUtilizationRates(self.handle).gpu if self.handle else None
+
+
+class Watch(TrainerCallback):
+    """The callback; `settings` is set by the plugin."""
+
+    settings: dict[str, Any] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Count the weights and start the clock."""
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.parameters = sum(part.numel() for part in base.parameters()) - base.get_input_embeddings().weight.numel()
+        if base.config.tie_word_embeddings:
+            self.parameters += base.get_input_embeddings().weight.numel()
+        self.card, self.losses = Card(), []
+        self.steps_taken = 0
+        self.clock, self.energy = time.perf_counter(), self.card.joules()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Evaluations do not count as training time."""
+        self.clock, self.energy = time.perf_counter(), self.card.joules()
+
+    on_save = on_evaluate
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Write the step's line; stop if its loss is no number or if the disk cannot take the checkpoint that is due."""
+        delivered, self.trainer.delivered = self.trainer.delivered, []
+        loss = float(sum(part["loss"] for part in delivered))  # the one wait of a step
+        now, joules = time.perf_counter(), self.card.joules()
+        packs = [pack for part in delivered for pack in part["dialogues"]]
+        tokens = sum(part["tokens"] for part in delivered)
+        line = {
+            "step": state.global_step,
+            "loss": loss,
+            "packs": len(packs),
+            "rows": sum(map(len, packs)),
+            "tokens": tokens,
+        }
+        line |= {"seconds": now - self.clock} | self.card_readings(tokens, now - self.clock, joules)
+        if not self.steps_taken:
+            line["seconds_after_start"] = time.time() - self.settings["started"]
+        self.clock, self.energy = now, joules
+        self.steps_taken += 1
+        self.write(line)
+        reason = explosion(loss, self.losses)
+        if reason:
+            worst = [part for part in delivered if not math.isfinite(float(part["loss"]))] or delivered
+            self.stop(f"at step {state.global_step} {reason}; {self.place(worst)}")
+        self.losses.append(loss)
+        if control.should_save:
+            self.check_disk(Path(args.output_dir))
+        self.profile()
+
+    def profile(self) -> None:
+        """Write a table of the third step's GPU time by kernel, when "profile" names a file."""
+        if not self.settings.get("profile"):
+            return
+        from torch.profiler import ProfilerActivity, profile
+
+        if self.steps_taken == 2:
+            self.profiler = profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU])
+            self.profiler.start()
+        elif self.steps_taken == 3:
+            self.profiler.stop()
+            table = self.profiler.key_averages().table(
+                sort_by="self_cuda_time_total", row_limit=40, max_name_column_width=90
+            )
+            table += self.profiler.key_averages().table(
+                sort_by="self_cpu_time_total", row_limit=40, max_name_column_width=90
+            )
+            Path(self.settings["profile"]).write_text(table, encoding="utf-8")
+            self.clock, self.energy = time.perf_counter(), self.card.joules()
+
+    def card_readings(self, tokens: int, seconds: float, joules: float | None) -> dict[str, Any]:
+        """What the GPU did in a step."""
+        if self.card.handle is None:
+            return {}
+        import torch
+
+        rate = tokens / seconds
+        flops = training_flops(self.parameters, 1, self.settings["recompute"])
+        return {
+            "tokens_per_second": rate,
+            "mfu": rate * flops / self.card.peak if self.card.peak else None,
+            "memory_gib": torch.cuda.max_memory_reserved() / 2**30,
+            "gpu_percent": self.card.percent(),
+            "joules": joules - self.energy,
+            "watts": (joules - self.energy) / seconds,
+        }
+
+    def place(self, parts: list[dict[str, Any]]) -> str:
+        """Where to look: the micro-batches' packs and dialogues."""
+        packs = [f"pack {number}: {', '.join(ids)}" for number, ids in enumerate(parts[0]["dialogues"], 1)]
+        return "look at the dialogues of its micro-batch (" + "; ".join(packs) + "), or lower train.learning_rate"
+
+    def check_disk(self, folder: Path) -> None:
+        """A checkpoint is the adapter and two optimizer moments; leave room for twice that."""
+        trained = sum(
+            part.numel() * part.element_size() for part in self.trainer.model.parameters() if part.requires_grad
+        )
+        needed, free = 2 * 3 * trained + SPARE_BYTES, shutil.disk_usage(folder).free
+        if free < needed:
+            self.stop(
+                f"{folder} has {free >> 20} MiB free and a checkpoint needs {needed >> 20} MiB; free some space, "
+                "then run again to go on from the last checkpoint"
+            )
+
+    def stop(self, reason: str) -> None:
+        """Leave the reason for the program that started the trainer, and end."""
+        if self.trainer.is_world_process_zero():
+            Path(self.settings["stopped"]).write_text(reason, encoding="utf-8")
+        raise SystemExit(reason)
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append one line; a kill leaves at most a torn last one."""
+        if self.trainer.is_world_process_zero():
+            with open(self.settings["steps"], "a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())

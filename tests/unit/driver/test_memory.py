@@ -1,0 +1,44 @@
+"""The choice of micro-batch and recompute: the effective batch never changes, and the estimate is what was measured."""
+
+import pytest
+from mindtune.memory import activation_bytes, choose, weights
+
+QWEN7B = {
+    "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+    "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False,
+}  # fmt: skip
+SETTINGS = {
+    "memory": "auto", "kernels": "fast", "dtype": "bfloat16", "max_length": 3072, "lora": {"dropout": 0.1},
+    "batch_size": 8, "grad_accumulation": 4, "gradient_checkpointing": True,
+}  # fmt: skip
+GIB = 2**30
+
+
+def test_weights_of_the_published_model():
+    assert weights(QWEN7B) == 7_615_616_512
+
+
+def test_the_estimate_is_what_an_h100_showed():
+    # docs/h100/train-first.json: 51.5 GiB held at two sequences of 3,072 tokens without recompute
+    estimate = 2 * weights(QWEN7B) + 2 * 3072 * activation_bytes(QWEN7B, SETTINGS)
+    assert estimate / GIB == pytest.approx(51.5, rel=0.05)
+
+
+@pytest.mark.parametrize(("gib", "size", "recompute"), [(24, 8, True), (48, 1, False), (79, 2, False), (139, 4, False)])
+def test_the_card_decides(gib, size, recompute):
+    chosen, reason = choose(QWEN7B, SETTINGS, gib * GIB)
+    assert chosen["batch_size"] == size and chosen["gradient_checkpointing"] is recompute
+    assert chosen["batch_size"] * chosen["grad_accumulation"] == 32
+    assert f"micro-batch {size} x accumulation {32 // size}" in reason
+
+
+def test_an_odd_effective_batch_is_kept():
+    chosen, _ = choose(QWEN7B, {**SETTINGS, "batch_size": 3, "grad_accumulation": 5}, 139 * GIB)
+    assert chosen["batch_size"] * chosen["grad_accumulation"] == 15 and chosen["batch_size"] == 1
+
+
+@pytest.mark.parametrize(("change", "card"), [({"memory": "fixed"}, 79), ({"kernels": "plain"}, 79), ({}, None)])
+def test_what_is_taken_as_configured(change, card):
+    chosen, reason = choose(QWEN7B, {**SETTINGS, **change}, card and card * GIB)
+    assert chosen == {"batch_size": 8, "grad_accumulation": 4, "gradient_checkpointing": True}
+    assert "as configured" in reason

@@ -1,0 +1,83 @@
+"""Before and after the trainer: what is refused in seconds, and what must add up."""
+
+import json
+
+import pytest
+import train_lora
+from check_packing import dialogues, difference
+from mindtune.cli import UserError
+
+QWEN7B = {
+    "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+    "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def test_a_locale_without_chinese_is_refused():
+    train_lora.check_locale("utf-8", "UTF-8")
+    with pytest.raises(UserError, match="as ANSI_X3.4-1968, which cannot hold Chinese; set LC_ALL"):
+        train_lora.check_locale("utf-8", "ANSI_X3.4-1968")
+
+
+def test_a_full_disk_is_refused(tmp_path):
+    train_lora.check_disk(tmp_path, 2 << 30)
+    with pytest.raises(UserError, match="has 10 MiB free and checkpoints need 1024 MiB"):
+        train_lora.check_disk(tmp_path, 10 << 20)
+
+
+def test_a_missing_attention_library_is_refused():
+    train_lora.check_attention("sdpa")
+    with pytest.raises(UserError, match="flash_attn.cute is not installed in the train environment"):
+        train_lora.check_attention("flash_attention_4")
+
+
+def test_a_node_without_gpu_is_refused():
+    with pytest.raises(UserError, match="finds no CUDA device on this node; run on a GPU node"):
+        train_lora.check_card({"dtype": "bfloat16"}, QWEN7B)
+
+
+def test_a_card_that_is_too_small_is_refused():
+    train_lora.check_size("H100", 79 << 30, {"dtype": "bfloat16"}, QWEN7B)
+    with pytest.raises(UserError, match="T4 has 15 GiB and the base model's weights take 14 GiB in bfloat16"):
+        train_lora.check_size("T4", 15 << 30, {"dtype": "bfloat16"}, QWEN7B)
+
+
+def test_a_repeated_step_counts_once_and_a_torn_line_never(tmp_path):
+    lines = [{"step": 1, "rows": 3}, {"step": 2, "rows": 9}, {"step": 2, "rows": 4}]
+    text = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 3, "ro'
+    (tmp_path / "steps.jsonl").write_text(text)
+    assert train_lora.steps_taken(tmp_path / "steps.jsonl") == [{"step": 1, "rows": 3}, {"step": 2, "rows": 4}]
+
+
+def test_what_was_given_is_what_was_planned():
+    lines = [{"rows": 3, "tokens": 90, "packs": 2}, {"rows": 3, "tokens": 90, "packs": 2}]
+    planned = {"rows": 3, "tokens": 90, "packs": 2, "steps": 2}
+    assert train_lora.reconcile(lines, planned, 2) == {"rows": 6, "tokens": 180, "packs": 4, "steps": 2}
+    with pytest.raises(UserError, match="given 180 tokens and pack_stats planned 182"):
+        train_lora.reconcile(lines, {**planned, "tokens": 91}, 2)
+
+
+def test_energy_and_time():
+    lines = [{"seconds": 1800.0, "tokens": 9000, "joules": 1.8e6, "memory_gib": 51.0}] * 2
+    facts = train_lora.cost(lines)
+    assert facts["gpu_hours"] == 1 and facts["kilowatt_hours"] == 1 and facts["tokens_per_second"] == 5
+    assert "gpu_hours" not in train_lora.cost([{"seconds": 2.0, "tokens": 1}])
+
+
+def test_the_check_of_packing_sees_a_broken_mask(tmp_path, monkeypatch):
+    import check_packing
+    from models import build_small_model
+
+    model = check_packing.build(build_small_model(tmp_path / "small"), "sdpa", "cpu", "float32")
+    rows = dialogues(model.config.vocab_size)
+    assert difference(model, rows, flash=False) < check_packing.TOLERANCE["float32"]
+
+    def naive(packs, flash):
+        import torch
+
+        batch = pack(packs, flash)
+        return {**batch, "position_ids": torch.arange(batch["input_ids"].shape[1])[None]}
+
+    pack = check_packing.pack_batch
+    monkeypatch.setattr(check_packing, "pack_batch", naive)
+    assert difference(model, rows, flash=False) > 0.3
