@@ -73,7 +73,7 @@ VALUES = {
     "serve.backend": "turbomind",
     "serve.device": "gpu",
     "train.dtype": "bfloat16",
-    "train.kernels": "plain",
+    "train.kernels": "fast",
     "train.memory": "fixed",
     "evaluate.dialogue.max_turns_per_dialogue": 3,
     "evaluate.dialogue.max_dialogues": 5,
