@@ -71,7 +71,7 @@ deployment: .venv/READY ## systemd units and a SLURM script for a store of expor
 	@$(DRIVER) scripts/render_deployment.py --store '$(STORE)' $(if $(CONFIG),--configfile '$(CONFIG)') --port $(PORT) \
 		--user '$(USER)' --key-file '$(KEY)' --out '$(OUT)'
 
-test: lint test-unit test-workflow test-e2e ## all tests but the GPU's
+test: lint test-unit test-workflow test-e2e ## all tests but the GPU's and those of test-faults
 
 lint: .venv/READY ## formatting and static checks of Python and rules
 	.venv/bin/ruff check --quiet .
@@ -99,8 +99,9 @@ chaos: .venv/READY ## random faults over repeated runs, unattended, recorded in 
 slurm-doctor: .venv/READY ## does the profile fit this cluster? prints the lines to change
 	@$(DRIVER) scripts/slurm_doctor.py --profile slurm-h100
 
-docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/rulegraph.svg
+docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/measurements.md, docs/rulegraph.svg
 	$(DRIVER) scripts/write_docs.py
+	$(DRIVER) scripts/measurements.py
 	$(DRIVER) -m snakemake --quiet all --directory demo-docs --cores $(CORES) --force results/report/rulegraph.svg
 	mkdir -p docs && cp demo-docs/results/report/rulegraph.svg docs/rulegraph.svg && rm -rf demo-docs
 

@@ -75,6 +75,7 @@ def record(what: str, command: str, runs: list[dict[str, Any]], target: Any, met
         "versions": {"python": platform.python_version(), "snakemake": version("snakemake")},
         "date": datetime.date.today().isoformat(),
         "runs": runs,
+        "columns": list(runs[0]),
         "target": target,
         "met": met,
         "note": note,
@@ -116,7 +117,7 @@ def score(facts: dict[str, Any], system: str, metric: str) -> str:
 
 def counts(args: argparse.Namespace) -> None:
     """What became of the rows of each finished demo."""
-    runs = []
+    table: dict[str, dict[str, Any]] = {}
     for name, folder in (item.split("=", 1) for item in args.demos):
         results = Path(folder) / "results"
         clean = read_json(results / "data/demo/clean_dialogues.json")["facts"]
@@ -128,10 +129,8 @@ def counts(args: argparse.Namespace) -> None:
         row |= {"train " + key: packed[key] for key in ("rows", "tokens", "trained_tokens", "packs", "steps")}
         for metric in ("BLEU", "ROUGE-L"):
             row |= {f"{metric} {system}": score(scores, system, metric) for system in ("base", "tuned")}
-        runs += [{"figure": key, name: value} for key, value in row.items()]
-    table: dict[str, dict[str, Any]] = {}
-    for row in runs:
-        table.setdefault(row["figure"], {}).update(row)
+        for key, value in row.items():
+            table.setdefault(key, {"figure": key})[name] = value
     note = (
         "CPsyCoun and EmoLLM dialogues in ShareGPT form, through the demo's configuration (packs of 768 tokens, the toy as base): "
         "the counts are exact, the scores are a toy's."

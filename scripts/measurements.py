@@ -60,7 +60,9 @@ def section(name: str, record: dict[str, Any]) -> str:
         "",
     ]
     for table in tables(record["runs"]):
-        columns = list(dict.fromkeys(key for row in table for key in row))
+        # JSON keeps no order that people would choose, so a record may name the columns that come first
+        columns = list(dict.fromkeys([*record.get("columns", []), *(key for row in table for key in row)]))
+        columns = [column for column in columns if any(column in row for row in table)]
         lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
         lines += ["| " + " | ".join(show(row.get(column, "")) for column in columns) + " |" for row in table]
         lines += [""]
