@@ -1,7 +1,7 @@
 """Measure `make demo` and write docs/records/demo.json; or put a finished demo's counts into docs/records/real-input.json.
 
-`demo` runs the demo anew in a working directory of its own: cold (no environments, in a folder of their own), warm (environments
-there), and once more (nothing to be done), and samples the memory of the whole process tree.
+`demo` runs the demo anew in a working directory of its own: warm (environments there), once more (nothing to be done), and cold (no
+environments and no cache of packages), and samples the memory of the whole process tree.
 `counts` reads the records of finished demos on somebody's own data.
 """
 
@@ -83,12 +83,12 @@ def record(what: str, command: str, runs: list[dict[str, Any]], target: Any, met
 
 
 def measure_demo(args: argparse.Namespace) -> None:
-    """Cold, warm and repeated demo, in a scratch folder that is removed afterwards."""
+    """Warm, repeated and cold demo, in a scratch folder that is removed afterwards; warm needs environments that are built."""
     scratch = args.scratch.resolve()
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     runs = []
-    for kind in ("cold", "warm", "again"):
+    for kind in ("warm", "again", "cold"):
         environment = {**os.environ}
         if kind == "cold":
             environment |= {
