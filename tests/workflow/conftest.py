@@ -1,5 +1,6 @@
 """One finished project for all tests of the plan; each test leaves it as it found it."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from planning import ROOT, Project
 @pytest.fixture(scope="session")
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plan")
+    # the project's environments are empty files: never among real ones
+    os.environ["MINDTUNE_VENVS"] = str(folder / "venvs")
     project = Project(folder)
     for name in ("Snakefile", "rules", "scripts", "config", "envs", "resources", "profiles", "slurm-h100"):
         source = ROOT / name
