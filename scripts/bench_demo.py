@@ -8,17 +8,16 @@ environments and no cache of packages), and samples the memory of the whole proc
 import argparse
 import datetime
 import os
-import platform
 import shutil
 import subprocess
 import threading
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 from mindtune.cli import UserError, run
+from mindtune.measuring import machine, versions
 from mindtune.records import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,18 +61,13 @@ def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float
     return time.monotonic() - start, peak / 1e9
 
 
-def machine() -> str:
-    """This machine in words, without its name."""
-    return f"{os.cpu_count()} CPU cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()} {platform.machine()}"
-
-
 def record(what: str, command: str, runs: list[dict[str, Any]], target: Any, met: bool, note: str) -> dict[str, Any]:
     """A measurement record as scripts/measurements.py reads it."""
     return {
         "what": what,
         "command": command,
         "machine": machine(),
-        "versions": {"python": platform.python_version(), "snakemake": version("snakemake")},
+        "versions": versions(["snakemake"]),
         "date": datetime.date.today().isoformat(),
         "runs": runs,
         "columns": list(runs[0]),
