@@ -219,6 +219,9 @@ REJECTIONS = tuple(name for name, _ in CONTENT_REJECTIONS) + LATE_REJECTIONS
 REQUIRED = ("malformed", "unknown_role", "turns_out_of_order")
 MIXING = ("over_share",)  # what a source has beyond its weight or limit; not a fault of the dialogue
 STEPS = REPAIRS + REJECTIONS
+# One repair may uncover work for an earlier one (a dropped `医生：` leaves a line of narration), so they run again until
+# nothing changes; real dialogues need two rounds.
+MOST_ROUNDS = 8
 
 
 Watch = Callable[[str, Turns], None]
@@ -236,7 +239,8 @@ class Cleaned:
     def change(self, name: str, turns: Turns, watch: Watch) -> None:
         """Take what a step made of the turns, and leave its name."""
         self.turns = turns
-        self.fixes.append(name)
+        if name not in self.fixes:
+            self.fixes.append(name)
         watch(name, turns)
 
 
@@ -269,20 +273,30 @@ class Cleaner:
     def clean(self, turns: Turns, watch: Watch = lambda name, turns: None) -> Cleaned:
         """Repair and judge one dialogue given as (label, text) turns; `watch` is told of every step that changed them."""
         done = Cleaned(turns)
-        self._repair_text(done, watch)
-        self._mask(done, watch)
-        if not self._name_roles(done, watch):
-            done.reasons.append("unknown_role")
-            return done
-        for name, fix in self.turn_repairs:
-            repaired = fix(done.turns)
-            if repaired != done.turns:
-                done.change(name, repaired, watch)
+        for _ in range(MOST_ROUNDS):
+            before = done.turns
+            if not self._repair(done, watch):
+                done.reasons.append("unknown_role")
+                return done
+            if done.turns == before:
+                break
         lowered = "\n".join(text for _, text in done.turns).lower()
         done.reasons += [name for name, test in self.rejections if test(self.rules, done.turns, lowered)]
         if not done.reasons and not in_order(done.turns):
             done.reasons.append("turns_out_of_order")
         return done
+
+    def _repair(self, done: Cleaned, watch: Watch) -> bool:
+        """Run every repair once; False when a label is unknown."""
+        self._repair_text(done, watch)
+        self._mask(done, watch)
+        if not self._name_roles(done, watch):
+            return False
+        for name, fix in self.turn_repairs:
+            repaired = fix(done.turns)
+            if repaired != done.turns:
+                done.change(name, repaired, watch)
+        return True
 
     def _repair_text(self, done: Cleaned, watch: Watch) -> None:
         texts = [text for _, text in done.turns]
@@ -301,11 +315,12 @@ class Cleaner:
             return
         suspects = [index for index, text in enumerate(texts) if may_hold(text)]
         for name, mask in self.masks:
+            found = 0
             for index in suspects:
                 texts[index], count = mask(texts[index])
-                if count:
-                    done.masked[name] += count
-            if name in done.masked:
+                found += count
+            if found:
+                done.masked[name] += found
                 done.change(name, _with_texts(done.turns, texts), watch)
 
     def _name_roles(self, done: Cleaned, watch: Watch) -> bool:

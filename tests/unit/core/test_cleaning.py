@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mindtune import cleaning, rejections
 from mindtune.cleaning import REPAIRS, STEPS, Cleaner, in_order
@@ -298,6 +298,8 @@ def test_any_turns_are_kept_in_order_or_rejected(turns, off):
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(LABEL, TEXT), min_size=2, max_size=8))
+@example([("human", "\x80Ü¯Ā"), ("gpt", "0")])  # the control character hides the mojibake from the first round
+@example([("human", "我睡不着。"), ("gpt", "医生：（沉默）\n我在听。")])  # without the label, the line is narration
 def test_cleaning_a_clean_dialogue_changes_nothing(turns):
     done = cleaner().clean(turns)
     if not done.reasons:
