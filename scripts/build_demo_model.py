@@ -35,6 +35,12 @@ GENERATION = {"bos_token_id": 151643, "pad_token_id": 151643, "eos_token_id": [1
 SEED = 42
 STEPS = 300  # about 40 s of one core: enough for sentences, far from enough for sense
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+# SmolLM2's own template puts in a system prompt where a dialogue has none, ms-swift's `chatml` does not. The model is served
+# as it was trained, so its folder gets ChatML as it stands.
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
 def tiny_config(**sizes: int) -> Any:
@@ -147,7 +153,9 @@ def build_smollm2(folder: Path, package: Path, part: str) -> dict[str, Any]:
 
     gguf = package_file(package, SMOLLM2_FILE)
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(**source)
+    tokenizer.chat_template = CHATML
+    tokenizer.save_pretrained(folder)
     config = AutoConfig.from_pretrained(**source)
     config.dtype = "bfloat16"
     config.architectures = ["LlamaForCausalLM"]
