@@ -11,13 +11,11 @@ import datetime
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +27,7 @@ from mindtune.chat import load_chat, to_messages
 from mindtune.cli import UserError, run
 from mindtune.config import with_defaults
 from mindtune.duplicates import grams, jaccard, spoken_text
+from mindtune.measuring import machine, versions
 from mindtune.records import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -265,11 +264,8 @@ def measure_tokens(scratch: Path, pool: bench_corpus.Pool, tokenizer: Path) -> d
 
 def record(what: str, runs: list[dict[str, Any]], target: dict[str, Any], met: bool, note: str) -> dict[str, Any]:
     """A measurement record as scripts/measurements.py reads it."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "what": what, "command": "make bench-data",
-        "machine": f"{os.cpu_count()} CPU cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}",
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("rensa", "tokenizers", "orjson")}},
+        "what": what, "command": "make bench-data", "machine": machine(), "versions": versions(["rensa", "tokenizers", "orjson"]),
         "date": datetime.date.today().isoformat(), "runs": runs, "target": target, "met": met, "note": note,
     }  # fmt: skip
 

@@ -8,11 +8,13 @@ import argparse
 import json
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from mindtune.cli import run
+from mindtune.measuring import machine, versions
 from mindtune.packing import packs, steps_per_epoch
 from mindtune.records import read_json, read_jsonl, write_json
 
@@ -27,6 +29,7 @@ SETTINGS = {
     },
 }  # fmt: skip
 KIND = {"id": "random weights in Qwen2.5-7B's shape", "type": "qwen2", "template": "qwen2_5"}
+PACKAGES = ("torch", "ms-swift", "transformers", "peft", "accelerate", "liger-kernel", "flash-attn-4", "triton")
 WARM = 3  # steps before the steady state: kernels are compiled in the first
 
 
@@ -111,25 +114,14 @@ def main() -> None:
 
 def write_record(args: argparse.Namespace, runs: list[dict[str, Any]]) -> None:
     """The record so far."""
-    import datetime
-    from importlib.metadata import PackageNotFoundError, version
-
-    import torch
-
-    versions = {"torch": torch.__version__, "cuda": torch.version.cuda}
-    for name in ("ms-swift", "transformers", "peft", "accelerate", "liger-kernel", "flash-attn-4", "triton"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "absent"
     write_json(
         args.record,
         {
             "what": "LoRA training of Qwen2.5-7B's shape with random weights through train_lora.py, packed real dialogues",
             "command": "scripts/bench_train.py --runs " + json.dumps(args.runs),
-            "machine": torch.cuda.get_device_name(0),
-            "versions": versions,
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "machine": machine(),
+            "versions": versions(PACKAGES),
+            "date": date.today().isoformat(),
             "settings": SETTINGS,
             "parameters": read_json(args.model / "config.json"),
             "runs": runs,

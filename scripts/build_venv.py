@@ -3,13 +3,16 @@
 Every package is installed by hash but torch: its build (CPU or CUDA) differs between machines, so it is pinned by version.
 
 Reads   envs/NAME.lock, envs/NAME.torch
-Writes  the folder of --ready; READY last, with the list of what was installed
+Writes  the folder of --ready; READY last, with the list of what was installed (first in INSTALLED)
 """
 
 import argparse
+import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mindtune.cli import UserError, run
@@ -55,6 +58,25 @@ def install_torch(python: Path, pin: Path, lock: Path, build: str) -> None:
         )
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock: two workflows that share environments may want the same one at once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(folder.name + ".lock"), "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def build(args: argparse.Namespace, folder: Path) -> str:
+    """Build the environment and return the list of what is in it."""
+    python = folder / "bin" / "python"
+    uv("venv", "--clear", "--relocatable", "--python", sys.executable, str(folder))
+    uv("pip", "install", "--python", str(python), "--require-hashes", "--no-deps", "-r", str(args.lock))
+    for pin in args.torch_pin:
+        install_torch(python, pin, args.lock, args.torch)
+    return uv("pip", "freeze", "--python", str(python))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lock", required=True, type=Path)
@@ -65,12 +87,12 @@ def main() -> None:
     parser.add_argument("--ready", required=True, type=Path)
     args = parser.parse_args()
     folder = args.ready.parent
-    python = folder / "bin" / "python"
-    uv("venv", "--clear", "--relocatable", "--python", sys.executable, str(folder))
-    uv("pip", "install", "--python", str(python), "--require-hashes", "--no-deps", "-r", str(args.lock))
-    for pin in args.torch_pin:
-        install_torch(python, pin, args.lock, args.torch)
-    write_text(args.ready, uv("pip", "freeze", "--python", str(python)))
+    installed = folder / "INSTALLED"
+    with alone(folder):
+        if not installed.exists():
+            write_text(installed, build(args, folder))
+        # Snakemake removes READY before this program starts, even if another workflow has just made it
+        write_text(args.ready, installed.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

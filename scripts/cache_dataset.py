@@ -16,21 +16,14 @@ from typing import Any
 
 from mindtune.cli import UserError, run
 from mindtune.records import partial_folder, read_jsonl, remove, write_record
-from mindtune.swift import data_flags, environment, render
+from mindtune.swift import data_flags, environment, render, training_template
 
 
 def encode(cached: Path, tokenizer: Path, model: Mapping[str, Any], max_length: int) -> dict[str, list[Any]]:
     """Columns id, token_ids, token_labels of a cached split, in its order; a label of -100 is not trained (client turns)."""
     from datasets import load_from_disk
-    from swift.model import get_processor
-    from swift.template import get_template
 
-    template = get_template(
-        get_processor(str(tokenizer), model_type=model["type"]),
-        template_type=model["template"],
-        max_length=max_length,
-        truncation_strategy="raise",
-    )
+    template = training_template(tokenizer, model, max_length=max_length, truncation_strategy="raise")
     template.set_mode("train")
     columns: dict[str, list[Any]] = {"id": [], "token_ids": [], "token_labels": []}
     for row in load_from_disk(str(cached)):

@@ -19,8 +19,16 @@ from typing import Any
 
 from mindtune.cli import UserError, run
 from mindtune.model_card import model_card
-from mindtune.records import link_or_copy, list_files, partial_folder, read_json, sha256_file, sha256_listing, to_json
-from mindtune.shards import write_hashed_record
+from mindtune.records import (
+    link_or_copy,
+    list_files,
+    partial_folder,
+    read_json,
+    sha256_file,
+    sha256_listing,
+    to_json,
+    write_hashed_record,
+)
 
 # names and block size are those that verify_export.py reads; it must not import anything of ours
 MANIFEST, SEAL, BLOCKS = "manifest.json", "manifest.json.sha256", "manifest.blocks.json"

@@ -25,15 +25,13 @@ from mindtune.merging import (
     read_base,
     write_shards,
 )
-from mindtune.records import list_files, partial_folder, sha256_listing
+from mindtune.records import list_files, partial_folder, sha256_files, sha256_listing, write_hashed_record
 from mindtune.shards import (
     DTYPES,
-    hash_files,
     in_model_order,
     parse_size,
     plan_shards,
     retyped,
-    write_hashed_record,
     write_index,
 )
 
@@ -96,11 +94,11 @@ def main() -> None:
     # the inputs are hashed by a thread of its own; it also brings the base's bytes into the page cache ahead of the merge
     with ThreadPoolExecutor(1) as pool, partial_folder(args.merged) as folder:
         inputs = pool.submit(
-            lambda: {path.as_posix(): sha256_listing(hash_files(path)) for path in (args.base, args.adapter)}
+            lambda: {path.as_posix(): sha256_listing(sha256_files(path)) for path in (args.base, args.adapter)}
         )
         weights, facts = merge(args.base, args.adapter, folder, args.settings)
         others = [name for name in list_files(folder) if name not in weights]
-        hashes = weights | hash_files(folder, others)
+        hashes = weights | sha256_files(folder, others)
         input_hashes = inputs.result()
     write_hashed_record(
         args.record,

@@ -8,8 +8,15 @@ import argparse
 from pathlib import Path
 
 from mindtune.cli import UserError, run
-from mindtune.records import link_or_copy, list_files, partial_folder, read_json, sha256_file, sha256_listing
-from mindtune.shards import write_hashed_record
+from mindtune.records import (
+    link_or_copy,
+    list_files,
+    partial_folder,
+    read_json,
+    sha256_file,
+    sha256_listing,
+    write_hashed_record,
+)
 from verify_export import MANIFEST, check
 
 

@@ -37,8 +37,17 @@ from typing import Any
 
 from mindtune.chat import load_chat, to_messages
 from mindtune.cli import UserError, run
-from mindtune.records import list_files, read_json, read_jsonl, sha256_file, sha256_listing
-from mindtune.shards import Tensor, hash_file, hash_files, load_tensor, read_model, read_tensors, write_hashed_record
+from mindtune.records import (
+    list_files,
+    read_json,
+    read_jsonl,
+    sha256_file,
+    sha256_files,
+    sha256_listing,
+    write_hashed_record,
+)
+from mindtune.shards import Tensor, load_tensor, read_model, read_tensors
+from mindtune.swift import training_template
 
 SYSTEM = {"zh": "你是一位温和、专业的心理咨询师。", "en": "You are a warm, professional counsellor."}
 TURNS = {
@@ -185,11 +194,9 @@ def prove_prompts(
 
     A chat is a whole dialogue; its prompt is all but the last turn. A difference is a UserError that shows where they part.
     """
-    from swift.model import get_processor
-    from swift.template import get_template
     from transformers import AutoTokenizer
 
-    trainer = get_template(get_processor(str(merged), model_type=model["type"]), template_type=model["template"])
+    trainer = training_template(merged, model)
     tokenizer, chat = AutoTokenizer.from_pretrained(merged), load_chat(merged)
     rows = []
     for name, messages in chats.items():
@@ -320,7 +327,7 @@ def verify(args: argparse.Namespace) -> dict[str, Any]:
     """All three proofs; return the facts, first of all the hashes of what was proven."""
     dialogues = first_dialogues(args.prompts, args.settings["n_prompts"])
     folders = {"base": args.base, "adapter": args.adapter, "merged": args.merged}
-    facts: dict[str, Any] = {"hashes": {name: sha256_listing(hash_files(folder)) for name, folder in folders.items()}}
+    facts: dict[str, Any] = {"hashes": {name: sha256_listing(sha256_files(folder)) for name, folder in folders.items()}}
     facts["tensors"] = prove_tensors(args.base, args.adapter, args.merged)
     facts["files"] = prove_side_files(args.base, args.merged)
     fixed = fixed_chats()
@@ -372,7 +379,7 @@ def main() -> None:
     prepare_torch(args.threads, args.settings["device"])
     facts = verify(args)
     inputs = {getattr(args, name).as_posix(): digest for name, digest in facts["hashes"].items()}
-    inputs[args.prompts.as_posix()] = hash_file(args.prompts)
+    inputs[args.prompts.as_posix()] = sha256_file(args.prompts)
     write_hashed_record(
         args.verify,
         "verify_merge",

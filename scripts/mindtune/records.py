@@ -12,15 +12,16 @@ from typing import Any
 
 from mindtune.cli import UserError
 
-BLOCK = 1 << 20
+BLOCK = 16 << 20  # so large that a thread that hashes beside another rarely has to wait for the interpreter's lock
 
 
 def sha256_file(path: str | Path) -> str:
-    """Hex SHA-256 of a file's bytes, read in 1 MiB blocks."""
+    """Hex SHA-256 of a file's bytes."""
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
+    with open(path, "rb", buffering=0) as stream:
+        buffer = memoryview(bytearray(min(BLOCK, os.fstat(stream.fileno()).st_size + 1)))
+        while count := stream.readinto(buffer):
+            digest.update(buffer[:count])
     return digest.hexdigest()
 
 
@@ -34,6 +35,12 @@ def list_files(folder: str | Path) -> list[str]:
     )
 
 
+def sha256_files(folder: str | Path, names: Iterable[str] | None = None) -> dict[str, str]:
+    """{relative path: SHA-256} of a folder's files, or of those named."""
+    names = list_files(folder) if names is None else names
+    return {name: sha256_file(Path(folder) / name) for name in names}
+
+
 def sha256_listing(files: Mapping[str, str]) -> str:
     """Hash of a folder, given {relative path: sha256}: SHA-256 over the sorted `sha256  path` lines, as sha256sum prints them."""
     lines = "".join(f"{files[name]}  {name}\n" for name in sorted(files))
@@ -44,7 +51,7 @@ def sha256_path(path: str | Path) -> str:
     """Hash of a file's bytes, or of a folder's listing."""
     path = Path(path)
     if path.is_dir():
-        return sha256_listing({name: sha256_file(path / name) for name in list_files(path)})
+        return sha256_listing(sha256_files(path))
     return sha256_file(path)
 
 
@@ -151,14 +158,28 @@ def write_record(
     `inputs` and `outputs` are files or folders (see `sha256_path`); `packages` are distribution names, recorded with their
     installed versions. There is no time in it: equal runs give equal bytes.
     """
-    write_json(
+    write_hashed_record(
         path,
-        {
-            "stage": stage,
-            "inputs": {Path(name).as_posix(): sha256_path(name) for name in inputs},
-            "outputs": {Path(name).as_posix(): sha256_path(name) for name in outputs},
-            "params": dict(params),
-            "facts": dict(facts),
-            "env": {name: version(name) for name in sorted(packages)},
-        },
+        stage,
+        inputs={Path(name).as_posix(): sha256_path(name) for name in inputs},
+        outputs={Path(name).as_posix(): sha256_path(name) for name in outputs},
+        params=params,
+        facts=facts,
+        packages=packages,
     )
+
+
+def write_hashed_record(
+    path: str | Path,
+    stage: str,
+    *,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    params: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    packages: Iterable[str],
+) -> None:
+    """As `write_record`, for {path: SHA-256} known already: reading 30 GB of weights again would double a stage's time."""
+    env = {name: version(name) for name in sorted(packages)}
+    parts = {"inputs": inputs, "outputs": outputs, "params": params, "facts": facts, "env": env}
+    write_json(path, {"stage": stage} | {name: dict(part) for name, part in parts.items()})

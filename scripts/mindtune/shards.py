@@ -15,12 +15,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mindtune.cli import UserError
-from mindtune.records import list_files, read_json, to_json, write_json, write_text
+from mindtune.records import read_json, to_json, write_text
 
 # decimal, as in ms-swift and huggingface_hub: a GiB would make shards that are larger than what was asked for
 SIZE_UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "KB": 10**3}
@@ -285,35 +284,3 @@ def write_all(stream: BinaryIO, values: bytes | memoryview) -> None:
 def retyped(tensor: Tensor, dtype: str) -> Tensor:
     """The same tensor as it will be stored in another dtype."""
     return replace(tensor, dtype=dtype)
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in reads so large that a thread beside it rarely has to wait for the interpreter's lock."""
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(16 * 2**20))
-    with path.open("rb", buffering=0) as stream:
-        while count := stream.readinto(buffer):
-            digest.update(buffer[:count])
-    return digest.hexdigest()
-
-
-def hash_files(folder: Path, names: Iterable[str] | None = None) -> dict[str, str]:
-    """{relative path: sha256} of a folder's files."""
-    names = list_files(folder) if names is None else names
-    return {name: hash_file(folder / name) for name in names}
-
-
-def write_hashed_record(
-    path: Path,
-    stage: str,
-    *,
-    inputs: Mapping[str, str],
-    outputs: Mapping[str, str],
-    params: Mapping[str, Any],
-    facts: Mapping[str, Any],
-    packages: Iterable[str],
-) -> None:
-    """As `records.write_record`, for hashes that are known already: reading 30 GB of weights again would double a stage's time."""
-    env = {name: version(name) for name in sorted(packages)}
-    record = {"stage": stage, "inputs": inputs, "outputs": outputs, "params": params, "facts": facts, "env": env}
-    write_json(path, {key: dict(value) if isinstance(value, Mapping) else value for key, value in record.items()})

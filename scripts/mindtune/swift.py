@@ -39,6 +39,18 @@ def data_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[st
     }
 
 
+def training_template(folder: Path, model: Mapping[str, Any], **options: Any) -> Any:
+    """ms-swift's template over a folder's tokenizer, for programs that run no `swift` command; code in the folder is not run."""
+    from swift.model import get_processor
+    from swift.model.register import ModelLoader
+    from swift.template import get_template
+
+    ModelLoader.default_trust_remote_code = False  # as in the plugin
+    return get_template(
+        get_processor(str(folder), model_type=model["type"]), template_type=model["template"], **options
+    )
+
+
 def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Flags of `swift sft` for a run's settings; paths are added by the caller."""
     lora = settings["lora"]

@@ -9,7 +9,6 @@ choices; where a fault lands also depends on how fast the machine is.
 
 import argparse
 import os
-import platform
 import random
 import re
 import shutil
@@ -22,11 +21,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from chain import TRAINED, Chain, group, template, undisturbed, wait_for, write_json
+from mindtune.measuring import machine, versions
 
 DATA = ["results/data/demo/split_dialogues.json", "results/base/fetch_model.json"]
 TRAINING_SHARE = 1 / 8
@@ -235,8 +234,8 @@ def record(rounds: list[Round], seed: int, seconds: float, target: int) -> dict[
     return {
         "what": "random faults survived with the hashes of an undisturbed run",
         "command": f"make chaos N={len(rounds)} SEED={seed}",
-        "machine": f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}",
-        "versions": {"python": platform.python_version(), "snakemake": version("snakemake")},
+        "machine": machine(),
+        "versions": versions(["snakemake"]),
         "date": date.today().isoformat(),
         "runs": [vars(outcome) for outcome in rounds],
         "faults": dict(sorted(Counter(outcome.fault for outcome in rounds).items())),

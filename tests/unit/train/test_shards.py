@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from mindtune.cli import UserError
+from mindtune.records import sha256_files
 from mindtune.shards import (
     INDEX,
     ShardWriter,
     Tensor,
-    hash_files,
     in_file_order,
     in_model_order,
     load_tensor,
@@ -93,7 +93,7 @@ def test_streamed_file_is_that_of_the_library(tmp_path, dtype):
     digest = write(tmp_path, values, dtype)
     save_file(values, tmp_path / "library.safetensors", metadata={"format": "pt"})
     assert (tmp_path / "model.safetensors").read_bytes() == (tmp_path / "library.safetensors").read_bytes()
-    assert digest == hash_files(tmp_path)["model.safetensors"]
+    assert digest == sha256_files(tmp_path)["model.safetensors"]
     loaded = load_file(tmp_path / "model.safetensors")
     assert all(torch.equal(loaded[name], value) for name, value in values.items())
     assert torch.equal(load_tensor(read_model(tmp_path)["层.3.权重"]), values["层.3.权重"])
