@@ -3,7 +3,7 @@
 Reads   the train and dev splits, and the tokenizer folder
 Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with two columns more, token_ids and token_labels, so
         that the trainer need not tokenise while a GPU waits; lengths.parquet beside them (one row a dialogue, in training order:
-        id, split, tokens, trained_tokens, sha256 of ids and labels), and the stage's record
+        id, split, source file, tokens, trained_tokens, sha256 of ids and labels), and the stage's record
 """
 
 import argparse
@@ -78,13 +78,14 @@ def cache(args: argparse.Namespace, target: Path) -> None:
     export_main(render(flags))
 
 
-def check_rows(columns: Mapping[str, list[Any]], dialogues: Path) -> None:
-    """Every dialogue of a split arrived, once."""
-    wanted = sorted(row["id"] for row in read_jsonl(dialogues))
-    if sorted(columns["id"]) != wanted:
+def sources(columns: Mapping[str, list[Any]], dialogues: Path) -> list[str]:
+    """The source file of each cached row, after a check that every dialogue of the split arrived, once."""
+    source_of = {row["id"]: row["source"].rpartition("#")[0] for row in read_jsonl(dialogues)}
+    if sorted(columns["id"]) != sorted(source_of):
         raise UserError(
-            f"{dialogues} has {len(wanted)} dialogues and ms-swift kept {len(columns['id'])}; the cleaning stage must reject what it drops"
+            f"{dialogues} has {len(source_of)} dialogues and ms-swift kept {len(columns['id'])}; the cleaning stage must reject what it drops"
         )
+    return [source_of[name] for name in columns["id"]]
 
 
 def main() -> None:
@@ -105,9 +106,9 @@ def main() -> None:
         cache(args, folder / "swift")
         for split, name, dialogues in (("train", "train", args.train), ("dev", "val", args.dev)):
             columns = encode(folder / "swift" / name, args.tokenizer, args.model, args.settings["max_length"])
-            check_rows(columns, dialogues)
+            files = sources(columns, dialogues)
             add_tokens(folder / "swift" / name, folder / name, columns)
-            tables.append(pandas.DataFrame({"split": split, **count(columns)}))
+            tables.append(pandas.DataFrame({"split": split, "source": files, **count(columns)}))
         remove(folder / "swift")
         lengths = pandas.concat(tables, ignore_index=True)
         lengths.to_parquet(folder / "lengths.parquet", index=False)

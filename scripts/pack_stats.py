@@ -6,6 +6,7 @@ Writes  pack_stats.json, which is the record, and two figures
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def percentiles(values: Any) -> dict[str, int]:
 
 
 def plan(rows: Any, settings: Mapping[str, Any]) -> tuple[list[int], dict[str, Any]]:
-    """Return (tokens of each sequence, facts) for one split's rows (columns tokens, trained_tokens)."""
+    """Return (tokens of each sequence, facts) for one split's rows (columns source, tokens, trained_tokens)."""
     lengths = rows.tokens.tolist()
     sequences = packs(lengths, settings["max_length"]) if settings["packing"] else one_row_each(lengths)
     filled = [sum(lengths[row] for row in sequence) for sequence in sequences]
@@ -35,6 +36,24 @@ def plan(rows: Any, settings: Mapping[str, Any]) -> tuple[list[int], dict[str, A
         "tokens_per_dialogue": percentiles(rows.tokens),
         "packs": len(sequences),
         "fill": round(sum(lengths) / (len(sequences) * settings["max_length"]), 6),
+        "by_source": by_source(rows, sequences),
+    }
+
+
+def by_source(rows: Any, sequences: list[list[int]]) -> dict[str, dict[str, Any]]:
+    """What each source file gives: rows, tokens, trained tokens and their share, and the packs that hold some of it."""
+    names = rows.source.tolist()
+    held = Counter(name for sequence in sequences for name in {names[row] for row in sequence})
+    trained = int(rows.trained_tokens.sum())
+    return {
+        str(name): {
+            "rows": len(part),
+            "tokens": int(part.tokens.sum()),
+            "trained_tokens": int(part.trained_tokens.sum()),
+            "trained_share": round(int(part.trained_tokens.sum()) / trained, 6) if trained else 0.0,
+            "packs": held[name],
+        }
+        for name, part in rows.groupby("source")
     }
 
 

@@ -64,6 +64,10 @@ def test_the_trainer_did_what_was_planned(demo, run):
     assert trainer["global_step"] == trainer["max_steps"] == stats["steps"] == trained["steps"]
     assert stats["rows"] == len(rows(demo.results / "data/demo/train.jsonl"))
     assert 0 < stats["trained_tokens"] < stats["tokens"] and 0.5 < stats["fill"] <= 1
+    parts = stats["by_source"].values()
+    assert sorted(stats["by_source"]) == ["demo:dirty.jsonl", "demo:en.jsonl", "demo:zh.jsonl"]
+    assert all(sum(part[key] for part in parts) == stats[key] for key in ("rows", "tokens", "trained_tokens"))
+    assert max(part["packs"] for part in parts) <= stats["packs"] <= sum(part["packs"] for part in parts)
     history = (demo.results / f"runs/{run}/history.csv").read_text().splitlines()
     assert len(history) == stats["steps"] + 1
     assert sorted(path.name for path in (demo.results / f"runs/{run}/adapter").glob("[!.]*")) == [

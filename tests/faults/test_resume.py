@@ -49,6 +49,7 @@ def prepared(tmp_path_factory):
         rows = [
             {
                 "id": f"{name}{number}",
+                "source": f"small:{name}.jsonl#{number}",
                 "conversations": [
                     {"from": "human", "value": FIRST * draw.randint(1, 6)},
                     {"from": "gpt", "value": REPLY * draw.randint(1, 3)},
