@@ -1,6 +1,6 @@
 """A training that is killed and goes on has the same losses and the same adapter bytes as one that is not: packed, two epochs.
 
-Runs real ms-swift on a CPU in float32 with a small random model, in the train environment: `python -m pytest tests/faults`.
+Runs real ms-swift on a CPU in float32 with a small random model, in the train environment (`make test-faults`).
 """
 
 import json
