@@ -27,8 +27,8 @@ OUT ?= deploy/rendered
 PUBLIC_KEY ?=
 DRIVER := .venv/bin/python
 CORE := scripts/mindtune/environments.py core
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
 TRAIN := scripts/mindtune/environments.py train
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LOCKED := driver core train serve
 
 .DEFAULT_GOAL := help

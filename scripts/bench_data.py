@@ -7,13 +7,9 @@ The corpora lie in a scratch folder that is removed afterwards. Peers are measur
 """
 
 import argparse
-import datetime
 import json
 import math
-import os
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,65 +23,13 @@ from mindtune.chat import load_chat, to_messages
 from mindtune.cli import UserError, run
 from mindtune.config import with_defaults
 from mindtune.duplicates import grams, jaccard, spoken_text
-from mindtune.measuring import machine, versions
+from mindtune.measuring import head, timed
 from mindtune.records import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_TOKENS, THRESHOLD, SEED = 3072, 0.8, 42
 PARTS = ("tokens", "near", "stage")
 STAGE_TARGET = {"minutes_at_1000000": 10, "gb": 4, "slope": 1.1, "recall": 0.95, "precision": 0.99}
-
-
-def tree(pid: int) -> list[int]:
-    """A process and all below it."""
-    found = [pid]
-    for parent in found:
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            found += map(int, children.read_text().split())
-    return found
-
-
-def memory_kb(pid: int) -> int:
-    """Proportional set size of a process tree: pages that several share count once."""
-    total = 0
-    for member in tree(pid):
-        try:
-            lines = Path(f"/proc/{member}/smaps_rollup").read_text().splitlines()
-        except OSError:  # it ended meanwhile
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total
-
-
-def timed(command: Sequence[Any], **environment: str) -> dict[str, float]:
-    """Run a command: seconds, CPU seconds and peak memory (GB, sampled) of its process tree."""
-    start, peak, done = time.monotonic(), 0, threading.Event()
-    child = subprocess.Popen(
-        [str(part) for part in command],
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-        stdout=subprocess.DEVNULL,
-    )
-
-    def sample() -> None:
-        nonlocal peak
-        while not done.wait(0.3):
-            try:
-                peak = max(peak, memory_kb(child.pid))
-            except OSError:
-                return
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    _, status, usage = os.wait4(child.pid, 0)
-    done.set()
-    sampler.join()
-    if status:
-        raise UserError(f"{' '.join(map(str, command))} ended with status {status}; run it by hand to see why")
-    return {
-        "s": round(time.monotonic() - start, 2),
-        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
-        "gb": round(peak / 1e6, 3),
-    }
 
 
 def settings() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -103,13 +47,13 @@ def stage(corpus: Path, out: Path, tokenizer: Path) -> list[dict[str, Any]]:
         sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", corpus.parent, "--tokenizer", tokenizer,
         "--hotlines", ROOT / "config/hotlines.yaml", "--settings", clean, "--source-name", "bench", "--threads", 2,
         "--clean", out / "clean.jsonl", "--rejected", out / "rejected.jsonl", "--record", out / "clean.json",
-    ])  # fmt: skip
+    ], OMP_NUM_THREADS="1")  # fmt: skip
     held_out = [ROOT / "resources/knowledge/questions.jsonl", ROOT / "resources/crisis/prompts.jsonl"]
     sides = [part for side in ("train", "dev", "test") for part in (f"--{side}", out / f"{side}.jsonl")]
     parted = timed([
         sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", out / "clean.jsonl", "--held-out", *held_out,
         "--settings", split, *sides, "--contamination", out / "contamination.jsonl", "--record", out / "split.json",
-    ])  # fmt: skip
+    ], OMP_NUM_THREADS="1")  # fmt: skip
     return [cleaned, parted]
 
 
@@ -210,7 +154,7 @@ def measure_near(size: int, scratch: Path, pool: bench_corpus.Pool, peers: str) 
     runs = []
     for name, command in tools.items():
         kept = scratch / f"kept-{name.split()[0]}.jsonl"
-        took = timed(command(kept), PYTHONPATH=str(ROOT / "scripts"))
+        took = timed(command(kept), OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT / "scripts"))
         removed = ids - {orjson.loads(line)["id"] for line in kept.read_bytes().splitlines()}
         runs.append(
             {"tool": name, "dialogues": size, **took, "dialogues_a_s": round(size / took["s"])}
@@ -265,8 +209,8 @@ def measure_tokens(scratch: Path, pool: bench_corpus.Pool, tokenizer: Path) -> d
 def record(what: str, runs: list[dict[str, Any]], target: dict[str, Any], met: bool, note: str) -> dict[str, Any]:
     """A measurement record as scripts/measurements.py reads it."""
     return {
-        "what": what, "command": "make bench-data", "machine": machine(), "versions": versions(["rensa", "tokenizers", "orjson"]),
-        "date": datetime.date.today().isoformat(), "runs": runs, "target": target, "met": met, "note": note,
+        **head(what, "make bench-data", ["rensa", "tokenizers", "orjson"]),
+        "runs": runs, "target": target, "met": met, "note": note,
     }  # fmt: skip
 
 

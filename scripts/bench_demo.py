@@ -6,18 +6,12 @@ environments and no cache of packages), and samples the memory of the whole proc
 """
 
 import argparse
-import datetime
-import os
 import shutil
-import subprocess
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-from mindtune.cli import UserError, run
-from mindtune.measuring import machine, versions
+from mindtune.cli import run
+from mindtune.measuring import head, timed
 from mindtune.records import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,49 +20,10 @@ MEMORY_GB = 4.0
 NOTE = "Through the demo's configuration (packs of 768 tokens, the toy as base): the counts are exact, the scores are a toy's."
 
 
-def tree_memory(process: psutil.Process) -> int:
-    """Bytes of memory of a process and all below it; pages that several share count once (proportional set size)."""
-    total = 0
-    for member in [process, *process.children(recursive=True)]:
-        try:
-            total += member.memory_full_info().pss
-        except psutil.Error:
-            continue
-    return total
-
-
-def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Run a command; return (seconds, peak GB of its process tree, sampled every half second)."""
-    start, peak = time.monotonic(), 0
-    child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    done = threading.Event()
-
-    def sample() -> None:
-        nonlocal peak
-        while not done.wait(0.5):
-            try:
-                peak = max(peak, tree_memory(psutil.Process(child.pid)))
-            except psutil.Error:
-                return
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    status = child.wait()
-    done.set()
-    sampler.join()
-    if status != 0:
-        raise UserError(f"{' '.join(command)} ended with status {status}; run it by hand to see why")
-    return time.monotonic() - start, peak / 1e9
-
-
 def record(what: str, command: str, runs: list[dict[str, Any]], target: Any, met: bool, note: str) -> dict[str, Any]:
     """A measurement record as scripts/measurements.py reads it."""
     return {
-        "what": what,
-        "command": command,
-        "machine": machine(),
-        "versions": versions(["snakemake"]),
-        "date": datetime.date.today().isoformat(),
+        **head(what, command, ["snakemake"]),
         "runs": runs,
         "columns": list(runs[0]),
         "target": target,
@@ -84,17 +39,22 @@ def measure_demo(args: argparse.Namespace) -> None:
     scratch.mkdir(parents=True)
     runs = []
     for kind in ("warm", "again", "cold"):
-        environment = {**os.environ}
+        environment = {}
         if kind == "cold":
-            environment |= {
+            environment = {
                 "MINDTUNE_VENVS": str(scratch / "venvs"),
                 "UV_CACHE_DIR": str(scratch / "uv"),
                 "UV_NO_CACHE": "1",
             }
         work = scratch / ("cold" if kind == "cold" else "warm")
-        seconds, memory = timed(["make", "demo", f"WORKDIR={work}"], environment)
+        took = timed(["make", "-C", ROOT, "demo", f"WORKDIR={work}"], **environment)
         runs.append(
-            {"run": kind, "seconds": round(seconds, 1), "target seconds": TARGETS[kind], "peak GB": round(memory, 2)}
+            {
+                "run": kind,
+                "seconds": round(took["s"], 1),
+                "target seconds": TARGETS[kind],
+                "peak GB": round(took["gb"], 2),
+            }
         )
         # after each run, so that one that is cut short leaves the others' figures
         met = all(row["seconds"] <= row["target seconds"] and row["peak GB"] <= MEMORY_GB for row in runs)

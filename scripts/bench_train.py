@@ -8,13 +8,12 @@ import argparse
 import json
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from mindtune.cli import run
-from mindtune.measuring import machine, versions
+from mindtune.measuring import head
 from mindtune.packing import packs, steps_per_epoch
 from mindtune.records import read_json, read_jsonl, write_json
 
@@ -117,11 +116,11 @@ def write_record(args: argparse.Namespace, runs: list[dict[str, Any]]) -> None:
     write_json(
         args.record,
         {
-            "what": "LoRA training of Qwen2.5-7B's shape with random weights through train_lora.py, packed real dialogues",
-            "command": "scripts/bench_train.py --runs " + json.dumps(args.runs),
-            "machine": machine(),
-            "versions": versions(PACKAGES),
-            "date": date.today().isoformat(),
+            **head(
+                "LoRA training of Qwen2.5-7B's shape with random weights through train_lora.py, packed real dialogues",
+                "scripts/bench_train.py --runs " + json.dumps(args.runs),
+                PACKAGES,
+            ),
             "settings": SETTINGS,
             "parameters": read_json(args.model / "config.json"),
             "runs": runs,

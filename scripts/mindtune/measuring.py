@@ -6,12 +6,16 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mindtune.cli import UserError
 from mindtune.records import write_json
 
 
@@ -38,10 +42,68 @@ def versions(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def tree(pid: int) -> list[int]:
+    """A process and all below it; those that end meanwhile are left out."""
+    found = [pid]
+    for parent in found:
+        with suppress(OSError):
+            for children in Path(f"/proc/{parent}/task").glob("*/children"):
+                found += map(int, children.read_text().split())
+    return found
+
+
+def memory_kb(pid: int) -> int:
+    """Proportional set size of a process tree: pages that several share count once."""
+    total = 0
+    for member in tree(pid):
+        with suppress(OSError):
+            lines = Path(f"/proc/{member}/smaps_rollup").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def timed(command: Sequence[Any], **environment: str) -> dict[str, float]:
+    """Run a command: seconds, CPU seconds and peak memory (GB, sampled) of its process tree; a failure is a UserError."""
+    start, peak, done = time.monotonic(), 0, threading.Event()
+    child = subprocess.Popen([str(part) for part in command], env=os.environ | environment, stdout=subprocess.DEVNULL)
+
+    def sample() -> None:
+        nonlocal peak
+        while not done.wait(0.3):
+            peak = max(peak, memory_kb(child.pid))
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    done.set()
+    sampler.join()
+    if status:
+        raise UserError(
+            f"{shlex.join(map(str, command))} ended with status {child.returncode}; run it by hand to see why"
+        )
+    return {
+        "s": round(time.monotonic() - start, 2),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
+        "gb": round(peak / 1e6, 3),
+    }
+
+
 def command() -> str:
     """This program's command line, absolute paths cut to their last part: a record should not depend on where it was made."""
     words = [Path(word).name if word.startswith("/") else word for word in sys.argv]
     return shlex.join([Path(sys.executable).name, *words])
+
+
+def head(what: str, command: str, packages: Iterable[str]) -> dict[str, Any]:
+    """The part of a measurement's record that says what was run where, with what and when."""
+    return {
+        "what": what,
+        "command": command,
+        "machine": machine(),
+        "versions": versions(packages),
+        "date": date.today().isoformat(),
+    }
 
 
 def write_measurement(
@@ -59,11 +121,7 @@ def write_measurement(
     write_json(
         path,
         {
-            "what": what,
-            "command": command(),
-            "machine": machine(),
-            "versions": versions(packages),
-            "date": date.today().isoformat(),
+            **head(what, command(), packages),
             "runs": list(runs),
             "median": dict(median),
             "target": dict(target),

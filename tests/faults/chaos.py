@@ -20,12 +20,11 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from chain import TRAINED, Chain, group, template, undisturbed, wait_for, write_json
-from mindtune.measuring import machine, versions
+from mindtune.measuring import head
 
 DATA = ["results/data/demo/split_dialogues.json", "results/base/fetch_model.json"]
 TRAINING_SHARE = 1 / 8
@@ -232,11 +231,11 @@ def record(rounds: list[Round], seed: int, seconds: float, target: int) -> dict[
     """What docs/records/chaos.json says."""
     identical = sum(outcome.identical for outcome in rounds)
     return {
-        "what": "random faults survived with the hashes of an undisturbed run",
-        "command": f"make chaos N={len(rounds)} SEED={seed}",
-        "machine": machine(),
-        "versions": versions(["snakemake"]),
-        "date": date.today().isoformat(),
+        **head(
+            "random faults survived with the hashes of an undisturbed run",
+            f"make chaos N={len(rounds)} SEED={seed}",
+            ["snakemake"],
+        ),
         "runs": [vars(outcome) for outcome in rounds],
         "faults": dict(sorted(Counter(outcome.fault for outcome in rounds).items())),
         "landed": sum(bool(outcome.hit) for outcome in rounds),
