@@ -7,8 +7,8 @@ OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd
 
 
 def rule_families():
-    """{rule: stage file it stands in}, for the colours of the graph."""
-    return {
+    """{rule: stage file it stands in}, for the colours of the graph; the same whichever environments are built."""
+    return {f"build_env_{env}": "env" for env in ENVIRONMENTS} | {
         job.name: Path(job.snakefile).stem
         for job in workflow.rules
         if Path(job.snakefile).suffix == ".smk"

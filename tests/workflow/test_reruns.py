@@ -5,10 +5,12 @@ set is complete: a rule that reruns beyond it, or one that stays behind, fails.
 """
 
 import re
+import shutil
 
 import pytest
 import yaml
 from mindtune.config import leaves, merge, resolve
+from mindtune.environments import venv_name
 from planning import ROOT, snakemake
 
 CONFIG = ROOT / "config"
@@ -234,3 +236,14 @@ def test_times_alone_rerun_nothing(project):
         if path.is_file() and not path.is_relative_to(project.work):
             os.utime(path)
     assert project.planned() == set()
+
+
+def test_an_environment_that_is_built_later_reruns_nothing(project):
+    ready = project.root.parent / "venvs" / venv_name("serve", on_gpu=False) / "READY"
+    assert not ready.exists()  # the demo does not need it, so its rule has stood in the plan so far
+    ready.parent.mkdir(parents=True)
+    ready.touch()
+    try:
+        assert project.planned() == set()
+    finally:
+        shutil.rmtree(ready.parent)
