@@ -19,7 +19,7 @@ from typing import Any
 from mindtune.chat import ChatTokenizer, Message, load_chat, to_messages
 from mindtune.chat_client import Client, Reply
 from mindtune.cli import UserError, run
-from mindtune.engine import check_engine, serve
+from mindtune.engine import check_engine, check_engine_node, serve
 from mindtune.records import read_jsonl, write_jsonl, write_record
 
 SETTINGS = {"max_new_tokens", "max_dialogues", "max_turns_per_dialogue", "system", "seed", "concurrency"}
@@ -167,6 +167,7 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
     """Write the replies and return the facts of the record."""
     settings, engine = args.settings, {**args.engine, "python": args.engine_python}
     check_engine(engine)
+    check_engine_node(engine, args.log)
     chat = load_chat(args.model)
     prompts = read_prompts(args.prompts, settings)
     lengths = chat.count(render(prompts, chat))

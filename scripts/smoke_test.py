@@ -24,7 +24,7 @@ from mindtune import greedy_reference
 from mindtune.chat import ChatTokenizer, Message, load_chat
 from mindtune.chat_client import GREEDY, GREEDY_EXTRA, Client, Reply
 from mindtune.cli import UserError, run
-from mindtune.engine import Server, check_engine, group_members, port_open, serve
+from mindtune.engine import Server, check_engine, check_engine_node, group_members, port_open, serve
 from mindtune.kv_cache import card_memory, kv_budget, reported_tokens
 from mindtune.load import Target, load, speeds
 from mindtune.records import read_json, write_record
@@ -363,6 +363,7 @@ def transformers_replies(export: Path, engine: dict[str, Any], settings: dict[st
 def smoke(export: Path, verify: Path, engine: dict[str, Any], settings: dict[str, Any], log: Path) -> dict[str, Any]:
     """Serve, check, measure and end; return the facts, or raise UserError with the checks that failed."""
     check_engine(engine)
+    check_engine_node(engine, log)
     chat, proven = load_chat(export), proven_chats(verify)
     reference = transformers_replies(export, engine, settings)
     memory = kv_budget(export, engine, card_memory())

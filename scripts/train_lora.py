@@ -6,25 +6,26 @@ Writes  state/train/{run}/{key}/ while it works; then the adapter, history.csv, 
 
 import argparse
 import json
-import locale
-import shutil
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
 from mindtune.figures import loss_curve
-from mindtune.memory import BYTES, choose, weights
+from mindtune.memory import BYTES, checkpoint_bytes, choose, weights
+from mindtune.preflight import check_gpu, check_node
 from mindtune.records import partial, partial_folder, read_json, sha256_path, write_json, write_record
 from mindtune.swift import compare_args, environment, swift, train_flags
 from mindtune.training_state import checkpoint_step, last_checkpoint, locked, state_key
 
 STARTED = time.time()
-DISK_BYTES = 1 << 30  # three checkpoints of a LoRA adapter on 7B with its optimizer take 0.75 GB
-ATTENTION_MODULE = {"flash_attn": "flash_attn.flash_attn_interface", "flash_attention_4": "flash_attn.cute"}
+ATTENTION_MODULES = {
+    "sdpa": [],
+    "flash_attn": ["flash_attn.flash_attn_interface"],
+    "flash_attention_4": ["flash_attn.cute"],
+}
 
 
 def card_memory(device: str) -> int | None:
@@ -38,49 +39,16 @@ def card_memory(device: str) -> int | None:
 
 def preflight(settings: dict[str, Any], model: dict[str, Any], state_root: Path) -> None:
     """Refuse in seconds what would fail after the model is loaded."""
-    check_locale(sys.getfilesystemencoding(), locale.getpreferredencoding(False))
-    state_root.mkdir(parents=True, exist_ok=True)
-    check_disk(state_root, shutil.disk_usage(state_root).free)
+    check_node(state_root, checkpoint_bytes(model, settings) * (settings["save_total_limit"] + 1))
     if settings["device"] == "gpu":
-        check_attention(settings["attention"])
+        check_gpu(sys.executable, settings["gpus"], ATTENTION_MODULES[settings["attention"]])
         check_card(settings, model)
 
 
-def check_locale(*encodings: str) -> None:
-    """Chinese text needs UTF-8."""
-    for encoding in encodings:
-        if encoding.lower().replace("-", "") != "utf8":
-            raise UserError(
-                f"this process writes text as {encoding}, which cannot hold Chinese; set LC_ALL=C.UTF-8 and PYTHONUTF8=1, then run again"
-            )
-
-
-def check_disk(folder: Path, free: int) -> None:
-    """Checkpoints need room; `free` counts bytes."""
-    if free < DISK_BYTES:
-        raise UserError(
-            f"{folder} has {free >> 20} MiB free and checkpoints need {DISK_BYTES >> 20} MiB; free some space, then run again"
-        )
-
-
-def check_attention(name: str) -> None:
-    """The package of the attention implementation is there."""
-    module = ATTENTION_MODULE.get(name)
-    if module and not (find_spec(module.split(".")[0]) and find_spec(module)):
-        raise UserError(
-            f"train.attention is {name}, but {module} is not installed in the train environment; "
-            "install it there, or choose another implementation"
-        )
-
-
 def check_card(settings: dict[str, Any], model: dict[str, Any]) -> None:
-    """A CUDA device is there and holds at least the weights."""
+    """The card holds at least the weights."""
     import torch
 
-    if not torch.cuda.is_available():
-        raise UserError(
-            "train.device is gpu, but torch finds no CUDA device on this node; run on a GPU node, or set train.device to cpu"
-        )
     check_size(torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory, settings, model)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 from mindtune import lmdeploy_server, transformers_server, watchdog
 from mindtune.chat_client import Client
 from mindtune.cli import UserError
+from mindtune.preflight import check_gpu, check_node
 
 ENGINES = ("transformers", "lmdeploy")
 KEYS = {
@@ -41,6 +42,9 @@ KEYS = {
 # A disk that reads 100 MB/s. LMDeploy's PyTorch engine took 92 to 105 s for 15 GB from a local disk of an H100 host
 SECONDS_PER_GB = 10
 GRACE_S = 10
+LOG_BYTES = 16 << 20
+# With its PyTorch engine LMDeploy brings its own attention kernels, which are in the package
+MODULES = {"transformers": ["transformers"], "lmdeploy": ["lmdeploy.serve"]}
 ZERO_CACHE = (
     "the share of the free GPU memory that the KV cache gets has to lie between 0 and 1, both excluded: with 0 there is "
     "no room for a single token and both engines of LMDeploy stop at start; use 0.8"
@@ -87,6 +91,13 @@ def check_engine(engine: Mapping[str, Any]) -> None:
         raise UserError("engine lmdeploy needs device gpu; on a machine without a GPU use engine transformers")
     if engine["backend"] not in ("pytorch", "turbomind"):
         raise UserError(f"engine setting backend is {engine['backend']!r}; LMDeploy has pytorch and turbomind")
+
+
+def check_engine_node(engine: Mapping[str, Any], log: Path) -> None:
+    """Raise UserError, before a model is loaded, if this node cannot run the engine or has no room for its log."""
+    check_node(log.parent, LOG_BYTES)
+    if engine["device"] == "gpu":
+        check_gpu(engine["python"], engine["tp"], MODULES[engine["engine"]])
 
 
 def lmdeploy_arguments(model: Path, engine: Mapping[str, Any], port: int) -> list[str]:

@@ -17,6 +17,14 @@ def weights(model: Mapping[str, Any]) -> int:
     return layers * layer + output * model["vocab_size"] * hidden + hidden
 
 
+def checkpoint_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
+    """Bytes of a checkpoint, if all seven matrices of a layer are adapted: the adapter and the optimizer's two moments, 32 bits each."""
+    hidden, inner = model["hidden_size"], model["intermediate_size"]
+    keys = hidden // model["num_attention_heads"] * model["num_key_value_heads"]
+    ends = 2 * 2 * hidden + 2 * (hidden + keys) + 3 * (hidden + inner)
+    return 3 * 4 * settings["lora"]["rank"] * ends * model["num_hidden_layers"]
+
+
 def activation_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
     """Bytes that a token leaves for the backward pass in all layers without recompute, with the fast kernels, in 16 bits.
 

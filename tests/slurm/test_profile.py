@@ -90,6 +90,17 @@ def test_readme_explains_every_key(clone):
     assert [key for key in profile if f"`{key}" not in text] == []
 
 
+@pytest.mark.parametrize(
+    ("request_", "seen"),
+    [("--gpus=h100:1", ("h100", 1)), ("--gres=gpu:h100:2", ("h100", 2)), ("--gpus=1", ("", 1)), ("--mem=10", ("", 0))],
+)
+def test_a_job_can_tell_which_cards_it_asked_for(cluster, request_, seen):
+    """What the check on the node compares with the cards that NVML finds there."""
+    program = "from mindtune.preflight import asked_for; print(asked_for())"
+    said = slurm("srun", "-p", "gpu", "-n", "1", "-D", str(ROOT / "scripts"), request_, sys.executable, "-c", program)
+    assert said == f"{seen}\n"
+
+
 def test_the_literal_command_runs_the_demo(cluster, clone):
     """The one edit is a site's own, as slurm-h100/README.md describes it: the CPU demo's training asks for a GPU all the same."""
     profile = clone / "slurm-h100/config.yaml"

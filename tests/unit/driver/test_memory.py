@@ -1,7 +1,7 @@
 """The choice of micro-batch and recompute: the effective batch never changes, and the estimate is what was measured."""
 
 import pytest
-from mindtune.memory import activation_bytes, choose, weights
+from mindtune.memory import activation_bytes, checkpoint_bytes, choose, weights
 
 QWEN7B = {
     "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
@@ -42,3 +42,8 @@ def test_what_is_taken_as_configured(change, card):
     chosen, reason = choose(QWEN7B, {**SETTINGS, **change}, card and card * GIB)
     assert chosen == {"batch_size": 8, "grad_accumulation": 4, "gradient_checkpointing": True}
     assert "as configured" in reason
+
+
+def test_a_checkpoint_of_the_seeds_adapter():
+    # 20.2 million weights at rank 8 in all linear layers, and two moments of each, in 32 bits
+    assert checkpoint_bytes(QWEN7B, {"lora": {"rank": 8}}) == 12 * 20_185_088

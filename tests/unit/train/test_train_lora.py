@@ -13,29 +13,6 @@ QWEN7B = {
 }  # fmt: skip
 
 
-def test_a_locale_without_chinese_is_refused():
-    train_lora.check_locale("utf-8", "UTF-8")
-    with pytest.raises(UserError, match="as ANSI_X3.4-1968, which cannot hold Chinese; set LC_ALL"):
-        train_lora.check_locale("utf-8", "ANSI_X3.4-1968")
-
-
-def test_a_full_disk_is_refused(tmp_path):
-    train_lora.check_disk(tmp_path, 2 << 30)
-    with pytest.raises(UserError, match="has 10 MiB free and checkpoints need 1024 MiB"):
-        train_lora.check_disk(tmp_path, 10 << 20)
-
-
-def test_a_missing_attention_library_is_refused():
-    train_lora.check_attention("sdpa")
-    with pytest.raises(UserError, match="flash_attn.cute is not installed in the train environment"):
-        train_lora.check_attention("flash_attention_4")
-
-
-def test_a_node_without_gpu_is_refused():
-    with pytest.raises(UserError, match="finds no CUDA device on this node; run on a GPU node"):
-        train_lora.check_card({"dtype": "bfloat16"}, QWEN7B)
-
-
 def test_a_card_that_is_too_small_is_refused():
     train_lora.check_size("H100", 79 << 30, {"dtype": "bfloat16"}, QWEN7B)
     with pytest.raises(UserError, match="T4 has 15 GiB and the base model's weights take 14 GiB in bfloat16"):

@@ -1,0 +1,153 @@
+"""Whether this node can do what a program is about to start: refused in seconds, before a model is loaded.
+
+Text is UTF-8, a folder has room, the card that was asked for is there (NVML), its driver fits torch's CUDA, and the packages that
+need the card can be imported. NVML is called directly, because not every environment has a package for it.
+"""
+
+import ctypes
+import json
+import locale
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mindtune.cli import UserError
+
+NVML = "libnvidia-ml.so.1"
+# In the interpreter that will use the card, and gone with all that it loads there
+PROBE = """
+import importlib, json, sys
+import torch
+print(json.dumps({"torch": torch.__version__, "cuda": torch.version.cuda, "cards": torch.cuda.device_count()}), flush=True)
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+# What a card is called in the names that clusters and drivers give: h100, a100, l40, gh200
+CARD_WORD = re.compile(r"(?<![a-z])[a-z]{1,2}\d{1,4}(?![a-z0-9])")
+
+
+def check_node(folder: Path, room: int) -> None:
+    """What every job needs: UTF-8, and `room` bytes free in `folder`."""
+    check_locale(sys.getfilesystemencoding(), locale.getpreferredencoding(False))
+    folder.mkdir(parents=True, exist_ok=True)
+    check_room(folder, room)
+
+
+def check_gpu(python: str, cards: int, modules: Sequence[str]) -> None:
+    """What a job on a GPU needs, seen by the interpreter that will use `cards` cards and import `modules`."""
+    found = read_nvml()
+    check_cards(found["names"], cards, *asked_for())
+    check_torch(probe(python, modules), found, cards)
+
+
+def check_locale(*encodings: str) -> None:
+    """Chinese text needs UTF-8."""
+    for encoding in encodings:
+        if encoding.lower().replace("-", "") != "utf8":
+            raise UserError(
+                f"this process writes text as {encoding}, which cannot hold Chinese; set LC_ALL=C.UTF-8 and PYTHONUTF8=1, then run again"
+            )
+
+
+def check_room(folder: Path, room: int) -> None:
+    """A folder has `room` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < room:
+        raise UserError(
+            f"{folder} has {free >> 20} MiB free and this job needs {-(-room >> 20)} MiB there; free some space, then run again"
+        )
+
+
+def read_nvml() -> dict[str, Any]:
+    """The driver's version, the newest CUDA it knows as (major, minor), and the names of its cards."""
+    try:
+        nvml = ctypes.CDLL(NVML)
+    except OSError as error:
+        raise UserError(f"this node has no NVIDIA driver ({error}); run this on a GPU node") from None
+    call(nvml, "nvmlInit_v2")
+    text, number = ctypes.create_string_buffer(96), ctypes.c_int()
+    call(nvml, "nvmlSystemGetDriverVersion", text, len(text))
+    driver = text.value.decode()
+    call(nvml, "nvmlSystemGetCudaDriverVersion_v2", ctypes.byref(number))
+    cuda = (number.value // 1000, number.value % 1000 // 10)
+    call(nvml, "nvmlDeviceGetCount_v2", ctypes.byref(number))
+    names = []
+    for index in range(number.value):
+        card = ctypes.c_void_p()
+        call(nvml, "nvmlDeviceGetHandleByIndex_v2", index, ctypes.byref(card))
+        call(nvml, "nvmlDeviceGetName", card, text, len(text))
+        names.append(text.value.decode())
+    call(nvml, "nvmlShutdown")
+    return {"driver": driver, "cuda": cuda, "names": names}
+
+
+def call(nvml: ctypes.CDLL, name: str, *arguments: Any) -> None:
+    """Call a function of NVML; a UserError with NVML's own words if it fails."""
+    status = getattr(nvml, name)(*arguments)
+    if status:
+        nvml.nvmlErrorString.restype = ctypes.c_char_p
+        words = nvml.nvmlErrorString(status).decode()
+        raise UserError(f"the NVIDIA driver of this node answers {name} with: {words}; run this on another GPU node")
+
+
+def asked_for() -> tuple[str, int]:
+    """Model and number of the GPUs that this SLURM job asked for; ("", 0) where there is no job, or none that asked."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job or not shutil.which("scontrol"):
+        return "", 0
+    shown = subprocess.run(["scontrol", "--oneliner", "show", "job", job], capture_output=True, text=True).stdout
+    found = re.search(r"\bTresPer(?:Job|Node)=\S*?gpu(?::([^:,\s]*[^:,\s\d][^:,\s]*))?(?::(\d+))?", shown)
+    return (found[1] or "", int(found[2] or 1)) if found else ("", 0)
+
+
+def check_cards(names: Sequence[str], cards: int, model: str, count: int) -> None:
+    """The driver's cards are as many as the program and its job want, and of the model that the job asked for."""
+    wanted = max(cards, count)
+    if len(names) < wanted:
+        raise UserError(
+            f"this job wants {wanted} GPUs and the driver sees {len(names)} ({', '.join(names) or 'none'}); "
+            "run it on another node, or ask your administrator about this one"
+        )
+    word = CARD_WORD.search(model.lower())
+    other = [name for name in names if word and word[0] not in name.lower()]
+    if len(names) - len(other) < wanted:
+        raise UserError(
+            f"this job asked for {model} and the node has {', '.join(names)}; "
+            "correct gpu_model in slurm-h100/config.yaml, or ask your administrator about the node"
+        )
+
+
+def probe(python: str, modules: Sequence[str]) -> dict[str, Any]:
+    """What torch says in another interpreter; a UserError if torch or one of the modules cannot be imported there."""
+    done = subprocess.run([python, "-P", "-c", PROBE, *modules], capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise UserError(
+            f"{' and '.join(['torch', *modules])} cannot be imported by {python} ({last}); "
+            "build that environment again on the login node, or set another train.attention or serve.engine"
+        )
+    return json.loads(done.stdout.splitlines()[0])
+
+
+def check_torch(seen: dict[str, Any], found: dict[str, Any], cards: int) -> None:
+    """torch has CUDA, of no later major version than the driver knows, and sees the cards."""
+    if not seen["cuda"]:
+        raise UserError(
+            f"torch {seen['torch']} is a CPU build; build the environment of a configuration with device gpu"
+        )
+    if int(seen["cuda"].split(".")[0]) > found["cuda"][0]:
+        known = ".".join(map(str, found["cuda"]))
+        raise UserError(
+            f"driver {found['driver']} of this node knows CUDA up to {known} and torch {seen['torch']} is built for "
+            f"CUDA {seen['cuda']}; run this on a node with a newer driver"
+        )
+    if seen["cards"] < cards:
+        raise UserError(
+            f"the driver sees {', '.join(found['names'])} and torch may use {seen['cards']} of the {cards} cards wanted "
+            f"(CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', '')}); ask for the card with gpu=1, as the rules do"
+        )
