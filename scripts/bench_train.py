@@ -6,8 +6,11 @@ Writes  a record for docs/h100/: tokens/s without padding, peak memory, seconds 
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 from mindtune.cli import run
 from mindtune.measuring import head
 from mindtune.packing import packs, steps_per_epoch
-from mindtune.records import read_json, read_jsonl, write_json
+from mindtune.records import read_jsonl, write_json
 
 SETTINGS = {
     "device": "gpu", "method": "lora", "dtype": "bfloat16", "attention": "flash_attention_4", "packing": True,
@@ -29,20 +32,31 @@ SETTINGS = {
 }  # fmt: skip
 KIND = {"id": "random weights in Qwen2.5-7B's shape", "type": "qwen2", "template": "qwen2_5"}
 PACKAGES = ("torch", "ms-swift", "transformers", "peft", "accelerate", "liger-kernel", "flash-attn-4", "triton")
+TARGETS = {"tokens_per_second": 14_110, "times_plain": 1.95, "peak_gib": 60, "first_step_after_start_seconds": 90}
 WARM = 3  # steps before the steady state: kernels are compiled in the first
 
 
-def fill(cached: Path, target: Path, steps: int, settings: dict[str, Any]) -> int:
-    """Write a cached data set of repeated rows that fills `steps` optimizer steps, and its plan; return its tokens."""
+def repeated(lengths: list[int], steps: int, settings: dict[str, Any]) -> list[int]:
+    """Row numbers, repeated, that fill `steps` optimizer steps; `lengths` are the rows' tokens."""
+    wanted = steps * settings["batch_size"] * settings["grad_accumulation"]
+    count = int(wanted * settings["max_length"] * len(lengths) / sum(lengths) * 1.02)
+    rows = [number % len(lengths) for number in range(count)]
+    while len(packs([lengths[row] for row in rows], settings["max_length"])) > wanted:
+        del rows[-5:]
+    return rows
+
+
+def fill(cached: Path, target: Path, steps: int, dialogues: int | None, settings: dict[str, Any]) -> None:
+    """Write a cached data set of so many dialogues, or of as many as fill `steps` optimizer steps, repeated; and its plan."""
     import pandas
     from datasets import load_from_disk
 
     lengths = pandas.read_parquet(cached / "lengths.parquet")
     train = lengths[lengths.split == "train"]
-    wanted = steps * settings["batch_size"] * settings["grad_accumulation"]
-    rows = [number % len(train) for number in range(int(wanted * settings["max_length"] / train.tokens.mean() * 1.02))]
-    while len(packs(train.tokens.iloc[rows].tolist(), settings["max_length"])) > wanted:
-        del rows[-5:]
+    if dialogues:
+        rows = [number % len(train) for number in range(dialogues)]
+    else:
+        rows = repeated(train.tokens.tolist(), steps, settings)
     load_from_disk(str(cached / "train")).select(rows).save_to_disk(str(target / "train"))
     load_from_disk(str(cached / "val")).save_to_disk(str(target / "val"))
     chosen = train.iloc[rows].reset_index(drop=True)
@@ -51,14 +65,23 @@ def fill(cached: Path, target: Path, steps: int, settings: dict[str, Any]) -> in
     planned = steps_per_epoch(len(plan), settings["batch_size"], settings["grad_accumulation"])
     facts = {"steps": planned, "packs": len(plan), "rows": len(rows), "tokens": int(chosen.tokens.sum())}
     write_json(target / "pack_stats.json", {"facts": facts})
-    return facts["tokens"]
 
 
-def train(args: argparse.Namespace, name: str, steps: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """Train `steps` steps with train_lora.py; return what its observer saw."""
+def until(process: subprocess.Popen[bytes], folder: Path, steps: int) -> None:
+    """Wait until the training has ended or has taken so many steps, and end it then, with the trainer."""
+    while process.poll() is None:
+        time.sleep(0.2)
+        if sum(file.read_bytes().count(b"\n") for file in folder.glob("state/*/steps.jsonl")) >= steps:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Train "steps" steps with train_lora.py, on "dialogues" if that is given; return what its observer saw."""
     folder = args.work / name
     folder.mkdir(parents=True)
-    fill(args.cached, folder / "cached", steps, settings)
+    steps, dialogues = settings.pop("steps"), settings.pop("dialogues", None)
+    fill(args.cached, folder / "cached", steps, dialogues, settings)
     write_json(folder / "model.json", {"outputs": {"model": "random"}})
     flags = {
         "run": name, "cached": folder / "cached", "pack-stats": folder / "cached/pack_stats.json", "model": args.model,
@@ -70,13 +93,13 @@ def train(args: argparse.Namespace, name: str, steps: int, settings: dict[str, A
         flags["profile"] = args.profile.with_name(f"{args.profile.name}-{name}.txt")
     words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
     with open(folder / "log", "w", encoding="utf-8") as log:
-        done = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("train_lora.py")), *words],
-            stdout=log,
-            stderr=log,
-        )
+        program = [sys.executable, str(Path(__file__).with_name("train_lora.py")), *words]
+        process = subprocess.Popen(program, stdout=log, stderr=log, start_new_session=True)
+        if dialogues:
+            until(process, folder, steps)
+        process.wait()
     text = (folder / "log").read_text(encoding="utf-8")
-    print(f"--- {name}: status {done.returncode}\n{text[-4000:] if done.returncode else ''}", flush=True)
+    print(f"--- {name}: status {process.returncode}\n{text[-4000:] if process.returncode else ''}", flush=True)
     (line_file,) = folder.glob("state/*/steps.jsonl")
     lines = list(read_jsonl(line_file))
     steady = lines[WARM:] or lines
@@ -92,8 +115,16 @@ def train(args: argparse.Namespace, name: str, steps: int, settings: dict[str, A
         "watts": median(line["watts"] for line in steady),
         "first_step_after_start_seconds": lines[0]["seconds_after_start"],
         "losses": [round(line["loss"], 5) for line in lines],
+        "gradient_norms": gradient_norms(folder / "history.csv"),
         "tokens_a_step": [line["tokens"] for line in lines],
     }
+
+
+def gradient_norms(history: Path) -> list[float]:
+    """Norm of the gradient at each step, before clipping; empty for a training that was ended."""
+    import pandas
+
+    return pandas.read_csv(history).grad_norm.tolist() if history.exists() else []
 
 
 def main() -> None:
@@ -101,18 +132,39 @@ def main() -> None:
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--cached", required=True, type=Path)
     parser.add_argument("--work", required=True, type=Path)
-    parser.add_argument("--runs", required=True, type=json.loads, help="JSON: {name: [steps, {settings that differ}]}")
+    parser.add_argument(
+        "--runs", required=True, type=json.loads, help='JSON: {name: {"steps": 8, settings that differ}}'
+    )
     parser.add_argument("--profile", type=Path, help="write tables of GPU time by kernel to files of this name")
+    parser.add_argument("--note", default="")
     parser.add_argument("--record", required=True, type=Path)
     args = parser.parse_args()
     runs = []
-    for name, (steps, changes) in args.runs.items():
-        runs.append(train(args, name, steps, {**SETTINGS, **changes}))
+    for name, changes in args.runs.items():
+        runs.append(train(args, name, {**SETTINGS, **changes}))
         write_record(args, runs)
+
+
+def figures(runs: list[dict[str, Any]]) -> dict[str, float]:
+    """The figures that there are targets for, of the runs named fast and plain."""
+    named = {run["name"]: run for run in runs}
+    found = {name: named["fast"][name] for name in TARGETS if "fast" in named and name in named["fast"]}
+    if "fast" in named and "plain" in named:
+        found["times_plain"] = found["tokens_per_second"] / named["plain"]["tokens_per_second"]
+    return found
+
+
+def meets(found: dict[str, float]) -> dict[str, bool]:
+    """Which targets are met: speeds are lower bounds, memory and time upper ones."""
+    return {
+        name: value >= TARGETS[name] if name in ("tokens_per_second", "times_plain") else value <= TARGETS[name]
+        for name, value in found.items()
+    }
 
 
 def write_record(args: argparse.Namespace, runs: list[dict[str, Any]]) -> None:
     """The record so far."""
+    found = figures(runs)
     write_json(
         args.record,
         {
@@ -122,8 +174,11 @@ def write_record(args: argparse.Namespace, runs: list[dict[str, Any]]) -> None:
                 PACKAGES,
             ),
             "settings": SETTINGS,
-            "parameters": read_json(args.model / "config.json"),
             "runs": runs,
+            "median": found or None,
+            "target": TARGETS if found else None,
+            "met": meets(found),
+            "note": args.note,
         },
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from mindtune.cli import UserError, run
 from mindtune.figures import loss_curve
+from mindtune.kv_cache import card_memory
 from mindtune.memory import BYTES, checkpoint_bytes, choose, weights
 from mindtune.preflight import check_gpu, check_node
 from mindtune.records import partial, partial_folder, read_json, sha256_path, write_json, write_record
@@ -26,15 +27,9 @@ ATTENTION_MODULES = {
     "flash_attn": ["flash_attn.flash_attn_interface"],
     "flash_attention_4": ["flash_attn.cute"],
 }
-
-
-def card_memory(device: str) -> int | None:
-    """Bytes of the GPU's memory; None on a CPU."""
-    if device == "cpu":
-        return None
-    import torch
-
-    return torch.cuda.get_device_properties(0).total_memory
+# Micro-batches differ in length. Fixed blocks of memory leave gaps: 78 GiB reserved where growing ones take 51. And Liger 0.8.5's
+# CuTe kernel for rotary positions is compiled anew for every length, 14 ms a call, longer than the layer takes; its Triton one is not.
+ON_GPU = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "LIGER_KERNEL_IMPL_ROPE": "nvidia-triton"}
 
 
 def preflight(settings: dict[str, Any], model: dict[str, Any], state_root: Path) -> None:
@@ -42,22 +37,20 @@ def preflight(settings: dict[str, Any], model: dict[str, Any], state_root: Path)
     check_node(state_root, checkpoint_bytes(model, settings) * (settings["save_total_limit"] + 1))
     if settings["device"] == "gpu":
         check_gpu(sys.executable, settings["gpus"], ATTENTION_MODULES[settings["attention"]])
-        check_card(settings, model)
+        check_memory(smallest_card(), settings, model)
 
 
-def check_card(settings: dict[str, Any], model: dict[str, Any]) -> None:
-    """The card holds at least the weights."""
-    import torch
-
-    check_size(torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory, settings, model)
+def smallest_card() -> int:
+    """Bytes of the smallest card's memory; asked of the driver, because torch takes seconds to import."""
+    return min(total for total, _ in card_memory())
 
 
-def check_size(name: str, memory: int, settings: dict[str, Any], model: dict[str, Any]) -> None:
+def check_memory(card: int, settings: dict[str, Any], model: dict[str, Any]) -> None:
     """The card's memory, in bytes, holds the weights and something to compute with."""
     needed = weights(model) * BYTES[settings["dtype"]]
-    if needed > 0.9 * memory:
+    if needed > 0.9 * card:
         raise UserError(
-            f"{name} has {memory / 2**30:.0f} GiB and the base model's weights take {needed / 2**30:.0f} GiB in {settings['dtype']}; "
+            f"the card has {card / 2**30:.0f} GiB and the base model's weights take {needed / 2**30:.0f} GiB in {settings['dtype']}; "
             "use a larger card or a smaller model"
         )
 
@@ -89,8 +82,7 @@ def trainer_environment(args: argparse.Namespace, state: Path, key: str, recompu
         "profile": args.profile and str(args.profile),
     }
     on_cpu = {"MINDTUNE_CPU_PACKING": "1", "CUDA_VISIBLE_DEVICES": ""} if args.settings["device"] == "cpu" else {}
-    # blocks that grow: micro-batches differ in length, and fixed blocks leave gaps that cost memory and waits
-    on_gpu = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"} if args.settings["device"] == "gpu" else {}
+    on_gpu = ON_GPU if args.settings["device"] == "gpu" else {}
     return environment(
         MINDTUNE_SWANLAB_DIR=str(state / "swanlab"),
         MINDTUNE_SWANLAB_EXPERIMENT=args.run,
@@ -115,7 +107,8 @@ def run_trainer(flags: dict[str, Any], env: dict[str, str], state: Path, descrip
 
 def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, steps: int) -> Path:
     """Run the trainer up to the planned number of steps, unless that is done already; return the last checkpoint."""
-    shape, reason = choose(read_json(args.model / "config.json"), args.settings, card_memory(args.settings["device"]))
+    card = smallest_card() if args.settings["device"] == "gpu" else None
+    shape, reason = choose(read_json(args.model / "config.json"), args.settings, card)
     print(f"train.memory: {reason}", flush=True)
     flags = train_flags(args.model_kind, {**args.settings, **shape}) | {
         "model": str(args.model),

@@ -8,16 +8,24 @@ MINDTUNE_TRAINER={"kernels": "plain"|"fast", ...}                       our trai
 
 import json
 import os
+import queue
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 from swift.arguments import SftArguments
+from swift.dataset import packing
 from swift.model.register import ModelLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for our own package
 
 # ms-swift has no flag for it and defaults to True
 ModelLoader.default_trust_remote_code = False
+
+# Once CUDA is there ms-swift 4.6.0 packs in a new process, which imports everything again: 15 s of an idle GPU for each data set.
+# Packing reads lengths only, so a thread does.
+packing._resolve_mp_context = lambda _=None: SimpleNamespace(Queue=queue.Queue, Process=threading.Thread)
 
 if os.environ.get("MINDTUNE_CPU_PACKING") == "1":
     _check_padding_free = SftArguments._check_padding_free

@@ -75,7 +75,7 @@ VALUES = {
     "serve.backend": "turbomind",
     "serve.device": "gpu",
     "train.dtype": "bfloat16",
-    "train.kernels": "fast",
+    "train.kernels": "plain",
     "train.memory": "fixed",
     "evaluate.dialogue.max_turns_per_dialogue": 3,
     "evaluate.dialogue.max_dialogues": 5,

@@ -19,7 +19,7 @@ def test_weights_of_the_published_model():
 
 
 def test_the_estimate_is_what_an_h100_showed():
-    # docs/h100/train-first.json: 51.5 GiB held at two sequences of 3,072 tokens without recompute
+    # docs/h100/train-side-by-side.json: 51.7 GiB held at two sequences of 3,072 tokens without recompute
     estimate = 2 * weights(QWEN7B) + 2 * 3072 * activation_bytes(QWEN7B, SETTINGS)
     assert estimate / GIB == pytest.approx(51.5, rel=0.05)
 

@@ -1,5 +1,6 @@
 """What we say to ms-swift and what we predict of it, against ms-swift itself."""
 
+import importlib
 import json
 import random
 
@@ -37,6 +38,14 @@ def test_packs_are_the_trainers(rows):
     assert ours == swifts_packs(lengths, 200)
     assert sorted(row for pack in ours for row in pack) == list(range(rows))
     assert max(sum(lengths[row] for row in pack) for pack in ours) <= 200
+
+
+def test_the_plugin_packs_without_another_process(monkeypatch):
+    monkeypatch.syspath_prepend(str(PLUGIN.parent))
+    importlib.import_module(PLUGIN.stem)
+    monkeypatch.setattr("multiprocessing.get_context", lambda *_: pytest.fail("ms-swift asks for a process to pack in"))
+    lengths = [20 + 37 * row % 180 for row in range(1500)]
+    assert swifts_packs(lengths, 200) == packs(lengths, 200)
 
 
 def test_a_dialogue_over_the_limit_is_refused():
