@@ -108,7 +108,7 @@ rule train_lora:
         "../envs/train.yaml"
     threads: 8 if ON_GPU else 1
     resources:
-        gpu=ON_GPU,
+        gpu=lambda w: ON_GPU * run_settings(config, w.run)["gpus"],
         mem_mb=96000 if ON_GPU else 2000,
         runtime=lambda w, attempt: 240 * attempt,
     params:
@@ -125,4 +125,29 @@ rule train_lora:
             --settings {params.settings:q} --code {params.code:q} --state-root {params.state:q} \
             --adapter {output.adapter:q} --history {output.history:q} --loss-figure {output.loss:q} \
             --record {output.record:q}
+        """
+
+
+rule sync_swanlab:
+    """Send a training's offline SwanLab record to a server; only if it is asked for by name, with a key in the environment."""
+    input:
+        train_record="results/runs/{run}/train_lora.json",
+        env=ancient(env_ready("train")),
+    output:
+        record="results/runs/{run}/sync_swanlab.json",
+    log:
+        "logs/runs/{run}/sync_swanlab.log",
+    benchmark:
+        "benchmarks/runs/{run}/sync_swanlab.tsv"
+    localrule: True
+    conda:
+        "../envs/train.yaml"
+    params:
+        code=code_hash("sync_swanlab.py"),
+        state="state/train/{run}",
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[train]} {SCRIPTS}/sync_swanlab.py --train-record {input.train_record:q} --state-root {params.state:q} \
+            --project mindtune --record {output.record:q}
         """

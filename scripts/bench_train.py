@@ -23,7 +23,7 @@ from mindtune.records import read_jsonl, write_json
 SETTINGS = {
     "device": "gpu", "method": "lora", "dtype": "bfloat16", "attention": "flash_attention_4", "packing": True,
     "max_length": 3072, "batch_size": 8, "grad_accumulation": 4, "gpus": 1, "epochs": 1, "learning_rate": 2.0e-4,
-    "warmup_ratio": 0.1, "gradient_checkpointing": True, "seed": 42, "save_steps": 1000, "save_total_limit": 1,
+    "warmup_ratio": 0.1, "gradient_checkpointing": True, "seed": 42, "save_steps": 1000, "save_total_limit": 1, "checkpoint": "last",
     "logging_steps": 1, "kernels": "fast", "memory": "auto",
     "lora": {
         "rank": 8, "alpha": 32, "dropout": 0.1,

@@ -93,12 +93,12 @@ def trainer_environment(args: argparse.Namespace, state: Path, key: str, recompu
     )
 
 
-def run_trainer(flags: dict[str, Any], env: dict[str, str], state: Path, descriptor: int) -> None:
+def run_trainer(flags: dict[str, Any], env: dict[str, str], state: Path, descriptor: int, gpus: int) -> None:
     """Start ms-swift; if its observer stopped it, the reason is the error."""
     stopped = state / "stopped.txt"
     stopped.unlink(missing_ok=True)
     try:
-        swift("sft", flags, env, keep_open=[descriptor])
+        swift("sft", flags, env, keep_open=[descriptor], processes=gpus)
     except UserError:
         if stopped.is_file():
             raise UserError(stopped.read_text(encoding="utf-8")) from None
@@ -116,14 +116,16 @@ def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, step
         "cached_val_dataset": [str(args.cached / "val")],
         "output_dir": str(state),
     }
-    checkpoint = last_checkpoint(state)
+    gpus = args.settings["gpus"]
+    checkpoint = last_checkpoint(state, gpus)
     if checkpoint is None or checkpoint_step(checkpoint) < steps:
         if checkpoint:
             print(f"going on from step {checkpoint_step(checkpoint)} of {steps}")
             flags["resume_from_checkpoint"] = str(checkpoint)
         check_isolation(args)
-        run_trainer(flags, trainer_environment(args, state, key, shape["gradient_checkpointing"]), state, descriptor)
-        checkpoint = last_checkpoint(state)
+        env = trainer_environment(args, state, key, shape["gradient_checkpointing"])
+        run_trainer(flags, env, state, descriptor, gpus)
+        checkpoint = last_checkpoint(state, gpus)
     if checkpoint is None or checkpoint_step(checkpoint) != steps:
         raise UserError(
             f"{state} ends at {checkpoint.name if checkpoint else 'no checkpoint'} and pack_stats planned {steps} steps; "
@@ -131,6 +133,19 @@ def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, step
         )
     compare_args(checkpoint / "args.json", flags)
     return checkpoint
+
+
+def kept_checkpoint(last: Path, which: str, log: list[dict[str, Any]]) -> Path:
+    """The checkpoint whose adapter is kept: the last, or the one with the lowest dev loss, the first of equals."""
+    if which == "last":
+        return last
+    losses = {entry["step"]: entry["eval_loss"] for entry in log if "eval_loss" in entry}
+    best = last.with_name(f"checkpoint-{min(losses, key=losses.__getitem__)}")
+    if not best.is_dir():
+        raise UserError(
+            f"{best} has the lowest dev loss and is not there any more; raise train.save_total_limit, or set train.checkpoint to last"
+        )
+    return best
 
 
 def write_adapter(checkpoint: Path, target: Path, base: str) -> None:
@@ -155,10 +170,22 @@ def steps_taken(file: Path) -> list[dict[str, Any]]:
     return [lines[step] for step in sorted(lines)]
 
 
-def reconcile(lines: list[dict[str, Any]], planned: dict[str, Any], epochs: int) -> dict[str, int]:
-    """What the model was given, added up; a UserError if that is not what pack_stats planned."""
+def reconcile(lines: list[dict[str, Any]], planned: dict[str, Any], settings: dict[str, Any]) -> dict[str, int]:
+    """What the model was given, added up; a UserError if that is not what pack_stats planned.
+
+    Several GPUs get equally many micro-batches: what the last round of an epoch lacks is filled with packs that were given before.
+    """
     given = {key: sum(line[key] for line in lines) for key in ("rows", "tokens", "packs")} | {"steps": len(lines)}
-    wanted = {key: planned[key] * epochs for key in ("rows", "tokens", "packs")} | {"steps": planned["steps"]}
+    wanted = {key: planned[key] * settings["epochs"] for key in ("rows", "tokens", "packs")} | {
+        "steps": planned["steps"]
+    }
+    repeated = -planned["packs"] % (settings["batch_size"] * settings["gpus"]) if settings["gpus"] > 1 else 0
+    if (
+        repeated
+        and given["steps"] == wanted["steps"]
+        and given["packs"] == wanted["packs"] + repeated * settings["epochs"]
+    ):
+        return given
     for key, value in given.items():
         if value != wanted[key]:
             raise UserError(
@@ -237,17 +264,18 @@ def main() -> None:
     planned = read_json(args.pack_stats)["facts"]
     lengths = args.cached / "lengths.parquet"
     base_hash = next(iter(read_json(args.model_record)["outputs"].values()))
-    key = state_key(
-        data=sha256_path(lengths), base=base_hash, kind=args.model_kind, settings=args.settings, code=args.code
-    )
+    # the choice among the checkpoints trains nothing anew
+    trained = {name: value for name, value in args.settings.items() if name != "checkpoint"}
+    key = state_key(data=sha256_path(lengths), base=base_hash, kind=args.model_kind, settings=trained, code=args.code)
     state = (args.state_root / key).resolve()
     with locked(state) as descriptor:
         checkpoint = train(args, state, key, descriptor, planned["steps"])
         log = read_json(checkpoint / "trainer_state.json")["log_history"]
-        write_adapter(checkpoint, args.adapter, args.model_kind["id"])
+        kept = kept_checkpoint(checkpoint, args.settings["checkpoint"], log)
+        write_adapter(kept, args.adapter, args.model_kind["id"])
         lines = steps_taken(state / "steps.jsonl")
         facts = write_history(log, lines, args.history, args.loss_figure)
-        facts |= reconcile(lines, planned, args.settings["epochs"])
+        facts |= reconcile(lines, planned, args.settings) | {"kept_step": checkpoint_step(kept)}
     write_record(
         args.record,
         "train_lora",

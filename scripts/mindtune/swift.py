@@ -89,24 +89,36 @@ def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
         "callbacks": ["mindtune_watch"],
         "report_to": ["swanlab"],
         "external_plugins": [str(PLUGIN)],
+        **({"ddp_backend": "gloo"} if settings["device"] == "cpu" and settings["gpus"] > 1 else {}),
     }
 
 
 def environment(**extra: str) -> dict[str, str]:
     """The environment of an ms-swift process: offline and without hub tokens, `extra` laid over it.
 
-    With a ModelScope token ms-swift logs in first, and without a connection dies of it.
+    With a ModelScope token ms-swift logs in first, and without a connection dies of it. Processes that train together talk over
+    the loopback interface only.
     """
     kept = {name: value for name, value in os.environ.items() if name not in HUB_TOKENS}
+    kept |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
     return {**kept, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **extra}
 
 
-def swift(command: str, flags: Mapping[str, Any], env: Mapping[str, str], keep_open: Sequence[int] = ()) -> None:
-    """Run `swift COMMAND` in this interpreter's environment; its output goes to our log.
+def swift(
+    command: str, flags: Mapping[str, Any], env: Mapping[str, str], keep_open: Sequence[int] = (), processes: int = 1
+) -> None:
+    """Run `swift COMMAND` in this interpreter's environment, in several processes by torchrun; its output goes to our log.
 
     `keep_open` are file descriptors that the process inherits: a lock that it holds on to if we are killed.
     """
-    words = [sys.executable, "-m", f"swift.cli.{command}", *render(flags)]
+    torchrun = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--local_addr=127.0.0.1",
+        f"--nproc_per_node={processes}",
+    ]
+    words = [sys.executable, *(torchrun if processes > 1 else []), "-m", f"swift.cli.{command}", *render(flags)]
     print("running: " + " ".join(words[1:]), flush=True)
     done = subprocess.run(words, env=dict(env), pass_fds=tuple(keep_open), stdin=subprocess.DEVNULL)
     if done.returncode != 0:

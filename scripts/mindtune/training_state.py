@@ -18,7 +18,7 @@ from mindtune.cli import UserError
 from mindtune.records import read_json, to_json, write_json
 
 # What the trainer needs to go on from a checkpoint; trainer_state.json is the last that it writes
-CHECKPOINT_FILES = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
+CHECKPOINT_FILES = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
 
 
 def state_key(**parts: object) -> str:
@@ -54,10 +54,15 @@ def checkpoint_step(folder: Path) -> int:
     return int(folder.name.removeprefix("checkpoint-"))
 
 
-def is_whole(checkpoint: Path) -> bool:
+def random_states(gpus: int) -> list[str]:
+    """Names of the files with the random generators' states: one for each process."""
+    return ["rng_state.pth"] if gpus == 1 else [f"rng_state_{rank}.pth" for rank in range(gpus)]
+
+
+def is_whole(checkpoint: Path, gpus: int) -> bool:
     """Whether every file of a checkpoint is there and complete: archives have their directory, JSON and safetensors parse."""
     try:
-        for name in CHECKPOINT_FILES:
+        for name in (*CHECKPOINT_FILES, *random_states(gpus)):
             path = checkpoint / name
             if path.suffix == ".json":
                 json.loads(path.read_text(encoding="utf-8"))
@@ -80,11 +85,11 @@ def check_safetensors(path: Path) -> None:
         raise ValueError(f"{path} is truncated")
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint; torn ones after it are removed, with a line in the log."""
+def last_checkpoint(folder: Path, gpus: int = 1) -> Path | None:
+    """The newest whole checkpoint of a training on so many GPUs; torn ones after it are removed, with a line in the log."""
     found = [path for path in folder.glob("checkpoint-*") if path.is_dir() and path.name[11:].isdigit()]
     for checkpoint in sorted(found, key=checkpoint_step, reverse=True):
-        if is_whole(checkpoint):
+        if is_whole(checkpoint, gpus):
             return checkpoint
         print(f"{checkpoint} was cut off while it was written; going back to the one before it")
         shutil.rmtree(checkpoint)

@@ -6,19 +6,28 @@ MINDTUNE_CPU_PACKING=1                                                  allow pa
 MINDTUNE_TRAINER={"kernels": "plain"|"fast", ...}                       our trainer and its observer (mindtune_watch.py), as JSON
 """
 
+import ctypes
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from swift.arguments import SftArguments
 from swift.dataset import packing
 from swift.model.register import ModelLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for our own package
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+if os.environ.get("TORCHELASTIC_RUN_ID"):
+    # one process for each GPU: if their parent is killed they must not go on writing without its lock
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 # ms-swift has no flag for it and defaults to True
 ModelLoader.default_trust_remote_code = False
@@ -63,3 +72,11 @@ if os.environ.get("MINDTUNE_SWANLAB_DIR") and os.environ.get("RANK", "0") == "0"
         mode="offline",
         log_dir=os.environ["MINDTUNE_SWANLAB_DIR"],
     )
+
+    # ms-swift's progress line puts texts beside the metrics, and SwanLab answers each with a traceback in the log
+    _log = swanlab.log
+
+    def _log_numbers(data: dict[str, Any], **options: Any) -> Any:
+        return _log({name: value for name, value in data.items() if not isinstance(value, str)}, **options)
+
+    swanlab.log = _log_numbers

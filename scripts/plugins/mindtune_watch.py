@@ -4,7 +4,8 @@ Settings (from mindtune/swift.py): "steps" the file of lines, "stopped" the file
 seconds, "recompute" whether activations are recomputed.
 
 A line: step, loss, packs, rows, tokens (as delivered to the model, not as planned), seconds, and on a GPU tokens_per_second, mfu,
-memory_gib (peak of what torch holds), gpu_percent, watts, joules. A step that a killed job repeats has two lines; the last counts.
+memory_gib (peak of what torch holds), gpu_percent, watts, joules; with several GPUs energy and tokens are of all of them, memory of
+the fullest and use of the idlest. A step that a killed job repeats has two lines; the last counts.
 """
 
 import json
@@ -61,9 +62,15 @@ class Card:
         """Energy since the driver was loaded."""
         return self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle) / 1000 if self.handle else None
 
-    def percent(self) -> int | None:
-        """Share of the last sampling period in which a kernel ran."""
-        return self.nvml.nvmlDeviceGetUtilizationRates(self.handle).gpu if self.handle else None
+    def reading(self, joules: float) -> dict[str, Any]:
+        """Energy as given, peak memory, and the share of the last sampling period in which a kernel ran."""
+        import torch
+
+        return {
+            "joules": joules,
+            "memory_gib": torch.cuda.max_memory_reserved() / 2**30,
+            "gpu_percent": self.nvml.nvmlDeviceGetUtilizationRates(self.handle).gpu,
+        }
 
 
 class Watch(TrainerCallback):
@@ -90,11 +97,13 @@ class Watch(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         """Write the step's line; stop if its loss is no number or if the disk cannot take the checkpoint that is due."""
-        delivered, self.trainer.delivered = self.trainer.delivered, []
-        loss = float(sum(part["loss"] for part in delivered))  # the one wait of a step
-        now, joules = time.perf_counter(), self.card.joules()
-        packs = [pack for part in delivered for pack in part["dialogues"]]
-        tokens = sum(part["tokens"] for part in delivered)
+        parts, cards, free = self.gather(Path(args.output_dir))
+        now = time.perf_counter()
+        loss = (
+            sum(part["loss"] for part in parts) / args.world_size
+        )  # each process's is multiplied, as their mean is taken
+        packs = [pack for part in parts for pack in part["dialogues"]]
+        tokens = sum(part["tokens"] for part in parts)
         line = {
             "step": state.global_step,
             "loss": loss,
@@ -102,20 +111,40 @@ class Watch(TrainerCallback):
             "rows": sum(map(len, packs)),
             "tokens": tokens,
         }
-        line |= {"seconds": now - self.clock} | self.card_readings(tokens, now - self.clock, joules)
+        line |= {"seconds": now - self.clock} | self.card_readings(tokens, now - self.clock, cards)
         if not self.steps_taken:
             line["seconds_after_start"] = time.time() - self.settings["started"]
-        self.clock, self.energy = now, joules
+        self.clock = now
         self.steps_taken += 1
         self.write(line)
         reason = explosion(loss, self.losses)
         if reason:
-            worst = [part for part in delivered if not math.isfinite(float(part["loss"]))] or delivered
+            worst = [part for part in parts if not math.isfinite(part["loss"])] or parts
             self.stop(f"at step {state.global_step} {reason}; {self.place(worst)}")
         self.losses.append(loss)
         if control.should_save:
-            self.check_disk(Path(args.output_dir))
+            self.check_disk(Path(args.output_dir), free)
         self.profile()
+
+    def gather(self, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
+        """Of all processes: what the step's micro-batches held, with their losses; the cards' readings; the folder's free bytes.
+
+        The one wait of a step. Every process gets the same, so that all stop or none.
+        """
+        import torch
+
+        mine, self.trainer.delivered = self.trainer.delivered, []
+        losses = torch.stack([part["loss"] for part in mine]).tolist()
+        mine = [part | {"loss": loss} for part, loss in zip(mine, losses, strict=True)]
+        joules, before = self.card.joules(), self.energy
+        self.energy = joules
+        card = [] if joules is None else [self.card.reading(joules - before)]
+        gathered = [(mine, card, shutil.disk_usage(folder).free)]
+        if torch.distributed.is_initialized():
+            gathered *= torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(gathered, gathered[0])
+        parts, cards, free = zip(*gathered, strict=True)
+        return sum(parts, []), sum(cards, []), min(free)
 
     def profile(self) -> None:
         """Write a table of the third step's GPU time by kernel, when "profile" names a file."""
@@ -137,21 +166,19 @@ class Watch(TrainerCallback):
             Path(self.settings["profile"]).write_text(table, encoding="utf-8")
             self.clock, self.energy = time.perf_counter(), self.card.joules()
 
-    def card_readings(self, tokens: int, seconds: float, joules: float | None) -> dict[str, Any]:
-        """What the GPU did in a step."""
-        if self.card.handle is None:
+    def card_readings(self, tokens: int, seconds: float, cards: list[dict[str, Any]]) -> dict[str, Any]:
+        """What the GPUs did in a step."""
+        if not cards:
             return {}
-        import torch
-
-        rate = tokens / seconds
-        flops = training_flops(self.parameters, 1, self.settings["recompute"])
+        rate, joules = tokens / seconds, sum(card["joules"] for card in cards)
+        flops = rate * training_flops(self.parameters, 1, self.settings["recompute"])
         return {
             "tokens_per_second": rate,
-            "mfu": rate * flops / self.card.peak if self.card.peak else None,
-            "memory_gib": torch.cuda.max_memory_reserved() / 2**30,
-            "gpu_percent": self.card.percent(),
-            "joules": joules - self.energy,
-            "watts": (joules - self.energy) / seconds,
+            "mfu": flops / (self.card.peak * len(cards)) if self.card.peak else None,
+            "memory_gib": max(card["memory_gib"] for card in cards),
+            "gpu_percent": min(card["gpu_percent"] for card in cards),
+            "joules": joules,
+            "watts": joules / seconds,
         }
 
     def place(self, parts: list[dict[str, Any]]) -> str:
@@ -159,12 +186,12 @@ class Watch(TrainerCallback):
         packs = [f"pack {number}: {', '.join(ids)}" for number, ids in enumerate(parts[0]["dialogues"], 1)]
         return "look at the dialogues of its micro-batch (" + "; ".join(packs) + "), or lower train.learning_rate"
 
-    def check_disk(self, folder: Path) -> None:
+    def check_disk(self, folder: Path, free: int) -> None:
         """A checkpoint is the adapter and two optimizer moments; leave room for twice that."""
         trained = sum(
             part.numel() * part.element_size() for part in self.trainer.model.parameters() if part.requires_grad
         )
-        needed, free = 2 * 3 * trained + SPARE_BYTES, shutil.disk_usage(folder).free
+        needed = 2 * 3 * trained + SPARE_BYTES
         if free < needed:
             self.stop(
                 f"{folder} has {free >> 20} MiB free and a checkpoint needs {needed >> 20} MiB; free some space, "
@@ -173,8 +200,12 @@ class Watch(TrainerCallback):
 
     def stop(self, reason: str) -> None:
         """Leave the reason for the program that started the trainer, and end."""
+        import torch
+
         if self.trainer.is_world_process_zero():
             Path(self.settings["stopped"]).write_text(reason, encoding="utf-8")
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # the first process that ends has the others ended
         raise SystemExit(reason)
 
     def write(self, line: dict[str, Any]) -> None:

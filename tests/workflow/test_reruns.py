@@ -46,10 +46,9 @@ READERS = [
     ("train.max_length", {"clean_dialogues", "cache_dataset", *PLAN}),
     ("train.seed", {"cache_dataset", "train_lora"}),
     ("train.device", None),  # contradicts the rest of the demo's settings: tested with the configuration
-    ("train.gpus", None),  # has one value
     ("train.method", None),  # has one value
     ("train.attention", None),  # has one value on a CPU
-    *[(f"train.{key}", PLAN) for key in ("packing", "batch_size", "grad_accumulation", "epochs")],
+    *[(f"train.{key}", PLAN) for key in ("packing", "batch_size", "grad_accumulation", "epochs", "gpus")],
     ("train.", {"train_lora"}),
     ("export.run", {"publish_export", "smoke_test", "write_report"}),
     ("export.", PROOF),
@@ -76,6 +75,7 @@ VALUES = {
     "serve.device": "gpu",
     "train.dtype": "bfloat16",
     "train.kernels": "plain",
+    "train.checkpoint": "best",
     "train.memory": "fixed",
     "evaluate.dialogue.max_turns_per_dialogue": 3,
     "evaluate.dialogue.max_dialogues": 5,

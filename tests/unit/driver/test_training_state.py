@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 from mindtune.cli import UserError
-from mindtune.training_state import CHECKPOINT_FILES, last_checkpoint, locked, state_key
+from mindtune.training_state import CHECKPOINT_FILES, last_checkpoint, locked, random_states, state_key
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 
 
-def make_checkpoint(folder, step):
+def make_checkpoint(folder, step, random=("rng_state.pth",)):
     """A checkpoint with the real forms: a safetensors file, torch's zip archives, JSON."""
     target = folder / f"checkpoint-{step}"
     target.mkdir(parents=True)
     header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
     (target / "adapter_model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
-    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+    for name in ("optimizer.pt", "scheduler.pt", *random):
         with zipfile.ZipFile(target / name, "w") as archive:
             archive.writestr("data.pkl", b"x" * 1000)
     (target / "trainer_state.json").write_text(json.dumps({"global_step": step}))
@@ -34,7 +34,13 @@ def test_the_newest_whole_checkpoint_is_used(tmp_path):
     assert last_checkpoint(tmp_path / "nothing") is None
 
 
-@pytest.mark.parametrize("name", CHECKPOINT_FILES)
+def test_every_process_has_its_own_random_state(tmp_path):
+    make_checkpoint(tmp_path, 5, random_states(2))
+    make_checkpoint(tmp_path, 10, random_states(2)[:1])
+    assert last_checkpoint(tmp_path, 2).name == "checkpoint-5"
+
+
+@pytest.mark.parametrize("name", [*CHECKPOINT_FILES, "rng_state.pth"])
 @pytest.mark.parametrize("damage", ["cut", "missing", "empty"])
 def test_a_torn_checkpoint_is_dropped_for_the_one_before(tmp_path, name, damage):
     make_checkpoint(tmp_path, 5)

@@ -29,9 +29,35 @@ def test_a_repeated_step_counts_once_and_a_torn_line_never(tmp_path):
 def test_what_was_given_is_what_was_planned():
     lines = [{"rows": 3, "tokens": 90, "packs": 2}, {"rows": 3, "tokens": 90, "packs": 2}]
     planned = {"rows": 3, "tokens": 90, "packs": 2, "steps": 2}
-    assert train_lora.reconcile(lines, planned, 2) == {"rows": 6, "tokens": 180, "packs": 4, "steps": 2}
+    settings = {"epochs": 2, "batch_size": 1, "gpus": 1}
+    assert train_lora.reconcile(lines, planned, settings) == {"rows": 6, "tokens": 180, "packs": 4, "steps": 2}
     with pytest.raises(UserError, match="given 180 tokens and pack_stats planned 182"):
-        train_lora.reconcile(lines, {**planned, "tokens": 91}, 2)
+        train_lora.reconcile(lines, {**planned, "tokens": 91}, settings)
+
+
+def test_several_gpus_may_repeat_packs_to_fill_their_last_round_and_no_more():
+    planned = {"rows": 9, "tokens": 270, "packs": 6, "steps": 2}
+    settings = {"epochs": 1, "batch_size": 1, "gpus": 4}
+    given = [{"rows": 6, "tokens": 180, "packs": 4}, {"rows": 6, "tokens": 170, "packs": 4}]
+    assert train_lora.reconcile(given, planned, settings)["packs"] == 8
+    with pytest.raises(UserError, match="given 12 rows"):
+        train_lora.reconcile(given, planned, {**settings, "gpus": 1})
+    with pytest.raises(UserError, match="given 12 rows"):
+        train_lora.reconcile([given[0], {**given[1], "packs": 5}], planned, settings)
+
+
+def test_the_best_checkpoint_is_that_of_the_lowest_dev_loss(tmp_path):
+    for step in (2, 4, 6):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    last = tmp_path / "checkpoint-6"
+    log = [{"step": step, "eval_loss": loss} for step, loss in ((2, 1.9), (4, 1.5), (6, 1.5))] + [
+        {"step": 6, "loss": 1.0}
+    ]
+    assert train_lora.kept_checkpoint(last, "last", log) == last
+    assert train_lora.kept_checkpoint(last, "best", log).name == "checkpoint-4"
+    (tmp_path / "checkpoint-4").rmdir()
+    with pytest.raises(UserError, match="checkpoint-4 has the lowest dev loss and is not there any more"):
+        train_lora.kept_checkpoint(last, "best", log)
 
 
 def test_energy_and_time():
