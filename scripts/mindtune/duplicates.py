@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 
@@ -18,6 +19,7 @@ PERMUTATIONS = 126
 SEED = 1  # of the MinHash permutations; it decides which pairs are missed, not which texts are similar
 # How many distinct dialogues of one bucket a newcomer is compared with: bounds the work where thousands share a bucket.
 REPRESENTATIVES = 8
+GRAM_BITS = 512
 _DROPPED = re.compile(r"[\s\W_]+")
 
 
@@ -29,9 +31,16 @@ def spoken_text(conversations: Iterable[dict[str, str]]) -> str:
     return re.sub(r"\s+", "", "\n".join(turn["value"] for turn in conversations if turn["from"] != "system"))
 
 
+# What NFKC makes of the signs of Chinese text. A text without them is mostly NFKC already, which is fast to see.
+NARROW = tuple((wide, unicodedata.normalize("NFKC", wide)) for wide in "，！？：；（）…～\u3000")
+
+
 def level(text: str) -> str:
     """A text with width, case, spaces and punctuation levelled; what has nothing else stays as it is."""
-    return _DROPPED.sub("", unicodedata.normalize("NFKC", text).lower()) or text
+    plain = text
+    for wide, narrow in NARROW:
+        plain = plain.replace(wide, narrow)
+    return _DROPPED.sub("", unicodedata.normalize("NFKC", plain).lower()) or text
 
 
 def first_turn_key(conversations: Iterable[dict[str, str]]) -> str:
@@ -79,19 +88,21 @@ def band_keys(texts: Sequence[str], size: int, threshold: float) -> np.ndarray:
     bands, rows = band_shape(threshold)
     hashes, offsets = gram_hashes(texts, size)
     matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, bands * rows, SEED)
-    digests = np.array(matrix.to_rows(), dtype=np.uint64).reshape(len(texts), bands, rows)
-    return _mix(_fold(digests))
+    digests = np.fromiter(chain.from_iterable(matrix.to_rows()), dtype=np.uint64).reshape(len(texts), bands, rows)
+    return mix(_fold(digests[:, :, row] for row in range(rows)))
 
 
-def _fold(values: np.ndarray) -> np.ndarray:
-    """Polynomial hash over the last axis, modulo 2^64 (the multiplier is the odd 64-bit golden ratio)."""
-    total = np.zeros(values.shape[:-1], dtype=np.uint64)
-    for column in range(values.shape[-1]):
-        total = total * np.uint64(0x9E3779B97F4A7C15) + values[..., column]
+def _fold(columns: Iterable[np.ndarray]) -> np.ndarray:
+    """Polynomial hash over columns of equal shape, modulo 2^64 (the multiplier is the odd 64-bit golden ratio)."""
+    columns = iter(columns)
+    total = next(columns).copy()
+    for column in columns:
+        total *= np.uint64(0x9E3779B97F4A7C15)
+        total += column
     return total
 
 
-def _mix(values: np.ndarray) -> np.ndarray:
+def mix(values: np.ndarray) -> np.ndarray:
     """The finaliser of SplitMix64: spreads every input bit over the word."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -99,13 +110,37 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 
 def gram_hashes(texts: Sequence[str], size: int) -> tuple[np.ndarray, list[int]]:
-    """64-bit hashes of the n-grams of all texts in a row, and where each text's begin (with the end as last entry)."""
-    pieces, offsets = [], [0]
-    for text in texts:
-        codes = np.frombuffer(text.ljust(size, "\0").encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        pieces.append(np.lib.stride_tricks.sliding_window_view(codes, size))
-        offsets.append(offsets[-1] + len(pieces[-1]))
-    return _mix(_fold(np.concatenate(pieces).astype(np.uint64))), offsets
+    """64-bit hashes of the n-grams of all texts in a row, and where each text's begin (with the end as last entry).
+
+    The texts are hashed as one, and the n-grams that reach from one text into the next are left out.
+    """
+    padded = [text if len(text) >= size else text.ljust(size, "\0") for text in texts]
+    ends = np.cumsum([len(text) for text in padded], dtype=np.int64)
+    codes = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
+    count = max(0, len(codes) - size + 1)
+    inside = np.ones(count, dtype=bool)
+    inside[(ends[:-1, None] - np.arange(1, size)).ravel()] = False
+    hashes = mix(_fold(codes[start : start + count] for start in range(size)))[inside]
+    return hashes, [0, *(ends - (size - 1) * np.arange(1, len(ends) + 1)).tolist()]
+
+
+def gram_bits(texts: Sequence[str], size: int) -> np.ndarray:
+    """A bit map of each text's n-grams, shape (texts, GRAM_BITS / 64) of uint64.
+
+    An n-gram that only one of two texts has makes at most one bit differ: `may_be_similar` builds on it.
+    """
+    hashes, offsets = gram_hashes(texts, size)
+    bits = np.zeros((len(texts), GRAM_BITS), dtype=bool)
+    bits[np.repeat(np.arange(len(texts)), np.diff(offsets)), hashes % np.uint64(GRAM_BITS)] = True
+    return np.packbits(bits, axis=1).view(np.uint64)
+
+
+def may_be_similar(first: np.ndarray, second: np.ndarray, grams_of_both: np.ndarray, threshold: float) -> np.ndarray:
+    """False for pairs of bit maps whose texts cannot reach a Jaccard similarity; `grams_of_both` is at least the sum of
+    their different n-grams. For a sum s and d n-grams that only one has, the similarity is (s - d) / (s + d).
+    """
+    apart = np.bitwise_count(first ^ second).sum(axis=1, dtype=np.int64)
+    return apart * (1 + threshold) <= grams_of_both * (1 - threshold) + 1e-6
 
 
 def buckets(keys: np.ndarray) -> Iterator[list[int]]:
@@ -115,9 +150,9 @@ def buckets(keys: np.ndarray) -> Iterator[list[int]]:
         order = np.argsort(column, kind="stable")
         ordered = column[order]
         starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1], [True])))
-        for start, end in zip(starts[:-1], starts[1:], strict=True):
-            if end - start > 1:
-                yield order[start:end].tolist()
+        several = np.flatnonzero(np.diff(starts) > 1)
+        for start, end in zip(starts[several].tolist(), starts[several + 1].tolist(), strict=True):
+            yield order[start:end].tolist()
 
 
 def similar_pairs(

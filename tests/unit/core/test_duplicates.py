@@ -1,6 +1,8 @@
 """Near-duplicates: nothing similar is dropped unseen, nothing dissimilar is dropped, and the first copy stays."""
 
 import random
+import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -14,8 +16,12 @@ from mindtune.duplicates import (
     check_near_duplicates,
     copies_to_drop,
     first_turn_key,
+    gram_bits,
+    gram_hashes,
     grams,
     jaccard,
+    level,
+    may_be_similar,
     similar_pairs,
     spoken_text,
 )
@@ -136,3 +142,48 @@ def test_groups_are_the_connected_components(count, links):
 def test_settings_are_checked(wrong):
     with pytest.raises(UserError, match="near_duplicates"):
         check_near_duplicates(wrong)
+
+
+TEXTS = st.lists(st.text(alphabet="我你他的不在\0\ud83d\ude00", max_size=12), max_size=8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS, st.integers(1, 6))
+def test_hashes_of_many_texts_are_those_of_each(texts, size):
+    hashes, offsets = gram_hashes(texts, size)
+    assert offsets[0] == 0 and offsets[-1] == len(hashes) and len(offsets) == len(texts) + 1
+    for text, start, end in zip(texts, offsets, offsets[1:], strict=False):
+        alone, _ = gram_hashes([text], size)
+        assert (hashes[start:end] == alone).all() and end - start == max(1, len(text) - size + 1)
+    named = {}
+    for text, start in zip(texts, offsets, strict=False):
+        padded = text.ljust(size, "\0")
+        for place in range(len(padded) - size + 1):
+            gram = padded[place : place + size]
+            assert named.setdefault(gram, hashes[start + place]) == hashes[start + place]
+    assert len(set(named.values())) == len(named)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS.filter(len), st.floats(0.3, 1), st.integers(1, 5))
+def test_bit_maps_never_turn_a_similar_pair_away(texts, threshold, size):
+    bits = gram_bits(texts, size)
+    for first, one in enumerate(texts):
+        others = np.array([len(one) + len(other) + 2 for other in texts])
+        may = may_be_similar(bits[[first] * len(texts)], bits, others, threshold)
+        for other, possible in zip(texts, may, strict=True):
+            assert possible or jaccard(grams(one, size), grams(other, size)) < threshold
+
+
+def test_bit_maps_turn_most_other_pairs_away():
+    texts, _ = corpus(100, seed=2)
+    bits, both = gram_bits(texts[:100], 5), np.full(100, 2 * 300)
+    assert sum(may_be_similar(bits[[row] * 100], bits, both, 0.6).sum() for row in range(100)) == 100
+
+
+@settings(max_examples=300)
+@given(
+    st.text(alphabet="，！？：；（）…～\u3000eΣαA\u0301\u0338<=. '’在\u3099かｶﾞ①½℃ﬁ\u1112\u1161\u11ab\ud800", max_size=9)
+)
+def test_levelling_is_nfkc_in_small_letters_without_signs(text):
+    assert level(text) == re.sub(r"[\s\W_]+", "", unicodedata.normalize("NFKC", text).lower()) or level(text) == text
