@@ -14,10 +14,11 @@ import numpy as np
 
 from mindtune import forms, readers
 from mindtune.cli import UserError
-from mindtune.duplicates import gram_hashes, grams, jaccard, level
+from mindtune.duplicates import gram_bits, gram_hashes, grams, jaccard, level, may_be_similar, mix
 
 TEXT_KEYS = ("question", "prompt", "text", "reference")
 COMMON = 50  # an n-gram of more held-out texts is a phrase of the language, and tells nothing
+SLOTS_A_GRAM = 4  # so few n-grams share a slot that a search is two looks or three
 CANDIDATE = 0.2  # share of n-grams from which a near-duplicate is looked for
 
 
@@ -60,8 +61,35 @@ def read_held_out(path: Path) -> Iterator[HeldOut]:
             yield HeldOut(f"{path.name}:{identity}" + (f"#{number}" if form else ""), path.name, text)
 
 
+class GramTable:
+    """Where each of many 64-bit hashes stands in their sorted list; the upper bits of a hash lead to its place."""
+
+    def __init__(self, hashes: np.ndarray) -> None:
+        bits = max(16, (SLOTS_A_GRAM * len(hashes)).bit_length())
+        self.shift = np.uint64(64 - bits)
+        taken = np.bincount((hashes >> self.shift).astype(np.int64), minlength=1 << bits)
+        self.starts = np.zeros(len(taken) + 1, dtype=np.uint32)
+        np.cumsum(taken, out=self.starts[1:])
+        self.hashes = np.append(hashes, np.uint64(2**64 - 1))  # the search ends here at the latest
+
+    def find(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(positions in `wanted` of hashes that are in the list, their places in it)."""
+        slot = (wanted >> self.shift).astype(np.int64)
+        place = self.starts[slot]
+        at = np.flatnonzero(place < self.starts[slot + 1])  # most are turned away here
+        wanted, place = wanted[at], place[at].astype(np.int64)
+        while (before := self.hashes[place] < wanted).any():
+            place += before
+        found = self.hashes[place] == wanted
+        return at[found], place[found]
+
+
 class Index:
-    """The n-grams of held-out texts. Texts shorter than one n-gram, and copies of a text before, are left out."""
+    """The n-grams of held-out texts. Texts shorter than one n-gram, and copies of a text before, are left out.
+
+    N-grams that the very same texts have are one kind: a sentence that several texts quote is looked up in them once,
+    not once an n-gram.
+    """
 
     def __init__(
         self, texts: Iterable[HeldOut], ngram_chars: int, overlap: float, similarity: float, near_chars: int
@@ -76,51 +104,76 @@ class Index:
             else:
                 levelled.setdefault(plain, text)
         self.texts, self.levelled = list(levelled.values()), list(levelled)
-        hashes, offsets = gram_hashes(self.levelled, ngram_chars) if levelled else (np.zeros(0, np.uint64), [0])
+        if levelled:
+            self._index()
+            parts = (self.levelled[start : start + 1000] for start in range(0, len(self.levelled), 1000))
+            self.bits = np.concatenate([gram_bits(part, near_chars) for part in parts])
+
+    def _index(self) -> None:
+        """`table`: all n-grams but common ones; `kind` of each; `first` and `times`: the texts of a kind, in `owners`."""
+        hashes, offsets = gram_hashes(self.levelled, self.size)
         owners = np.repeat(np.arange(len(self.texts)), np.diff(offsets))
-        pairs = np.unique(np.stack([hashes, owners.astype(np.uint64)], axis=1), axis=0)
-        self.grams, first, times = np.unique(pairs[:, 0], return_index=True, return_counts=True)
+        order = np.argsort(hashes, kind="stable")
+        hashes, owners = hashes[order], owners[order]
+        new = np.append(True, (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1]))
+        hashes, self.owners = hashes[new], owners[new]
+        grams, first, times = np.unique(hashes, return_index=True, return_counts=True)
         rare = times <= COMMON
-        self.grams, self.first, self.times = self.grams[rare], first[rare], times[rare]
-        self.owners = pairs[:, 1].astype(np.int64)
-        self.needed = np.bincount(self.owners[np.repeat(times <= COMMON, times)], minlength=len(self.texts))
-        # A table of one bit of each n-gram turns nearly all others away at the price of one look.
-        self.mask = np.uint64((1 << max(16, int(16 * len(self.grams)).bit_length())) - 1)
-        self.table = np.zeros(int(self.mask) + 1, dtype=bool)
-        self.table[self.grams & self.mask] = True
+        self.table = GramTable(grams[rare])
+        self.needed = np.bincount(self.owners[np.repeat(rare, times)], minlength=len(self.texts))
+        signs = np.add.reduceat(mix(self.owners.astype(np.uint64) + np.uint64(1)), first)[rare]
+        _, example, self.kind = np.unique(signs, return_index=True, return_inverse=True)
+        self.first, self.times = first[rare][example], times[rare][example]
 
     def hits(self, turns: Sequence[str]) -> list[Hit]:
         """Held-out texts in the turns, the best one of each turn, in the order of the turns."""
-        if not len(self.grams) or not turns:
+        if not self.texts or not turns:
             return []
         plain = [level(turn) for turn in turns]
-        turn_of, owner, count = self._shared(plain)
-        best: dict[int, Hit] = {}
-        for turn, text, shared in zip(turn_of.tolist(), owner.tolist(), count.tolist(), strict=True):
-            overlap = shared / int(self.needed[text])
-            if overlap < CANDIDATE:
-                continue
-            similarity = jaccard(grams(plain[turn], self.near_chars), grams(self.levelled[text], self.near_chars))
-            if overlap >= self.overlap or similarity >= self.similarity:
-                hit = Hit(turn, self.texts[text], round(overlap, 4), round(similarity, 4))
-                if turn not in best or hit.overlap > best[turn].overlap:
-                    best[turn] = hit
-        return [best[turn] for turn in sorted(best)]
+        turn, text, overlap = self._overlaps(plain)
+        holds = overlap >= self.overlap
+        near = np.flatnonzero(~holds & (overlap >= CANDIDATE))
+        holds[near] = self._may_be_near(plain, turn[near], text[near])
+        return self._best(plain, turn[holds], text[holds], overlap[holds])
 
-    def _shared(self, plain: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(turn, held-out text, different n-grams that both have) of every pair that shares any."""
+    def _overlaps(self, plain: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(turn, held-out text, share of the text's different n-grams that the turn has) of every pair that shares any."""
         hashes, offsets = gram_hashes(plain, self.size)
-        at = np.flatnonzero(self.table[hashes & self.mask])
-        place = np.minimum(np.searchsorted(self.grams, hashes[at]), len(self.grams) - 1)
-        found = self.grams[place] == hashes[at]
-        turn, gram = np.searchsorted(offsets, at[found], side="right") - 1, place[found]
-        turn, gram = np.unique(np.stack([turn, gram]), axis=1) if len(turn) else (turn, gram)
-        times = self.times[gram]
-        start = np.repeat(self.first[gram], times)
-        within = np.arange(len(start)) - np.repeat(np.cumsum(times) - times, times)
-        pairs = np.repeat(turn, times) * len(self.texts) + self.owners[start + within]
-        pairs, count = np.unique(pairs, return_counts=True)
-        return pairs // len(self.texts), pairs % len(self.texts), count
+        at, place = self.table.find(hashes)
+        turn = np.repeat(np.arange(len(plain)), np.diff(offsets))[at]
+        turn, place = np.divmod(np.unique(turn * len(self.kind) + place), len(self.kind))
+        pairs, count = np.unique(turn * len(self.first) + self.kind[place], return_counts=True)
+        turn, kind = np.divmod(pairs, len(self.first))
+        times = self.times[kind]
+        owner = np.arange(times.sum()) + np.repeat(self.first[kind] - np.cumsum(times) + times, times)
+        pairs = np.repeat(turn, times) * len(self.texts) + self.owners[owner]
+        pairs, pair = np.unique(pairs, return_inverse=True)
+        turn, text = np.divmod(pairs, len(self.texts))
+        return turn, text, np.bincount(pair, np.repeat(count, times), len(pairs)) / self.needed[text]
+
+    def _may_be_near(self, plain: Sequence[str], turn: np.ndarray, text: np.ndarray) -> np.ndarray:
+        """False for pairs that are too far apart to be near-duplicates, by their bit maps."""
+        turns, row = np.unique(turn, return_inverse=True)
+        looked_at = [plain[number] for number in turns.tolist()]
+        if not looked_at:
+            return np.zeros(0, dtype=bool)
+        bits = gram_bits(looked_at, self.near_chars)
+        grams_of_turn = np.array([len(one) for one in looked_at])
+        grams_of_text = np.array([len(self.levelled[number]) for number in text.tolist()])
+        return may_be_similar(bits[row], self.bits[text], grams_of_turn[row] + grams_of_text, self.similarity)
+
+    def _best(self, plain: Sequence[str], turn: np.ndarray, text: np.ndarray, overlap: np.ndarray) -> list[Hit]:
+        """The held-out text of each turn that overlaps most (the first of equals) and overlaps enough or is near."""
+        shares = np.array([round(share, 4) for share in overlap.tolist()])
+        best: dict[int, Hit] = {}
+        for pair in np.lexsort((text, -shares, turn)).tolist():
+            number, other = int(turn[pair]), int(text[pair])
+            if number in best:
+                continue
+            similarity = jaccard(grams(plain[number], self.near_chars), grams(self.levelled[other], self.near_chars))
+            if overlap[pair] >= self.overlap or similarity >= self.similarity:
+                best[number] = Hit(number, self.texts[other], float(shares[pair]), round(similarity, 4))
+        return list(best.values())
 
 
 def check_contamination(settings: dict[str, Any]) -> None:

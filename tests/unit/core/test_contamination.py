@@ -3,11 +3,12 @@
 import json
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mindtune.cli import UserError
-from mindtune.contamination import HeldOut, Index, check_contamination, read_held_out
+from mindtune.contamination import CANDIDATE, GramTable, HeldOut, Index, check_contamination, read_held_out
 from mindtune.duplicates import grams, jaccard, level
 from test_splitting import program, read, row, write
 
@@ -88,6 +89,43 @@ def test_every_hit_is_what_counting_gives(texts, turns, seed):
         overlaps[turn] >= 0.5 or max(jaccard(grams(level(turns[turn]), 5), grams(text, 5)) for text in texts) >= 0.6
         for turn in hit_turns
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(LETTERS, min_size=1, max_size=6), st.lists(LETTERS, min_size=1, max_size=4), st.floats(0.2, 0.9),
+    st.floats(0.3, 0.9),
+)  # fmt: skip
+def test_the_best_text_of_a_turn_is_what_comparing_with_all_gives(texts, turns, overlap, similarity):
+    """The turns are pieces of held-out texts, so that many are half found."""
+    turns = [turn + text[: len(turn)] for turn in turns for text in texts] + texts
+    texts = list(dict.fromkeys(texts))
+    expected = []
+    for number, turn in enumerate(turns):
+        best = None
+        for name, text in enumerate(texts):
+            own = grams(text, 13)
+            share = len(own & grams(turn, 13)) / len(own)
+            near = jaccard(grams(turn, 5), grams(text, 5))
+            enough = share >= overlap or (share >= CANDIDATE and near >= similarity)
+            if enough and (best is None or round(share, 4) > best[2]):
+                best = (number, f"题{name}", round(share, 4), round(near, 4))
+        expected += [best] if best else []
+    made = index(*texts, overlap=overlap, similarity=similarity)
+    assert [(hit.turn, hit.text.name, hit.overlap, hit.similarity) for hit in made.hits(turns)] == expected
+
+
+def test_a_hash_is_found_where_it_stands():
+    draw = np.random.default_rng(1)
+    hashes = np.unique(np.concatenate([
+        draw.integers(0, 2**63, 5000, dtype=np.uint64) * np.uint64(2), np.arange(200, dtype=np.uint64),
+        np.uint64(2**64 - 2) - np.arange(200, dtype=np.uint64),  # many in one slot, first and last
+    ]))  # fmt: skip
+    wanted = np.concatenate([hashes[::-1], hashes[::3] + np.uint64(1), np.arange(2**20, 2**20 + 99, dtype=np.uint64)])
+    at, place = GramTable(hashes).find(wanted)
+    assert at.tolist() == np.flatnonzero(np.isin(wanted, hashes)).tolist()
+    assert (hashes[place] == wanted[at]).all()
+    assert [found.tolist() for found in GramTable(hashes[:0]).find(wanted)] == [[], []]
 
 
 def test_files_of_questions_and_of_dialogues(tmp_path):
