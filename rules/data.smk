@@ -213,6 +213,7 @@ rule split_dialogues:
         "benchmarks/data/{dataset}/split_dialogues.tsv"
     conda:
         "../envs/core.yaml"
+    threads: 2
     params:
         code=code_hash("split_dialogues.py"),
         settings=as_json(
@@ -227,7 +228,7 @@ rule split_dialogues:
         r"""
         exec >{log:q} 2>&1
         {PY[core]} {SCRIPTS}/split_dialogues.py \
-            --clean {input.clean:q} --held-out {input.held_out:q} --settings {params.settings:q} \
+            --clean {input.clean:q} --held-out {input.held_out:q} --settings {params.settings:q} --threads {threads} \
             --train {output.train:q} --dev {output.dev:q} --test {output.test:q} \
             --contamination {output.contamination:q} --record {output.record:q}
         """

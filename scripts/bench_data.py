@@ -52,7 +52,7 @@ def stage(corpus: Path, out: Path, tokenizer: Path) -> list[dict[str, Any]]:
     sides = [part for side in ("train", "dev", "test") for part in (f"--{side}", out / f"{side}.jsonl")]
     parted = timed([
         sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", out / "clean.jsonl", "--held-out", *held_out,
-        "--settings", split, *sides, "--contamination", out / "contamination.jsonl", "--record", out / "split.json",
+        "--settings", split, "--threads", 2, *sides, "--contamination", out / "contamination.jsonl", "--record", out / "split.json",
     ], OMP_NUM_THREADS="1")  # fmt: skip
     return [cleaned, parted]
 
@@ -114,7 +114,7 @@ def measure_stage(sizes: Sequence[int], scratch: Path, pool: bench_corpus.Pool, 
         and slope is not None and slope <= 1.1 and all(row["recall"] >= 0.95 and row["precision"] >= 0.99 for row in runs)
     )  # fmt: skip
     return record("The data stage: clean, deduplicate, count tokens, split", runs, STAGE_TARGET, met,
-                  f"Growth in log-log, of CPU seconds: {slope and round(slope, 3)}. Two processes clean, one splits and looks for held-out "
+                  f"Growth in log-log, of CPU seconds: {slope and round(slope, 3)}. Two processes clean, split and look for held-out "
                   "texts. Recall counts planted copies with a Jaccard similarity of 0.8 or more of which neither was rejected for "
                   "something else. Wall time includes whatever else the machine did.")  # fmt: skip
 

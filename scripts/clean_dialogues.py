@@ -7,7 +7,7 @@ kept + rejected = read. The result does not depend on --threads.
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,8 +19,9 @@ from mindtune.cli import UserError, run
 from mindtune.duplicates import check_near_duplicates
 from mindtune.ledger import FileFacts, Ledger, make_facts
 from mindtune.personal_data import load_hotlines
+from mindtune.processes import in_order
 from mindtune.records import partial, write_record
-from mindtune.row_cleaning import chunks, in_order
+from mindtune.row_cleaning import Chunk, Outcome, Worker, chunks
 from mindtune.selection import check_sources
 
 SETTINGS = (
@@ -37,11 +38,14 @@ def clean(raw: Path, files: Sequence[str], arguments: argparse.Namespace, stack:
         stack.enter_context(stack.enter_context(partial(path)).open("wb"))
         for path in (arguments.clean, arguments.rejected)
     )
-    start = (arguments.settings, str(arguments.tokenizer), str(arguments.hotlines))
+
+    def start() -> Callable[[Chunk], list[Outcome]]:
+        return Worker(arguments.settings, str(arguments.tokenizer), str(arguments.hotlines)).work
+
     folder = arguments.clean.parent
     with TemporaryFile(dir=folder) as drafts, TemporaryFile(dir=folder) as originals:
         ledger = Ledger(drafts, originals, rejected, arguments.source_name, arguments.settings)
-        for chunk, outcomes in in_order(chunks(raw, files), arguments.threads, start):
+        for chunk, outcomes in in_order(start, chunks(raw, files), arguments.threads):
             for row, outcome in zip(chunk.rows, outcomes, strict=True):
                 ledger.add(chunk.file, row, outcome)
         for file in files:

@@ -9,122 +9,137 @@ their order, the list, and a record in which leaks are counted from the files wr
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import islice
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import numpy as np
-import orjson
 from mindtune.cli import UserError, run
 from mindtune.contamination import HeldOut, Index, check_contamination, read_held_out
-from mindtune.duplicates import band_keys, check_near_duplicates, first_turn_key, similar_pairs, spoken_text
-from mindtune.records import partial, write_jsonl, write_record
+from mindtune.duplicates import (
+    band_keys,
+    band_shape,
+    check_near_duplicates,
+    first_turn_key,
+    similar_pairs,
+    spoken_text,
+)
+from mindtune.lines import Lines
+from mindtune.processes import in_order
+from mindtune.records import partial as partial_file
+from mindtune.records import write_jsonl, write_record
 from mindtune.splitting import SIDES, Group, assign, group_dialogues, shared
 
 SETTINGS = ("seed", "dev_share", "test_share", "near_duplicates", "contamination")
-BATCH = 400
 NEAR_CHARS = 5
 
 
-class Lines:
-    """The rows of a JSONL file by number, read from the file when asked for."""
+@dataclass(frozen=True)
+class Signs:
+    """What tells some rows apart, one entry a row: `bands` has shape (rows, bands). `parts` follow a part of their dialogue."""
 
-    def __init__(self, path: Path) -> None:
-        self.stream = path.open("rb")
-        self.starts = [0]
-        for line in self.stream:
-            self.starts.append(self.starts[-1] + len(line))
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def raw(self, index: int) -> bytes:
-        """The line with its line end."""
-        self.stream.seek(self.starts[index])
-        return self.stream.read(self.starts[index + 1] - self.starts[index])
-
-    def spoken(self, index: int) -> str:
-        """What near-duplicates are compared by."""
-        return spoken_text(orjson.loads(self.raw(index))["conversations"])
+    ids: list[str]
+    sources: list[str]
+    first_turns: list[str]
+    parts: list[int]
+    bands: np.ndarray
 
 
 def source_file(row: dict[str, Any]) -> str:
-    """The source without its row number: `demo:zh.jsonl` of `demo:zh.jsonl#12`."""
-    return row["source"].rpartition("#")[0]
+    """The source without its row number: `demo:zh.jsonl` of `demo:zh.jsonl#12`. A name that comes again is one object."""
+    return intern(row["source"].rpartition("#")[0])
 
 
-def rows_of(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file that clean_dialogues or this program wrote."""
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                yield orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise UserError(f"{path} line {number} is not JSON ({error}); delete the file and run again") from error
+def sign(lines: Lines, near: dict[str, float], piece: range) -> Signs:
+    """The signs of a piece of the file."""
+    rows = [lines.row(number) for number in piece]
+    before = [lines.row(piece.start - 1) if piece.start else {"source": None}, *rows]
+    return Signs(
+        ids=[row["id"] for row in rows],
+        sources=list(map(source_file, rows)),
+        first_turns=[first_turn_key(row["conversations"]) for row in rows],
+        parts=[n for n, last, row in zip(piece, before, rows, strict=False) if row["source"] == last["source"]],
+        bands=band_keys([spoken_text(row["conversations"]) for row in rows], near["ngram_chars"], near["threshold"]),
+    )
 
 
-def batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    """Lists of BATCH rows."""
-    iterator = iter(rows)
-    while batch := list(islice(iterator, BATCH)):
-        yield batch
-
-
-def find_groups(clean: Path, near: dict[str, float]) -> list[Group]:
-    """Groups over all dialogues of the file."""
-    keys, sources, bands, parts, last = [], [], [], [], None
-    for batch in batches(rows_of(clean)):
-        for row in batch:
-            if row["source"] == last:  # the parts of one dialogue follow each other
-                parts.append((len(keys) - 1, len(keys)))
-            last = row["source"]
-            keys.append(first_turn_key(row["conversations"]))
-            sources.append(source_file(row))
-        texts = [spoken_text(row["conversations"]) for row in batch]
-        bands.append(band_keys(texts, near["ngram_chars"], near["threshold"]))
+def find_groups(lines: Lines, near: dict[str, float], threads: int) -> tuple[list[str], list[Group]]:
+    """(the ids of all rows, groups over them)."""
+    ids, keys, sources, parts = [], [], [], []
+    bands = np.zeros((len(lines), band_shape(near["threshold"])[0]), dtype=np.uint64)
+    for piece, signs in in_order(lambda: partial(sign, lines, near), lines.pieces(), threads):
+        ids += signs.ids
+        keys += signs.first_turns
+        sources += signs.sources
+        parts += [(row - 1, row) for row in signs.parts]
+        bands[piece.start : piece.stop] = signs.bands
     if not keys:
-        raise UserError(f"{clean} is empty; nothing was kept: look at the reasons in rejected.jsonl beside it")
-    pairs = similar_pairs(np.concatenate(bands), Lines(clean).spoken, near["ngram_chars"], near["threshold"])
-    return group_dialogues(keys, sources, pairs + parts)
+        raise UserError(f"{lines.path} is empty; nothing was kept: look at the reasons in rejected.jsonl beside it")
+
+    def text_of(number: int) -> str:
+        return spoken_text(lines.row(number)["conversations"])
+
+    pairs = similar_pairs(bands, text_of, near["ngram_chars"], near["threshold"])
+    return ids, group_dialogues(keys, sources, pairs + parts)
 
 
-def write_sides(clean: Path, side_of_row: dict[int, str], paths: dict[str, Path]) -> None:
+def sides_of_rows(groups: list[Group], side_of_group: dict[str, str], count: int) -> list[str | None]:
+    """The side of each row."""
+    side_of: list[str | None] = [None] * count
+    for group in groups:
+        for row in group.rows:
+            side_of[row] = side_of_group[group.key]
+    return side_of
+
+
+def write_sides(lines: Lines, side_of: list[str | None], paths: dict[str, Path]) -> None:
     """Copy every line to its side; a row without a side is left out."""
-    with ExitStack() as stack, clean.open("rb") as stream:
-        temporary = {side: stack.enter_context(partial(path)) for side, path in paths.items()}
+    with ExitStack() as stack:
+        temporary = {side: stack.enter_context(partial_file(path)) for side, path in paths.items()}
         outputs = {side: stack.enter_context(path.open("wb")) for side, path in temporary.items()}
-        for row, line in enumerate(stream):
-            if row in side_of_row:
-                outputs[side_of_row[row]].write(line)
+        for number, side in enumerate(side_of):
+            if side is not None:
+                outputs[side].write(lines.raw(number))
 
 
-def references(clean: Path, side_of_row: dict[int, str]) -> Iterator[HeldOut]:
+def references(lines: Lines, side_of: list[str | None]) -> Iterator[HeldOut]:
     """The counsellor's replies of the test side."""
-    for number, row in enumerate(rows_of(clean)):
-        if side_of_row[number] == "test":
+    for number, side in enumerate(side_of):
+        if side == "test":
+            row = lines.row(number)
             for turn, said in enumerate(row["conversations"]):
                 if said["from"] == "gpt":
                     yield HeldOut(f"{row['id']}#{turn}", "test", said["value"])
 
 
-def find_hits(clean: Path, side_of_row: dict[int, str], index: Index) -> Iterator[dict[str, Any]]:
-    """One entry for each turn of a training dialogue that holds a held-out text."""
-    train = ((number, row) for number, row in enumerate(rows_of(clean)) if side_of_row[number] == "train")
-    for batch in batches(train):
-        turns = [
-            (number, row["id"], turn, said["value"])
-            for number, row in batch
-            for turn, said in enumerate(row["conversations"])
-            if said["from"] != "system"
-        ]
-        for hit in index.hits([text for *_, text in turns]):
-            number, identity, turn, _ = turns[hit.turn]
-            yield {
-                "row": number, "id": identity, "turn": turn, "held_out": hit.text.name, "source": hit.text.source,
-                "overlap": hit.overlap, "similarity": hit.similarity,
-            }  # fmt: skip
+def hits_in(lines: Lines, side_of: list[str | None], index: Index, piece: range) -> list[dict[str, Any]]:
+    """One entry for each turn of a piece's training dialogues that holds a held-out text."""
+    turns = [
+        (number, row["id"], turn, said["value"])
+        for number in piece
+        if side_of[number] == "train"
+        for row in [lines.row(number)]
+        for turn, said in enumerate(row["conversations"])
+        if said["from"] != "system"
+    ]
+    hits = []
+    for hit in index.hits([text for *_, text in turns]):
+        number, identity, turn, _ = turns[hit.turn]
+        hits.append({
+            "row": number, "id": identity, "turn": turn, "held_out": hit.text.name, "source": hit.text.source,
+            "overlap": hit.overlap, "similarity": hit.similarity,
+        })  # fmt: skip
+    return hits
+
+
+def find_hits(lines: Lines, side_of: list[str | None], index: Index, threads: int) -> list[dict[str, Any]]:
+    """The entries of all pieces."""
+    found = in_order(lambda: partial(hits_in, lines, side_of, index), lines.pieces(), threads)
+    return [hit for _, hits in found for hit in hits]
 
 
 def contamination_facts(
@@ -142,24 +157,29 @@ def contamination_facts(
     }
 
 
-def make_facts(groups: list[Group], clean: Path, paths: dict[str, Path], hits: list[dict[str, Any]]) -> dict[str, Any]:
+def marks_of(files: dict[str, Lines], piece: tuple[str, range]) -> list[tuple[str, str, str]]:
+    """(id, source file, first turn) of the rows of a piece of a side."""
+    rows = (files[piece[0]].row(number) for number in piece[1])
+    return [(row["id"], source_file(row), first_turn_key(row["conversations"])) for row in rows]
+
+
+def make_facts(
+    groups: list[Group], ids: list[str], paths: dict[str, Path], hits: list[dict[str, Any]], threads: int
+) -> dict[str, Any]:
     """Counts from the files as they were written: the shared groups and first turns, and hits that are left in train."""
-    group_of = np.zeros(sum(len(group.rows) for group in groups), dtype=np.int64)
-    for number, group in enumerate(groups):
-        group_of[list(group.rows)] = number
-    group_of_id = {row["id"]: group_of[number] for number, row in enumerate(rows_of(clean))}
+    group_of = {ids[row]: number for number, group in enumerate(groups) for row in group.rows}
     hit_ids = {hit["id"] for hit in hits}
-    dialogues, sources, names, first_turns, left = {}, {}, {}, {}, 0
-    for side, path in paths.items():
-        sources[side], names[side], first_turns[side] = Counter(), set(), set()
-        for row in rows_of(path):
-            sources[side][source_file(row)] += 1
-            names[side].add(group_of_id[row["id"]])
-            first_turns[side].add(first_turn_key(row["conversations"]))
-            left += side == "train" and row["id"] in hit_ids
-        dialogues[side] = sources[side].total()
+    sources, names, first_turns = ({side: kind() for side in paths} for kind in (Counter, set, set))
+    left, files = 0, {side: Lines(path) for side, path in paths.items()}
+    pieces = ((side, piece) for side, lines in files.items() for piece in lines.pieces())
+    for (side, _), marks in in_order(lambda: partial(marks_of, files), pieces, threads):
+        for identity, source, first_turn in marks:
+            sources[side][source] += 1
+            names[side].add(group_of[identity])
+            first_turns[side].add(first_turn)
+            left += side == "train" and identity in hit_ids
     return {
-        "dialogues": dialogues,
+        "dialogues": {side: found.total() for side, found in sources.items()},
         "dialogues_by_source": {side: dict(found) for side, found in sources.items()},
         "groups": {side: len(found) for side, found in names.items()},
         "groups_of_many": sum(len(group.rows) > 1 for group in groups),
@@ -167,7 +187,7 @@ def make_facts(groups: list[Group], clean: Path, paths: dict[str, Path], hits: l
         "shared_groups": shared(names),
         "shared_first_turns": shared(first_turns),
         "contaminated_in_train": left,
-        "read": len(group_of),
+        "read": len(ids),
     }
 
 
@@ -209,29 +229,36 @@ def main() -> None:
         parser.add_argument(f"--{side}", type=Path, required=True)
     parser.add_argument("--contamination", type=Path, required=True, help="list of hits, contamination.jsonl")
     parser.add_argument("--record", type=Path, required=True)
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="processes to read and compare with; the result is the same for any number",
+    )
     arguments = parser.parse_args()
     settings = arguments.settings
     check_settings(settings)
     paths = {side: getattr(arguments, side) for side in SIDES}
-    groups = find_groups(arguments.clean, settings["near_duplicates"])
+    threads, lines = arguments.threads, Lines(arguments.clean)
+    ids, groups = find_groups(lines, settings["near_duplicates"], threads)
     sides = assign(groups, settings["seed"], settings["dev_share"], settings["test_share"])
-    side_of_row = {row: sides[group.key] for group in groups for row in group.rows}
+    side_of = sides_of_rows(groups, sides, len(lines))
     held_out = [text for path in arguments.held_out for text in read_held_out(path)]
-    held_out += references(arguments.clean, side_of_row)
+    held_out += references(lines, side_of)
     check = settings["contamination"]
     index = Index(held_out, check["ngram_chars"], check["overlap"], check["similarity"], NEAR_CHARS)
-    hits = list(find_hits(arguments.clean, side_of_row, index))
+    hits = find_hits(lines, side_of, index, threads)
     if check["remove"]:
-        contaminated = {hit["row"] for hit in hits}
-        side_of_row = {row: side for row, side in side_of_row.items() if row not in contaminated}
-    if "train" not in side_of_row.values():
+        for hit in hits:
+            side_of[hit["row"]] = None
+    if "train" not in side_of:
         raise UserError(
             f"every training dialogue of {arguments.clean} holds a held-out text; look for one that is in the training data by "
             "intent and take it out of data.contamination.files"
         )
-    write_sides(arguments.clean, side_of_row, paths)
+    write_sides(lines, side_of, paths)
     write_jsonl(arguments.contamination, ({key: hit[key] for key in hit if key != "row"} for hit in hits))
-    facts = make_facts(groups, arguments.clean, paths, hits)
+    facts = make_facts(groups, ids, paths, hits, threads)
     facts["contamination"] = contamination_facts(index, held_out, hits, check["remove"])
     prove(facts)
     write_record(

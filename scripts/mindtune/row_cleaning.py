@@ -1,17 +1,13 @@
-"""The part of the cleaning that looks at one row alone, done by several processes, in order.
+"""The part of the cleaning that looks at one row alone.
 
 A worker parses, repairs and judges a row, counts its tokens once, cuts it at turn boundaries where it is over long
 and that is wished, and signs it for the search for near-duplicates.
 """
 
 import hashlib
-import os
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,6 @@ import orjson
 from mindtune import census, forms, readers
 from mindtune.chat import ChatTokenizer, load_chat, special_pattern, to_messages
 from mindtune.cleaning import Cleaned, Cleaner
-from mindtune.cli import UserError
 from mindtune.duplicates import band_keys, line_keys, spoken_text
 from mindtune.personal_data import load_hotlines
 from mindtune.readers import RawRow
@@ -178,19 +173,6 @@ class Worker:
             outcome.lines = line_keys(turn["value"] for turn in conversations if turn["from"] == "gpt").tobytes()
 
 
-_worker: Worker
-
-
-def _start(settings: dict[str, Any], tokenizer: str, hotlines: str) -> None:
-    global _worker
-    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}  # the processes share the cores already
-    _worker = Worker(settings, tokenizer, hotlines)
-
-
-def _work(chunk: Chunk) -> list[Outcome]:
-    return _worker.work(chunk)
-
-
 def chunks(raw: Path, files: Sequence[str]) -> Iterator[Chunk]:
     """The rows of all files, cut into pieces of work."""
     for file in files:
@@ -203,27 +185,3 @@ def chunks(raw: Path, files: Sequence[str]) -> Iterator[Chunk]:
                 rows, size = [], 0
         if rows:
             yield Chunk(file, rows)
-
-
-def in_order(pieces: Iterable[Chunk], threads: int, start: tuple[Any, ...]) -> Iterator[tuple[Chunk, list[Outcome]]]:
-    """Pieces with their outcomes in the order given, at most a few in flight; one thread means this process."""
-    if threads == 1:
-        _start(*start)
-        for piece in pieces:
-            yield piece, _work(piece)
-        return
-    try:
-        with ProcessPoolExecutor(threads, get_context("fork"), _start, start) as pool:
-            flying: deque[tuple[Chunk, Any]] = deque()
-            for piece in pieces:
-                flying.append((piece, pool.submit(_work, piece)))
-                if len(flying) > 2 * threads:
-                    piece, result = flying.popleft()
-                    yield piece, result.result()
-            while flying:
-                piece, result = flying.popleft()
-                yield piece, result.result()
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a cleaning process was killed, most likely for want of memory; give fewer --threads"
-        ) from error

@@ -94,7 +94,7 @@ def test_shared_counts_names_on_two_sides():
     assert shared({"train": ["a", "a"], "dev": [], "test": ["b"]}) == 0
 
 
-def program(out, clean, held_out=(), **changes):
+def program(out, clean, held_out=(), threads=1, **changes):
     chosen = {
         "seed": 42,
         "dev_share": 0.1,
@@ -104,7 +104,7 @@ def program(out, clean, held_out=(), **changes):
     } | changes
     command = [sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", clean, "--held-out", *held_out, "--settings", json.dumps(chosen),
                *(part for side in ("train", "dev", "test") for part in (f"--{side}", out / f"{side}.jsonl")),
-               "--contamination", out / "contamination.jsonl", "--record", out / "split_dialogues.json"]  # fmt: skip
+               "--contamination", out / "contamination.jsonl", "--record", out / "split_dialogues.json", "--threads", threads]  # fmt: skip
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
 
 
@@ -166,6 +166,24 @@ def test_the_parts_of_one_dialogue_stay_together(tmp_path):
     assert program(tmp_path, write(tmp_path / "clean.jsonl", rows)).returncode == 0
     sides = [{entry["source"] for entry in read(tmp_path / f"{side}.jsonl")} for side in ("train", "dev", "test")]
     assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
+
+
+def test_the_number_of_processes_changes_nothing(tmp_path):
+    """Three pieces of rows, parts of one dialogue on both sides of a seam, a copy in the first and the last piece."""
+    rows = [
+        row(index, f"第{index // 2}件事，我想说说", f"回答{index}，{chr(0x4E00 + index) * 30}") for index in range(900)
+    ]
+    rows[400]["source"] = rows[399]["source"]
+    rows[899]["conversations"] = [turn | {"value": turn["value"] + "好"} for turn in rows[0]["conversations"]]
+    clean, made = write(tmp_path / "clean.jsonl", rows), []
+    for threads in (1, 2):
+        out = tmp_path / str(threads)
+        out.mkdir()
+        assert program(out, clean, threads=threads).returncode == 0
+        made.append({path.name: path.read_bytes().replace(str(out).encode(), b"") for path in out.iterdir()})
+    assert made[0] == made[1] and len(made[0]) == 5
+    side_of = {entry["id"]: side for side in ("train", "dev", "test") for entry in read(tmp_path / f"2/{side}.jsonl")}
+    assert side_of["对话-399"] == side_of["对话-400"] and side_of["对话-0"] == side_of["对话-899"]
 
 
 def test_program_refuses_what_cannot_be_split(tmp_path):
