@@ -59,15 +59,19 @@ def stage(corpus: Path, out: Path, tokenizer: Path) -> list[dict[str, Any]]:
 
 def planted(corpus: Path) -> tuple[dict[str, str], set[tuple[str, str]]]:
     """({copy: original}, the pairs that are similar enough to be found)."""
-    rows = [orjson.loads(line) for line in corpus.read_bytes().splitlines()]
-    texts = {row["id"]: row for row in rows}
-    copies = {row["id"]: row["copy_of"] for row in rows if "copy_of" in row}
-
-    def similar(first: str, second: str) -> bool:
-        one, two = (grams(spoken_text(texts[name]["conversations"]), 5) for name in (first, second))
-        return jaccard(one, two) >= THRESHOLD
-
-    return copies, {(copy, original) for copy, original in copies.items() if similar(copy, original)}
+    with corpus.open("rb") as stream:
+        copies = {row["id"]: row["copy_of"] for row in map(orjson.loads, stream) if "copy_of" in row}
+        members = {*copies, *copies.values()}
+        stream.seek(0)
+        spoken = {
+            row["id"]: spoken_text(row["conversations"]) for row in map(orjson.loads, stream) if row["id"] in members
+        }
+    pairs = {
+        (copy, original)
+        for copy, original in copies.items()
+        if jaccard(grams(spoken[copy], 5), grams(spoken[original], 5)) >= THRESHOLD
+    }
+    return copies, pairs
 
 
 def quality(
