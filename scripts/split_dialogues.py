@@ -3,7 +3,8 @@
 Reads clean.jsonl and held-out evaluation files. Dialogues that share their first client turn, or are near-duplicates,
 or were one dialogue, stay on one side. Training dialogues that hold an evaluation question or a reference reply of
 the test side are listed, and left out unless the settings keep them. Writes the three files, rows unchanged and in
-their order, the list, and a record in which leaks are counted from the files written.
+their order, the list, and a record in which leaks are counted from the files written. The result does not depend on
+--threads.
 """
 
 import argparse

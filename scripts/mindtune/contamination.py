@@ -80,15 +80,15 @@ class GramTable:
         wanted, place = wanted[at], place[at].astype(np.int64)
         while (before := self.hashes[place] < wanted).any():
             place += before
-        found = self.hashes[place] == wanted
+        found = (self.hashes[place] == wanted) & (place < len(self.hashes) - 1)
         return at[found], place[found]
 
 
 class Index:
     """The n-grams of held-out texts. Texts shorter than one n-gram, and copies of a text before, are left out.
 
-    N-grams that the very same texts have are one kind: a sentence that several texts quote is looked up in them once,
-    not once an n-gram.
+    N-grams that the very same texts have (told by a 64-bit hash of the texts' numbers) are one kind: a sentence that
+    several texts quote is looked up in them once, not once an n-gram.
     """
 
     def __init__(
@@ -108,6 +108,7 @@ class Index:
             self._index()
             parts = (self.levelled[start : start + 1000] for start in range(0, len(self.levelled), 1000))
             self.bits = np.concatenate([gram_bits(part, near_chars) for part in parts])
+            self.lengths = np.array([len(plain) for plain in self.levelled])
 
     def _index(self) -> None:
         """`table`: all n-grams but common ones; `kind` of each; `first` and `times`: the texts of a kind, in `owners`."""
@@ -141,6 +142,7 @@ class Index:
         hashes, offsets = gram_hashes(plain, self.size)
         at, place = self.table.find(hashes)
         turn = np.repeat(np.arange(len(plain)), np.diff(offsets))[at]
+        # (turn, n-gram) once each, counted by (turn, kind), spread over the texts of the kind, added up by (turn, text)
         turn, place = np.divmod(np.unique(turn * len(self.kind) + place), len(self.kind))
         pairs, count = np.unique(turn * len(self.first) + self.kind[place], return_counts=True)
         turn, kind = np.divmod(pairs, len(self.first))
@@ -158,21 +160,21 @@ class Index:
         if not looked_at:
             return np.zeros(0, dtype=bool)
         bits = gram_bits(looked_at, self.near_chars)
-        grams_of_turn = np.array([len(one) for one in looked_at])
-        grams_of_text = np.array([len(self.levelled[number]) for number in text.tolist()])
-        return may_be_similar(bits[row], self.bits[text], grams_of_turn[row] + grams_of_text, self.similarity)
+        lengths = np.array([len(one) for one in looked_at])
+        return may_be_similar(bits[row], self.bits[text], lengths[row] + self.lengths[text], self.similarity)
 
     def _best(self, plain: Sequence[str], turn: np.ndarray, text: np.ndarray, overlap: np.ndarray) -> list[Hit]:
         """The held-out text of each turn that overlaps most (the first of equals) and overlaps enough or is near."""
         shares = np.array([round(share, 4) for share in overlap.tolist()])
         best: dict[int, Hit] = {}
-        for pair in np.lexsort((text, -shares, turn)).tolist():
-            number, other = int(turn[pair]), int(text[pair])
+        order = np.lexsort((text, -shares, turn))
+        columns = (column[order].tolist() for column in (turn, text, shares, overlap >= self.overlap))
+        for number, other, share, holds in zip(*columns, strict=True):
             if number in best:
                 continue
             similarity = jaccard(grams(plain[number], self.near_chars), grams(self.levelled[other], self.near_chars))
-            if overlap[pair] >= self.overlap or similarity >= self.similarity:
-                best[number] = Hit(number, self.texts[other], float(shares[pair]), round(similarity, 4))
+            if holds or similarity >= self.similarity:
+                best[number] = Hit(number, self.texts[other], share, round(similarity, 4))
         return list(best.values())
 
 

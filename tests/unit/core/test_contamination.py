@@ -122,6 +122,7 @@ def test_a_hash_is_found_where_it_stands():
         np.uint64(2**64 - 2) - np.arange(200, dtype=np.uint64),  # many in one slot, first and last
     ]))  # fmt: skip
     wanted = np.concatenate([hashes[::-1], hashes[::3] + np.uint64(1), np.arange(2**20, 2**20 + 99, dtype=np.uint64)])
+    wanted = np.append(wanted, np.uint64(2**64 - 1))
     at, place = GramTable(hashes).find(wanted)
     assert at.tolist() == np.flatnonzero(np.isin(wanted, hashes)).tolist()
     assert (hashes[place] == wanted[at]).all()
