@@ -29,10 +29,11 @@ DRIVER := .venv/bin/python
 CORE := scripts/mindtune/environments.py core
 TRAIN := scripts/mindtune/environments.py train
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+REPORTS := demo-tests/faults
 LOCKED := driver core train serve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-slurm test-faults chaos slurm-doctor lint lock docs clean-demo row bench-data verify serve chat deployment
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-faults test-slurm test-local chaos slurm-doctor lint lock docs clean-demo row bench-data verify serve chat deployment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -72,7 +73,7 @@ deployment: .venv/READY ## systemd units and a SLURM script for a store of expor
 	@$(DRIVER) scripts/render_deployment.py --store '$(STORE)' $(if $(CONFIG),--configfile '$(CONFIG)') --port $(PORT) \
 		--user '$(USER)' --key-file '$(KEY)' --out '$(OUT)'
 
-test: lint test-unit test-workflow test-e2e ## all tests but the GPU's and those of test-faults
+test: lint test-unit test-workflow test-e2e test-faults ## all tests but the GPU's
 
 lint: .venv/READY ## formatting and static checks of Python and rules
 	.venv/bin/ruff check --quiet .
@@ -88,14 +89,19 @@ test-workflow: .venv/READY ## the plan: what an edit of every key, script and mo
 test-e2e: .venv/READY ## the demo, twice, and what must be equal
 	$(DRIVER) -m pytest -q tests/e2e
 
-test-slurm: .venv/READY ## jobs, faults and the doctor on a real SLURM, which the tests bring up (as root; else skipped, and said)
-	$(DRIVER) -m pytest -q tests/slurm
+test-faults: .venv/READY ## every fault, on a real SLURM and off it, in two lanes side by side [RECORD=1]
+	@rm -rf $(REPORTS)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-slurm test-local
+	$(if $(RECORD),$(DRIVER) tests/faults/survived.py --reports $(REPORTS) --record docs/records/faults.json)
 
-test-faults: .venv/READY ## as test-slurm; then full disks, torn files, jumping clocks, hostile input, four rounds of chaos
-	$(DRIVER) -m pytest -q tests/slurm tests/faults --ignore tests/faults/test_resume.py
-	"$$($(DRIVER) $(TRAIN))" -m pytest -q tests/faults/test_resume.py
+test-slurm: .venv/READY ## the part of test-faults on a real SLURM, which it brings up (as root; else skipped, and said)
+	$(DRIVER) -m pytest -q --junitxml $(REPORTS)/slurm.xml tests/slurm
 
-chaos: .venv/READY ## random faults over repeated runs, unattended, recorded in docs/records/chaos.json [N=200] [SEED=1]
+test-local: .venv/READY ## the rest of it: full disks, torn files, jumping clocks, hostile input, four rounds of chaos
+	$(DRIVER) -m pytest -q --junitxml $(REPORTS)/local.xml tests/faults --ignore tests/faults/test_resume.py
+	"$$($(DRIVER) $(TRAIN))" -m pytest -q --junitxml $(REPORTS)/resume.xml tests/faults/test_resume.py
+
+chaos: .venv/READY ## random faults over repeated runs, unattended (nightly), recorded in docs/records/chaos.json [N=200] [SEED=1]
 	$(DRIVER) tests/faults/chaos.py --rounds $(N) --seed $(SEED) --record docs/records/chaos.json
 
 slurm-doctor: .venv/READY ## does the profile fit this cluster? prints the lines to change

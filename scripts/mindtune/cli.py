@@ -1,8 +1,12 @@
 """What every program in scripts/ has in common: a user's error is one sentence and exit status 2."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
+
+# A write that fails so names no file
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(Exception):
@@ -20,8 +24,9 @@ def run(main: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in DISK_IS_FULL:
             raise
-        print(f"error: {error.filename}: {error.strerror}; put that right and run again", file=sys.stderr)
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror}; put that right and run again", file=sys.stderr)
         return 2
     return 0

@@ -2,7 +2,7 @@
 
     python tests/faults/chaos.py --rounds 200 --seed 1 --record docs/records/chaos.json
 
-Most rounds make the data from nothing, one in eight trains. The rerun does what the messages say and nothing else: it waits for what
+Most rounds make the data from nothing, one in eight trains; as many rounds as there are cores run side by side. The rerun does what the messages say and nothing else: it waits for what
 still runs, removes Snakemake's lock where the message names it, and deletes a file where the message says so. A seed repeats the
 choices; where a fault lands also depends on how fast the machine is.
 """
@@ -18,6 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from mindtune.measuring import head
 
 DATA = ["results/data/demo/split_dialogues.json", "results/base/fetch_model.json"]
 TRAINING_SHARE = 1 / 8
+STEPS_SHARE = 3 / 4
 TRIES = 5
 DAY_S = 86400
 
@@ -39,6 +41,7 @@ class Round:
     number: int
     kind: str
     fault: str
+    moment: str
     after_s: float
     hit: str = ""
     needed: list[str] = field(default_factory=list)
@@ -56,16 +59,19 @@ def pick(made: Chain, rng: random.Random, pattern: str) -> Path | None:
 
 def kill_everything(made: Chain, controller: subprocess.Popen, rng: random.Random) -> str:
     """As when the machine goes down."""
-    for line in [str(controller.pid), *made.processes()]:
+    found = made.processes()
+    for line in [str(controller.pid), *found]:
         with suppress(ProcessLookupError):
             os.kill(int(line.split()[0]), signal.SIGKILL)
-    return "all processes"
+    return "all processes" if found else ""
 
 
 def signal_controller(number: signal.Signals) -> Callable[[Chain, subprocess.Popen, random.Random], str]:
     """A fault that sends a signal to Snakemake alone."""
 
     def strike(made: Chain, controller: subprocess.Popen, rng: random.Random) -> str:
+        if controller.poll() is not None:
+            return ""
         controller.send_signal(number)
         return "Snakemake"
 
@@ -202,17 +208,29 @@ def end(made: Chain, controller: subprocess.Popen, fault: str, needed: list[str]
         controller.wait()
 
 
+def let_work(made: Chain, controller: subprocess.Popen, outcome: Round) -> None:
+    """Let Snakemake work for the round's seconds, which in most trainings count from the first step."""
+
+    def begun() -> bool:
+        return controller.poll() is not None or bool(list(made.work.glob("state/train/main/*/steps.jsonl")))
+
+    if outcome.moment == "steps":
+        wait_for(begun, 300, "no step was taken")
+    with suppress(subprocess.TimeoutExpired):
+        controller.wait(timeout=outcome.after_s)
+
+
 def play(number: int, rng: random.Random) -> Round:
     """One round from its start to the comparison."""
     kind = "training" if rng.random() < TRAINING_SHARE else "data"
     fault = rng.choice(sorted(FAULTS[kind]))
     made = Chain(f"round-{number}") if kind == "data" else template().copy(f"round-{number}")
     targets = DATA if kind == "data" else [TRAINED]
-    outcome = Round(number, kind, fault, round(rng.uniform(1, 8 if kind == "data" else 30), 1))
+    moment = "steps" if kind == "training" and rng.random() < STEPS_SHARE else "start"
+    outcome = Round(number, kind, fault, moment, round(rng.uniform(1, 6), 1))
     try:
         with group(made.start(*targets)) as controller:
-            with suppress(subprocess.TimeoutExpired):
-                controller.wait(timeout=outcome.after_s)
+            let_work(made, controller, outcome)
             outcome.hit = FAULTS[kind][fault](made, controller, rng)
             # an orphan of a killed Snakemake works on, as it would in life; everything else comes to its own end
             end(made, controller, fault, outcome.needed)
@@ -228,7 +246,9 @@ def play(number: int, rng: random.Random) -> Round:
 
 
 def record(rounds: list[Round], seed: int, seconds: float, target: int) -> dict[str, Any]:
-    """What docs/records/chaos.json says."""
+    """What docs/records/chaos.json says: a line for each fault, and every single round."""
+    faults = sorted({(outcome.kind, outcome.fault) for outcome in rounds})
+    groups = {pair: [outcome for outcome in rounds if (outcome.kind, outcome.fault) == pair] for pair in faults}
     identical = sum(outcome.identical for outcome in rounds)
     return {
         **head(
@@ -236,15 +256,32 @@ def record(rounds: list[Round], seed: int, seconds: float, target: int) -> dict[
             f"make chaos N={len(rounds)} SEED={seed}",
             ["snakemake"],
         ),
-        "runs": [vars(outcome) for outcome in rounds],
-        "faults": dict(sorted(Counter(outcome.fault for outcome in rounds).items())),
-        "landed": sum(bool(outcome.hit) for outcome in rounds),
-        "needed": dict(sorted(Counter(step.split()[0] for outcome in rounds for step in outcome.needed).items())),
+        "columns": ["fault", "while making", "rounds", "landed", "identical", "needed"],
+        "runs": [
+            {
+                "fault": fault,
+                "while making": kind,
+                "rounds": len(hit),
+                "landed": sum(bool(outcome.hit) for outcome in hit),
+                "identical": sum(outcome.identical for outcome in hit),
+                "needed": dict(Counter(step.split()[0] for outcome in hit for step in outcome.needed)),
+            }
+            for (kind, fault), hit in groups.items()
+        ],
+        "rounds": [vars(outcome) for outcome in rounds],
         "median": identical,
         "target": target,
         "met": identical == len(rounds) >= target,
         "note": f"{identical} of {len(rounds)} rounds identical, in {seconds:.0f} s",
     }
+
+
+def report(outcome: Round) -> None:
+    """Print what became of a round."""
+    became = "identical" if outcome.identical else f"FAILED: {outcome.problem}"
+    print(
+        f"round {outcome.number}: {outcome.kind}, {outcome.fault} {outcome.after_s} s after {outcome.moment}: {became}"
+    )
 
 
 def main() -> int:
@@ -253,15 +290,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--record", type=Path, required=True)
     args = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)
     undisturbed()
     start, rounds = time.monotonic(), []
-    for number in range(args.rounds):
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         # a generator for each round: one that takes other branches does not change those after it
-        outcome = play(number, random.Random(f"{args.seed}/{number}"))
-        rounds.append(outcome)
-        print(f"{number + 1} of {args.rounds}: {outcome.kind}, {outcome.fault} after {outcome.after_s} s: "
-              f"{'identical' if outcome.identical else 'FAILED: ' + outcome.problem}", flush=True)  # fmt: skip
-        write_json(args.record, record(rounds, args.seed, time.monotonic() - start, 200))
+        playing = [pool.submit(play, number, random.Random(f"{args.seed}/{number}")) for number in range(args.rounds)]
+        for future in playing:
+            rounds.append(future.result())
+            report(rounds[-1])
+            write_json(args.record, record(rounds, args.seed, time.monotonic() - start, 200))
     return 0 if all(outcome.identical for outcome in rounds) else 1
 
 

@@ -20,7 +20,7 @@ SETTINGS = {
     "device": "cpu", "method": "lora", "dtype": "float32", "attention": "sdpa", "packing": True, "max_length": 256,
     "lora": {"rank": 8, "alpha": 32, "dropout": 0.1, "target_modules": ["q_proj", "v_proj", "down_proj"]},
     "batch_size": 1, "grad_accumulation": 2, "epochs": 2, "learning_rate": 2.0e-3, "warmup_ratio": 0.1,
-    "gradient_checkpointing": False, "seed": 42, "save_steps": 4, "save_total_limit": 2, "logging_steps": 1, "gpus": 1,
+    "gradient_checkpointing": False, "seed": 42, "save_steps": 2, "save_total_limit": 2, "logging_steps": 1, "gpus": 1,
     "kernels": "fast", "memory": "auto",
 }  # fmt: skip
 KIND = {"id": "small", "type": "qwen2", "template": "qwen2_5"}
@@ -86,25 +86,35 @@ class Training:
             "--history", work / "history.csv", "--loss-figure", work / "loss.svg", "--record", work / "record.json",
         )  # fmt: skip
 
-    def lines(self):
+    def step(self):
+        """The last step that was written."""
         files = list(self.work.glob("state/*/steps.jsonl"))
-        return files[0].read_text().count("\n") if files else 0
+        lines = [line for line in files[0].read_text().split("\n")[:-1] if line] if files else []
+        return json.loads(lines[-1])["step"] if lines else 0
+
+    def run(self):
+        return subprocess.run(self.command, env=environment(), capture_output=True, text=True)
 
     def finish(self):
-        done = subprocess.run(self.command, env=environment(), capture_output=True, text=True)
+        done = self.run()
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
-    def end_after(self, steps, how):
-        """Run until `steps` more steps are written, then end the whole process group."""
-        before = self.lines()
-        with open(self.work / "log", "a") as log:
+    def killed_after(self, step, meanwhile=None):
+        """Run until a step is written; stop, do something `meanwhile`, kill -9 the whole process group; return what it printed."""
+        with open(self.work / "log", "w") as log:
             running = subprocess.Popen(self.command, env=environment(), stdout=log, stderr=log, start_new_session=True)
-        while self.lines() < before + steps:
-            assert running.poll() is None, (self.work / "log").read_text()[-3000:]
-            time.sleep(0.002)
-        os.killpg(running.pid, how)
-        running.wait()
+        try:
+            while self.step() < step:
+                assert running.poll() is None, (self.work / "log").read_text()[-3000:]
+                time.sleep(0.002)
+            os.killpg(running.pid, signal.SIGSTOP)
+            if meanwhile:
+                meanwhile()
+        finally:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+        return (self.work / "log").read_text()
 
     def result(self):
         record = json.loads((self.work / "record.json").read_text())["facts"]
@@ -123,15 +133,25 @@ def uninterrupted(prepared, tmp_path_factory):
     return training.result()
 
 
-def test_killed_again_and_again(prepared, uninterrupted, tmp_path):
-    steps = json.loads((prepared / "plan.json").read_text())["facts"]["steps_per_epoch"]
+def test_killed_in_both_epochs_with_a_torn_checkpoint_and_a_second_writer(prepared, uninterrupted, tmp_path):
+    epoch = json.loads((prepared / "plan.json").read_text())["facts"]["steps_per_epoch"]
     draw = random.Random()  # another moment every time: the result must not depend on it
-    moments = [draw.randint(1, 3), draw.randint(5, 7), steps + draw.randint(0, 2)]
-    print(f"kill -9 after {moments[0]} steps, SIGTERM after {moments[1]} more, kill -9 after {moments[2]} more")
+    first, second = draw.randint(5, epoch - 1), epoch + draw.randint(1, 3)
+    print(f"kill -9 after step {first} and after step {second} of {2 * epoch}, {epoch} an epoch")
     training = Training(prepared, tmp_path)
-    training.end_after(moments[0], signal.SIGKILL)
-    training.end_after(moments[1], signal.SIGTERM)
-    training.end_after(moments[2], signal.SIGKILL)
+
+    def start_another():
+        other = training.run()
+        assert other.returncode == 2 and "in use by another trainer" in other.stderr, other.stderr[-3000:]
+
+    training.killed_after(first, meanwhile=start_another)
+    newest = max(tmp_path.glob("state/*/checkpoint-*"), key=lambda path: int(path.name[11:]))
+    (newest / "optimizer.pt").write_bytes((newest / "optimizer.pt").read_bytes()[:500])
+
+    said = training.killed_after(second)
+    assert "was cut off" in said and "going on from step" in said
+    assert epoch < training.step() < 2 * epoch, "the kill did not land in the second epoch"
+
     assert "going on from step" in training.finish()
     result = training.result()
     assert result["history"] == uninterrupted["history"]
@@ -146,12 +166,3 @@ def test_the_second_epoch_has_an_order_of_its_own(uninterrupted, prepared):
     half = len(tokens) // 2
     assert half == json.loads((prepared / "plan.json").read_text())["facts"]["steps_per_epoch"]
     assert sum(tokens[:half]) == sum(tokens[half:]) and tokens[:half] != tokens[half:]
-
-
-def test_a_torn_checkpoint_goes_back_to_the_one_before(prepared, uninterrupted, tmp_path):
-    training = Training(prepared, tmp_path)
-    training.end_after(9, signal.SIGKILL)
-    newest = sorted(tmp_path.glob("state/*/checkpoint-*"), key=lambda path: int(path.name[11:]))[-1]
-    (newest / "optimizer.pt").write_bytes((newest / "optimizer.pt").read_bytes()[:500])
-    assert "was cut off" in training.finish()
-    assert training.result()["adapter"] == uninterrupted["adapter"]

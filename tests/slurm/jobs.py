@@ -1,6 +1,7 @@
 """What the tests do to SLURM jobs and to the trainers in them."""
 
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -85,8 +86,6 @@ def send(chain: Chain, run: str, number: int) -> None:
 
 def clone_runs(chain: Chain, names: list[str]) -> None:
     """Give a chain more runs that train as main does, on copies of what was made for main."""
-    import shutil
-
     for name in names:
         shutil.copytree(
             chain.work / "results/runs/main", chain.work / "results/runs" / name, copy_function=shutil.copy2
