@@ -1,4 +1,4 @@
-"""Measure training side by side on this GPU through train_lora.py: the fast path and the plain flags, same data and seed.
+"""Measure training side by side on this machine through train_lora.py: the fast path and the plain flags, same data and seed.
 
 Reads   a base model folder and a cached data set of real dialogues (repeated until the asked steps are filled)
 Writes  a record for docs/h100/: tokens/s without padding, peak memory, seconds a step, losses, seconds to the first step
@@ -18,7 +18,7 @@ from typing import Any
 from mindtune.cli import run
 from mindtune.measuring import head
 from mindtune.packing import packs, steps_per_epoch
-from mindtune.records import read_jsonl, write_json
+from mindtune.records import read_jsonl, sha256_path, write_json
 
 SETTINGS = {
     "device": "gpu", "method": "lora", "dtype": "bfloat16", "attention": "flash_attention_4", "packing": True,
@@ -92,12 +92,14 @@ def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict
     if args.profile:
         flags["profile"] = args.profile.with_name(f"{args.profile.name}-{name}.txt")
     words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
+    started = time.monotonic()
     with open(folder / "log", "w", encoding="utf-8") as log:
         program = [sys.executable, str(Path(__file__).with_name("train_lora.py")), *words]
         process = subprocess.Popen(program, stdout=log, stderr=log, start_new_session=True)
         if dialogues:
             until(process, folder, steps)
         process.wait()
+    wall = time.monotonic() - started
     text = (folder / "log").read_text(encoding="utf-8")
     print(f"--- {name}: status {process.returncode}\n{text[-4000:] if process.returncode else ''}", flush=True)
     (line_file,) = folder.glob("state/*/steps.jsonl")
@@ -108,15 +110,26 @@ def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict
     return {
         "name": name,
         "choice": next((line for line in text.splitlines() if line.startswith("train.memory:")), ""),
+        "wall_seconds": wall,
         "tokens_per_second": sum(line["tokens"] for line in steady) / sum(line["seconds"] for line in steady),
         "seconds_a_step": median(line["seconds"] for line in steady),
-        "peak_gib": max(line["memory_gib"] for line in lines),
-        "mfu": median(line["mfu"] for line in steady),
-        "watts": median(line["watts"] for line in steady),
+        **of_the_card(lines, steady),
         "first_step_after_start_seconds": lines[0]["seconds_after_start"],
         "losses": [round(line["loss"], 5) for line in lines],
         "gradient_norms": gradient_norms(folder / "history.csv"),
         "tokens_a_step": [line["tokens"] for line in lines],
+        "adapter_sha256": sha256_path(folder / "adapter") if (folder / "adapter").is_dir() else None,
+    }
+
+
+def of_the_card(lines: list[dict[str, Any]], steady: list[dict[str, Any]]) -> dict[str, float]:
+    """What the observer read of a GPU; nothing on a CPU."""
+    if "watts" not in lines[0]:
+        return {}
+    return {
+        "peak_gib": max(line["memory_gib"] for line in lines),
+        "mfu": median(line["mfu"] for line in steady),
+        "watts": median(line["watts"] for line in steady),
     }
 
 

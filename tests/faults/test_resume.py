@@ -20,7 +20,7 @@ SETTINGS = {
     "device": "cpu", "method": "lora", "dtype": "float32", "attention": "sdpa", "packing": True, "max_length": 256,
     "lora": {"rank": 8, "alpha": 32, "dropout": 0.1, "target_modules": ["q_proj", "v_proj", "down_proj"]},
     "batch_size": 1, "grad_accumulation": 2, "epochs": 2, "learning_rate": 2.0e-3, "warmup_ratio": 0.1,
-    "gradient_checkpointing": False, "seed": 42, "save_steps": 2, "save_total_limit": 2, "logging_steps": 1, "gpus": 1,
+    "gradient_checkpointing": False, "seed": 42, "save_steps": 2, "save_total_limit": 2, "checkpoint": "last", "logging_steps": 1, "gpus": 1,
     "kernels": "fast", "memory": "auto",
 }  # fmt: skip
 KIND = {"id": "small", "type": "qwen2", "template": "qwen2_5"}
