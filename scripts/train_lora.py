@@ -8,6 +8,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -71,14 +72,16 @@ def check_isolation(args: argparse.Namespace) -> None:
         )
 
 
-def trainer_environment(args: argparse.Namespace, state: Path, key: str, recompute: bool) -> dict[str, str]:
+def trainer_environment(
+    args: argparse.Namespace, state: Path, key: str, recompute: bool, stopped: Path
+) -> dict[str, str]:
     """What the plugin reads: where SwanLab records, and what our trainer and its observer need."""
     observer = {
         "kernels": args.settings["kernels"],
         "recompute": recompute,
         "started": STARTED,
         "steps": str(state / "steps.jsonl"),
-        "stopped": str(state / "stopped.txt"),
+        "stopped": str(stopped),
         "profile": args.profile and str(args.profile),
     }
     on_cpu = {"MINDTUNE_CPU_PACKING": "1", "CUDA_VISIBLE_DEVICES": ""} if args.settings["device"] == "cpu" else {}
@@ -93,16 +96,20 @@ def trainer_environment(args: argparse.Namespace, state: Path, key: str, recompu
     )
 
 
-def run_trainer(flags: dict[str, Any], env: dict[str, str], state: Path, descriptor: int, gpus: int) -> None:
+def run_trainer(
+    args: argparse.Namespace, flags: dict[str, Any], state: Path, key: str, recompute: bool, descriptor: int
+) -> None:
     """Start ms-swift; if its observer stopped it, the reason is the error."""
-    stopped = state / "stopped.txt"
-    stopped.unlink(missing_ok=True)
-    try:
-        swift("sft", flags, env, keep_open=[descriptor], processes=gpus)
-    except UserError:
-        if stopped.is_file():
-            raise UserError(stopped.read_text(encoding="utf-8")) from None
-        raise
+    # not among the checkpoints: their disk may be what is full
+    with tempfile.TemporaryDirectory(prefix="mindtune-") as folder:
+        stopped = Path(folder) / "stopped.txt"
+        try:
+            env = trainer_environment(args, state, key, recompute, stopped)
+            swift("sft", flags, env, keep_open=[descriptor], processes=args.settings["gpus"])
+        except UserError:
+            if stopped.is_file():
+                raise UserError(stopped.read_text(encoding="utf-8")) from None
+            raise
 
 
 def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, steps: int) -> Path:
@@ -123,8 +130,7 @@ def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, step
             print(f"going on from step {checkpoint_step(checkpoint)} of {steps}")
             flags["resume_from_checkpoint"] = str(checkpoint)
         check_isolation(args)
-        env = trainer_environment(args, state, key, shape["gradient_checkpointing"])
-        run_trainer(flags, env, state, descriptor, gpus)
+        run_trainer(args, flags, state, key, shape["gradient_checkpointing"], descriptor)
         checkpoint = last_checkpoint(state, gpus)
     if checkpoint is None or checkpoint_step(checkpoint) != steps:
         raise UserError(

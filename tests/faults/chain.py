@@ -42,8 +42,9 @@ TRAIN = {
     "grad_accumulation": 2,
     "save_total_limit": 2,
 }
-# The trainer notes how much memory it used, which no two runs share; what holds or hashes it is left out
-NOT_COMPARED = ("history.csv", "loss.svg", "train_lora.json", "fetch_dataset.log")
+# The trainer notes how much memory it used, which no two runs share, and what holds or hashes it is left out; so are the notes of
+# a cached data set, which name the folder that it was made in
+NOT_COMPARED = ("history.csv", "loss.svg", "train_lora.json", "fetch_dataset.log", "dataset_info.json", "state.json")
 
 # The shell ignores Ctrl-C in what it runs in the background, and so would every process that is started here
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -89,6 +90,16 @@ def base_folder() -> Path:
     return folder
 
 
+def small() -> dict[str, Any]:
+    """The demo's configuration made small: its data's first dialogues, and a model of a few kilobytes."""
+    return {
+        "datasets": {"demo": {"source": "local", "path": "resources/dialogues/zh.jsonl", "licence": "CC0-1.0"}},
+        "model": {"source": "local", "id": "small", "path": str(base_folder() / "base"), "revision": None},
+        "data": DATA,
+        "train": TRAIN,
+    }
+
+
 class Chain:
     """A working directory of the workflow, on the small model."""
 
@@ -100,17 +111,8 @@ class Chain:
 
     def configure(self, runs: dict[str, Any] | None = None, train: dict[str, Any] | None = None, **parts: Any) -> None:
         """Write what lies over the demo's configuration; the runs beside main train as main does."""
-        write_json(
-            self.config,
-            {
-                "datasets": {"demo": {"source": "local", "path": "resources/dialogues/zh.jsonl", "licence": "CC0-1.0"}},
-                "model": {"source": "local", "id": "small", "path": str(base_folder() / "base"), "revision": None},
-                "runs": {"main": {"dataset": "demo"}, "seed43": {"dataset": "demo"}, **(runs or {})},
-                "data": DATA,
-                "train": TRAIN | (train or {}),
-                **parts,
-            },
-        )
+        runs = {"main": {"dataset": "demo"}, "seed43": {"dataset": "demo"}, **(runs or {})}
+        write_json(self.config, {**small(), "runs": runs, "train": TRAIN | (train or {}), **parts})
 
     def command(self, *arguments: str) -> list[str]:
         """A call of Snakemake in this folder; without a profile among the arguments on two cores of this machine."""
