@@ -121,12 +121,12 @@ def test_a_disk_of_the_state_that_fills_up_stops_training_and_training_goes_on(d
 
 def test_read_only_results_are_named(disks):
     made, results, _ = disks
-    record = made.work / STAGES["publish_export"]
-    record.unlink()
+    target = STAGES["publish_export"]
+    (made.work / target).unlink(missing_ok=True)
     with results.read_only():
-        done = made.run()
+        done = made.run(target)
     assert done.returncode == 1 and "Read-only file system" in done.stdout, done.stdout[-3000:]
-    made.finish()
+    made.finish(target)
     made.assert_converged()
 
 
