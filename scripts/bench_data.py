@@ -107,6 +107,7 @@ def measure_stage(sizes: Sequence[int], scratch: Path, pool: bench_corpus.Pool, 
             "clean_s": cleaned["s"], "clean_cpu_s": cleaned["cpu_s"], "split_s": parted["s"], "split_cpu_s": parted["cpu_s"],
             "minutes": round((cleaned["s"] + parted["s"]) / 60, 3), "dialogues_a_s": round(size / (cleaned["s"] + parted["s"])),
             "peak_gb": max(cleaned["gb"], parted["gb"]), "tokens": facts["tokens"]["sum"], "kept": facts["kept"],
+            "left_out_for_held_out_texts": read_json(out / "split.json")["facts"]["contamination"]["removed"],
         } | quality(near, present, copies, pairs))  # fmt: skip
         for path in out.glob("*.jsonl"):
             path.unlink()
@@ -120,7 +121,8 @@ def measure_stage(sizes: Sequence[int], scratch: Path, pool: bench_corpus.Pool, 
     return record("The data stage: clean, deduplicate, count tokens, split", runs, STAGE_TARGET, met,
                   f"Growth in log-log, of CPU seconds: {slope and round(slope, 3)}. Two processes clean, split and look for held-out "
                   "texts. Recall counts planted copies with a Jaccard similarity of 0.8 or more of which neither was rejected for "
-                  "something else. Wall time includes whatever else the machine did.")  # fmt: skip
+                  "something else. Sentences are drawn from the real dialogues, so the larger the corpus, the more of it quotes a reply "
+                  "of its test side and is left out of training. Wall time includes whatever else the machine did.")  # fmt: skip
 
 
 def facts_characters(corpus: Path) -> float:
