@@ -18,7 +18,9 @@ from mindtune.cli import UserError
 from mindtune.records import read_json, to_json, write_json
 
 # What the trainer needs to go on from a checkpoint; trainer_state.json is the last that it writes
-CHECKPOINT_FILES = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
+CHECKPOINT_FILES = (
+    "adapter_config.json", "adapter_model.safetensors", "args.json", "optimizer.pt", "scheduler.pt", "trainer_state.json",
+)  # fmt: skip
 
 
 def state_key(**parts: object) -> str:
@@ -62,8 +64,8 @@ def random_states(gpus: int) -> list[str]:
 def is_whole(checkpoint: Path, gpus: int) -> bool:
     """Whether every file of a checkpoint is there and complete: archives have their directory, JSON and safetensors parse."""
     try:
-        for name in (*CHECKPOINT_FILES, *random_states(gpus)):
-            path = checkpoint / name
+        named = (*CHECKPOINT_FILES, *random_states(gpus))
+        for path in {*(checkpoint / name for name in named), *checkpoint.glob("*.json")}:
             if path.suffix == ".json":
                 json.loads(path.read_text(encoding="utf-8"))
             elif path.suffix == ".safetensors":

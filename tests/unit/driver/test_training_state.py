@@ -22,7 +22,8 @@ def make_checkpoint(folder, step, random=("rng_state.pth",)):
     for name in ("optimizer.pt", "scheduler.pt", *random):
         with zipfile.ZipFile(target / name, "w") as archive:
             archive.writestr("data.pkl", b"x" * 1000)
-    (target / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    for name in ("adapter_config.json", "additional_config.json", "args.json", "trainer_state.json"):
+        (target / name).write_text(json.dumps({"global_step": step}))
     return target
 
 
@@ -51,6 +52,12 @@ def test_a_torn_checkpoint_is_dropped_for_the_one_before(tmp_path, name, damage)
         torn.write_bytes(torn.read_bytes()[: len(torn.read_bytes()) // 2] if damage == "cut" else b"")
     assert last_checkpoint(tmp_path).name == "checkpoint-5"
     assert not (tmp_path / "checkpoint-10").exists()
+
+
+def test_what_only_ms_swift_reads_of_a_checkpoint_has_to_be_whole_too(tmp_path):
+    make_checkpoint(tmp_path, 5)
+    (make_checkpoint(tmp_path, 10) / "additional_config.json").write_text("{")
+    assert last_checkpoint(tmp_path).name == "checkpoint-5"
 
 
 def test_a_second_trainer_is_refused_until_the_first_is_gone(tmp_path):
