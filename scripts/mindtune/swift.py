@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from mindtune.cli import UserError
@@ -39,13 +40,29 @@ def data_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[st
     }
 
 
+def run_no_remote_code() -> None:
+    """Keep ms-swift 4.6.0 in this process from running code of a model folder, for which it has no flag.
+
+    Its loaders run it by default; and where it looks a model up it always lets transformers run it, which it then says in its log.
+    """
+    from swift.model import model_meta
+    from swift.model.register import ModelLoader
+    from transformers import AutoConfig
+
+    def from_pretrained(folder: str, **_: Any) -> Any:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+
+    ModelLoader.default_trust_remote_code = False
+    model_meta.AutoConfig = SimpleNamespace(from_pretrained=from_pretrained)
+    model_meta.logger.addFilter(lambda line: line.funcName != "_get_model_info" or "trust_remote_code" not in line.msg)
+
+
 def training_template(folder: Path, model: Mapping[str, Any], **options: Any) -> Any:
     """ms-swift's template over a folder's tokenizer, for programs that run no `swift` command; code in the folder is not run."""
+    run_no_remote_code()
     from swift.model import get_processor
-    from swift.model.register import ModelLoader
     from swift.template import get_template
 
-    ModelLoader.default_trust_remote_code = False  # as in the plugin
     return get_template(
         get_processor(str(folder), model_type=model["type"]), template_type=model["template"], **options
     )

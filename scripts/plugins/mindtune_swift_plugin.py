@@ -19,9 +19,10 @@ from typing import Any
 
 from swift.arguments import SftArguments
 from swift.dataset import packing
-from swift.model.register import ModelLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for our own package
+
+from mindtune.swift import run_no_remote_code
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -29,8 +30,7 @@ if os.environ.get("TORCHELASTIC_RUN_ID"):
     # one process for each GPU: if their parent is killed they must not go on writing without its lock
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
-# ms-swift has no flag for it and defaults to True
-ModelLoader.default_trust_remote_code = False
+run_no_remote_code()
 
 # Once CUDA is there ms-swift 4.6.0 packs in a new process, which imports everything again: 15 s of an idle GPU for each data set.
 # Packing reads lengths only, so a thread does.

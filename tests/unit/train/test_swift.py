@@ -2,12 +2,16 @@
 
 import importlib
 import json
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 from mindtune.cli import UserError
 from mindtune.packing import packs, steps_per_epoch
 from mindtune.swift import PLUGIN, compare_args, render, train_flags
+from models import build_small_model
 
 SETTINGS = {
     "device": "cpu", "method": "lora", "dtype": "float32", "attention": "sdpa", "packing": True, "max_length": 768,
@@ -46,6 +50,28 @@ def test_the_plugin_packs_without_another_process(monkeypatch):
     monkeypatch.setattr("multiprocessing.get_context", lambda *_: pytest.fail("ms-swift asks for a process to pack in"))
     lengths = [20 + 37 * row % 180 for row in range(1500)]
     assert swifts_packs(lengths, 200) == packs(lengths, 200)
+
+
+def test_code_in_a_model_folder_is_not_run(tmp_path):
+    folder, marker = tmp_path / "model", tmp_path / "was run"
+    build_small_model(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps(config | {"auto_map": {"AutoConfig": "configuration_evil.EvilConfig"}})
+    )
+    (folder / "configuration_evil.py").write_text(
+        "import pathlib\nfrom transformers import Qwen2Config\n\n\nclass EvilConfig(Qwen2Config):\n    pass\n\n\n"
+        f"pathlib.Path({str(marker)!r}).touch()\n"
+    )
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom mindtune.swift import training_template\n"
+        "training_template(Path(sys.argv[1]), {'type': 'qwen2', 'template': 'qwen2_5'})\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PLUGIN.parents[1]), "HF_MODULES_CACHE": str(tmp_path / "modules")}
+    done = subprocess.run([sys.executable, "-c", program, str(folder)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert not marker.exists()
+    assert "trust_remote_code" not in done.stdout + done.stderr
 
 
 def test_a_dialogue_over_the_limit_is_refused():
