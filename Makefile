@@ -73,7 +73,9 @@ deployment: .venv/READY ## systemd units and a SLURM script for a store of expor
 	@$(DRIVER) scripts/render_deployment.py --store '$(STORE)' $(if $(CONFIG),--configfile '$(CONFIG)') --port $(PORT) \
 		--user '$(USER)' --key-file '$(KEY)' --out '$(OUT)'
 
-test: lint test-unit test-workflow test-e2e test-faults ## all tests but the GPU's
+test: lint ## all tests but the GPU's
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-unit test-workflow test-e2e
+	@$(MAKE) --no-print-directory test-faults
 
 lint: .venv/READY ## formatting and static checks of Python and rules
 	.venv/bin/ruff check --quiet .
@@ -97,7 +99,7 @@ test-faults: .venv/READY ## every fault, on a real SLURM and off it, in two lane
 test-slurm: .venv/READY ## the part of test-faults on a real SLURM, which it brings up (as root; else skipped, and said)
 	$(DRIVER) -m pytest -q --junitxml $(REPORTS)/slurm.xml tests/slurm
 
-test-local: .venv/READY ## the rest of it: full disks, torn files, jumping clocks, hostile input, four rounds of chaos
+test-local: .venv/READY ## the rest of it: full disks, torn files, jumping clocks, hostile input, three rounds of chaos
 	$(DRIVER) -m pytest -q --junitxml $(REPORTS)/local.xml tests/faults --ignore tests/faults/test_resume.py --ignore tests/faults/test_train.py
 	"$$($(DRIVER) $(TRAIN))" -m pytest -q --junitxml $(REPORTS)/resume.xml tests/faults/test_resume.py tests/faults/test_train.py
 
