@@ -18,7 +18,7 @@ from typing import Any
 from mindtune.cli import run
 from mindtune.measuring import head
 from mindtune.packing import packs, steps_per_epoch
-from mindtune.records import read_jsonl, sha256_path, write_json
+from mindtune.records import read_json, read_jsonl, sha256_path, write_json
 
 SETTINGS = {
     "device": "gpu", "method": "lora", "dtype": "bfloat16", "attention": "flash_attention_4", "packing": True,
@@ -33,6 +33,7 @@ SETTINGS = {
 KIND = {"id": "random weights in Qwen2.5-7B's shape", "type": "qwen2", "template": "qwen2_5"}
 PACKAGES = ("torch", "ms-swift", "transformers", "peft", "accelerate", "liger-kernel", "flash-attn-4", "triton")
 TARGETS = {"tokens_per_second": 14_110, "times_plain": 1.95, "peak_gib": 60, "first_step_after_start_seconds": 90}
+COLUMNS = ["name", "tokens_per_second", "seconds_a_step", "peak_gib", "mfu", "watts", "first_step_after_start_seconds"]
 WARM = 3  # steps before the steady state: kernels are compiled in the first
 
 
@@ -177,16 +178,20 @@ def meets(found: dict[str, float]) -> dict[str, bool]:
 
 def write_record(args: argparse.Namespace, runs: list[dict[str, Any]]) -> None:
     """The record so far."""
-    found = figures(runs)
+    found, config = figures(runs), read_json(args.model / "config.json")
+    shape = (
+        f"{config['num_hidden_layers']} layers of width {config['hidden_size']}, vocabulary {config['vocab_size']:,}"
+    )
     write_json(
         args.record,
         {
             **head(
-                "LoRA training of Qwen2.5-7B's shape with random weights through train_lora.py, packed real dialogues",
+                f"LoRA training through train_lora.py of a model of {shape}",
                 "scripts/bench_train.py --runs " + json.dumps(args.runs),
                 PACKAGES,
             ),
             "settings": SETTINGS,
+            "columns": COLUMNS,
             "runs": runs,
             "median": found or None,
             "target": TARGETS if found else None,
