@@ -105,16 +105,13 @@ def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict
     print(f"--- {name}: status {process.returncode}\n{text[-4000:] if process.returncode else ''}", flush=True)
     (line_file,) = folder.glob("state/*/steps.jsonl")
     lines = list(read_jsonl(line_file))
-    steady = lines[WARM:] or lines
     for line in lines:
         print(json.dumps(line), flush=True)
     return {
         "name": name,
         "choice": next((line for line in text.splitlines() if line.startswith("train.memory:")), ""),
         "wall_seconds": wall,
-        "tokens_per_second": sum(line["tokens"] for line in steady) / sum(line["seconds"] for line in steady),
-        "seconds_a_step": median(line["seconds"] for line in steady),
-        **of_the_card(lines, steady),
+        **speeds(lines[WARM:]),
         "first_step_after_start_seconds": lines[0]["seconds_after_start"],
         "losses": [round(line["loss"], 5) for line in lines],
         "gradient_norms": gradient_norms(folder / "history.csv"),
@@ -123,15 +120,21 @@ def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict
     }
 
 
-def of_the_card(lines: list[dict[str, Any]], steady: list[dict[str, Any]]) -> dict[str, float]:
-    """What the observer read of a GPU; nothing on a CPU."""
-    if "watts" not in lines[0]:
+def speeds(steady: list[dict[str, Any]]) -> dict[str, float]:
+    """Speed, and what the observer read of a GPU, in the steps after the first ones; nothing if there are none."""
+    if not steady:
         return {}
-    return {
-        "peak_gib": max(line["memory_gib"] for line in lines),
-        "mfu": median(line["mfu"] for line in steady),
-        "watts": median(line["watts"] for line in steady),
+    found = {
+        "tokens_per_second": sum(line["tokens"] for line in steady) / sum(line["seconds"] for line in steady),
+        "seconds_a_step": median(line["seconds"] for line in steady),
     }
+    if "watts" in steady[0]:
+        found |= {
+            "peak_gib": max(line["memory_gib"] for line in steady),
+            "mfu": median(line["mfu"] for line in steady),
+            "watts": median(line["watts"] for line in steady),
+        }
+    return found
 
 
 def gradient_norms(history: Path) -> list[float]:
