@@ -77,13 +77,8 @@ def until(process: subprocess.Popen[bytes], folder: Path, steps: int) -> None:
             process.wait()
 
 
-def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Train "steps" steps with train_lora.py, on "dialogues" if that is given; return what its observer saw."""
-    folder = args.work / name
-    folder.mkdir(parents=True)
-    steps, dialogues = settings.pop("steps"), settings.pop("dialogues", None)
-    fill(args.cached, folder / "cached", steps, dialogues, settings)
-    write_json(folder / "model.json", {"outputs": {"model": "random"}})
+def command(args: argparse.Namespace, name: str, folder: Path, settings: dict[str, Any]) -> list[str]:
+    """The command line of train_lora.py."""
     flags = {
         "run": name, "cached": folder / "cached", "pack-stats": folder / "cached/pack_stats.json", "model": args.model,
         "model-record": folder / "model.json", "model-kind": json.dumps(KIND), "settings": json.dumps(settings), "code": "bench",
@@ -93,9 +88,19 @@ def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict
     if args.profile:
         flags["profile"] = args.profile.with_name(f"{args.profile.name}-{name}.txt")
     words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
+    return [sys.executable, str(Path(__file__).with_name("train_lora.py")), *words]
+
+
+def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Train "steps" steps with train_lora.py, on "dialogues" if that is given; return what its observer saw."""
+    folder = args.work / name
+    folder.mkdir(parents=True)
+    steps, dialogues = settings.pop("steps"), settings.pop("dialogues", None)
+    fill(args.cached, folder / "cached", steps, dialogues, settings)
+    write_json(folder / "model.json", {"outputs": {"model": "random"}})
     started = time.monotonic()
     with open(folder / "log", "w", encoding="utf-8") as log:
-        program = [sys.executable, str(Path(__file__).with_name("train_lora.py")), *words]
+        program = command(args, name, folder, settings)
         process = subprocess.Popen(program, stdout=log, stderr=log, start_new_session=True)
         if dialogues:
             until(process, folder, steps)
