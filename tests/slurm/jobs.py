@@ -66,14 +66,17 @@ def trainers(chain: Chain, run: str) -> list[int]:
 
 
 def freeze(chain: Chain, run: str = "main", after: int = 0, seconds: float = 600) -> int:
-    """Stop the trainer right after a checkpoint beyond step `after`, so that it is in the middle; return the step."""
-    steps = wait_for(
+    """Stop the trainer right after a checkpoint beyond step `after`, so that it is in the middle; return the last one's step.
+
+    It may have written more of them until the signal came: the next call must not take those for a new trainer's.
+    """
+    wait_for(
         lambda: [step for step in chain.checkpoints(run) if step > after],
         seconds,
         lambda: f"{run} wrote no checkpoint: {chain.log(f'logs/runs/{run}/train_lora.log')[-2000:]}",
     )
     send(chain, run, signal.SIGSTOP)
-    return max(steps)
+    return max(chain.checkpoints(run))
 
 
 def send(chain: Chain, run: str, number: int) -> None:
