@@ -1,6 +1,6 @@
 # make help          what there is
 # make demo          the whole chain on this machine's CPU, in demo/
-# make test          everything but the GPU tests
+# make test          everything but the GPU tests and the faults
 
 SHELL := bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -73,9 +73,8 @@ deployment: .venv/READY ## systemd units and a SLURM script for a store of expor
 	@$(DRIVER) scripts/render_deployment.py --store '$(STORE)' $(if $(CONFIG),--configfile '$(CONFIG)') --port $(PORT) \
 		--user '$(USER)' --key-file '$(KEY)' --out '$(OUT)'
 
-test: lint ## all tests but the GPU's
+test: lint ## all tests but the GPU's and those of test-faults
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-unit test-workflow test-e2e
-	@$(MAKE) --no-print-directory test-faults
 
 lint: .venv/READY ## formatting and static checks of Python and rules
 	.venv/bin/ruff check --quiet .
