@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def preflight(settings: dict[str, Any], model: dict[str, Any], state_root: Path)
         check_memory(smallest_card(), settings, model)
 
 
+@cache
 def smallest_card() -> int:
     """Bytes of the smallest card's memory; asked of the driver, because torch takes seconds to import."""
     return min(total for total, _ in card_memory())

@@ -99,9 +99,8 @@ class Watch(TrainerCallback):
         """Write the step's line; stop if its loss is no number or if the disk cannot take the checkpoint that is due."""
         parts, cards, free = self.gather(Path(args.output_dir))
         now = time.perf_counter()
-        loss = (
-            sum(part["loss"] for part in parts) / args.world_size
-        )  # each process's is multiplied, as their mean is taken
+        # ms-swift multiplies each process's loss by their number, because the mean of their gradients is taken
+        loss = sum(part["loss"] for part in parts) / args.world_size
         packs = [pack for part in parts for pack in part["dialogues"]]
         tokens = sum(part["tokens"] for part in parts)
         line = {
