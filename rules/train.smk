@@ -112,7 +112,7 @@ rule train_lora:
         mem_mb=96000 if ON_GPU else 2000,
         runtime=lambda w, attempt: 240 * attempt,
     params:
-        code=code_hash("train_lora.py", "check_packing.py", *TRAINER),
+        code=code_hash("train_lora.py", *TRAINER),
         model=leaves_json("model/id", "model/type", "model/template"),
         settings=lambda w: train_json(w.run),
         state="state/train/{run}",

@@ -6,8 +6,6 @@ Writes  state/train/{run}/{key}/ while it works; then the adapter, history.csv, 
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from functools import cache
@@ -18,7 +16,7 @@ from mindtune.cli import UserError, run
 from mindtune.figures import loss_curve
 from mindtune.kv_cache import card_memory
 from mindtune.memory import BYTES, checkpoint_bytes, choose, weights
-from mindtune.preflight import check_gpu, check_node
+from mindtune.preflight import check_driver, check_node
 from mindtune.records import partial, partial_folder, read_json, sha256_path, write_json, write_record
 from mindtune.swift import compare_args, environment, swift, train_flags
 from mindtune.training_state import checkpoint_step, last_checkpoint, locked, state_key
@@ -35,10 +33,10 @@ ON_GPU = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "LIGER_KERNEL_I
 
 
 def preflight(settings: dict[str, Any], model: dict[str, Any], state_root: Path) -> None:
-    """Refuse in seconds what would fail after the model is loaded."""
+    """Refuse in seconds what would fail after the model is loaded; what takes torch to see, the trainer's process refuses."""
     check_node(state_root, checkpoint_bytes(model, settings) * (settings["save_total_limit"] + 1))
     if settings["device"] == "gpu":
-        check_gpu(sys.executable, settings["gpus"], ATTENTION_MODULES[settings["attention"]])
+        check_driver(settings["gpus"])
         check_memory(smallest_card(), settings, model)
 
 
@@ -58,22 +56,6 @@ def check_memory(card: int, settings: dict[str, Any], model: dict[str, Any]) -> 
         )
 
 
-def check_isolation(args: argparse.Namespace) -> None:
-    """Packed dialogues must not see each other; in a process of its own, which gives the GPU's memory back."""
-    if not args.settings["packing"]:
-        return
-    words = [
-        sys.executable, str(Path(__file__).with_name("check_packing.py")), "--model", str(args.model),
-        "--attention", args.settings["attention"], "--dtype", args.settings["dtype"],
-        "--device", "cuda" if args.settings["device"] == "gpu" else "cpu",
-    ]  # fmt: skip
-    done = subprocess.run(words, env=environment(), stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise UserError(
-            "packed dialogues were not proved to be apart; the reason stands above in this log, so act on it"
-        )
-
-
 def trainer_environment(
     args: argparse.Namespace, state: Path, key: str, recompute: bool, stopped: Path
 ) -> dict[str, str]:
@@ -82,6 +64,15 @@ def trainer_environment(
         "kernels": args.settings["kernels"],
         "recompute": recompute,
         "started": STARTED,
+        "launched": time.time(),
+        "gpu": args.settings["device"] == "gpu"
+        and {"cards": args.settings["gpus"], "modules": ATTENTION_MODULES[args.settings["attention"]]},
+        "isolation": args.settings["packing"]
+        and {
+            "model": str(args.model),
+            "attention": args.settings["attention"],
+            "dtype": args.settings["dtype"],
+        },
         "steps": str(state / "steps.jsonl"),
         "stopped": str(stopped),
         "profile": args.profile and str(args.profile),
@@ -131,7 +122,6 @@ def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, step
         if checkpoint:
             print(f"going on from step {checkpoint_step(checkpoint)} of {steps}")
             flags["resume_from_checkpoint"] = str(checkpoint)
-        check_isolation(args)
         run_trainer(args, flags, state, key, shape["gradient_checkpointing"], descriptor)
         checkpoint = last_checkpoint(state, gpus)
     if checkpoint is None or checkpoint_step(checkpoint) != steps:
@@ -212,6 +202,7 @@ def cost(lines: list[dict[str, Any]]) -> dict[str, Any]:
             "gpu_hours": seconds / 3600,
             "kilowatt_hours": sum(line["joules"] for line in lines) / 3.6e6,
             "peak_memory_gib": max(line["memory_gib"] for line in lines),
+            "start_seconds": lines[0].get("after_start"),
         }
     return facts
 

@@ -5,6 +5,7 @@ need the card can be imported. NVML is called directly, because not every enviro
 """
 
 import ctypes
+import importlib
 import json
 import locale
 import os
@@ -38,11 +39,30 @@ def check_node(folder: Path, room: int) -> None:
     check_room(folder, room)
 
 
-def check_gpu(python: str, cards: int, modules: Sequence[str]) -> None:
-    """What a job on a GPU needs, seen by the interpreter that will use `cards` cards and import `modules`."""
+def check_driver(cards: int) -> dict[str, Any]:
+    """The node has the cards that the program and its job want; what the driver says, in a second, before anything is imported."""
     found = read_nvml()
     check_cards(found["names"], cards, *asked_for())
+    return found
+
+
+def check_gpu(python: str, cards: int, modules: Sequence[str]) -> None:
+    """What a job on a GPU needs, seen by the interpreter that will use `cards` cards and import `modules`."""
+    found = check_driver(cards)
     check_torch(probe(python, modules), found, cards)
+
+
+def check_this_process(cards: int, modules: Sequence[str]) -> None:
+    """The same for the process that calls it, which imports torch and `modules` anyway; the driver was looked at before."""
+    import torch
+
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            raise not_importable(modules, sys.executable, f"{type(error).__name__}: {error}") from None
+    seen = {"torch": torch.__version__, "cuda": torch.version.cuda, "cards": torch.cuda.device_count()}
+    check_torch(seen, read_nvml(), cards)
 
 
 def check_locale(*encodings: str) -> None:
@@ -127,11 +147,16 @@ def probe(python: str, modules: Sequence[str]) -> dict[str, Any]:
     done = subprocess.run([python, "-P", "-c", PROBE, *modules], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise UserError(
-            f"{' and '.join(['torch', *modules])} cannot be imported by {python} ({last}); "
-            "build that environment again on the login node, or set another train.attention or serve.engine"
-        )
+        raise not_importable(modules, python, last)
     return json.loads(done.stdout.splitlines()[0])
+
+
+def not_importable(modules: Sequence[str], python: str, reason: str) -> UserError:
+    """The error of an environment that lacks something."""
+    return UserError(
+        f"{' and '.join(['torch', *modules])} cannot be imported by {python} ({reason}); "
+        "build that environment again on the login node, or set another train.attention or serve.engine"
+    )
 
 
 def check_torch(seen: dict[str, Any], found: dict[str, Any], cards: int) -> None:

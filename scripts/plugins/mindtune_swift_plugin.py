@@ -49,7 +49,7 @@ if os.environ.get("MINDTUNE_CPU_PACKING") == "1":
     SftArguments._check_padding_free = _allow_sdpa
 
 if os.environ.get("MINDTUNE_TRAINER"):
-    from mindtune_trainer import PackTrainer
+    from mindtune_trainer import PackTrainer, preflight
     from mindtune_watch import Watch
     from swift.callbacks import callbacks_map
     from swift.trainers import TrainerFactory
@@ -57,6 +57,9 @@ if os.environ.get("MINDTUNE_TRAINER"):
     settings = json.loads(os.environ["MINDTUNE_TRAINER"])
     PackTrainer.fast = settings["kernels"] == "fast"
     Watch.settings = settings
+    Watch.mark("driver and disk", settings["launched"])
+    Watch.mark("libraries")
+    preflight(settings)
     TrainerFactory.TRAINER_MAPPING["causal_lm"] = "mindtune_trainer.PackTrainer"
     callbacks_map["mindtune_watch"] = Watch
 

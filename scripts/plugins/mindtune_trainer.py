@@ -4,13 +4,35 @@ It takes the tokens that cache_dataset stored, makes a micro-batch in one pass w
 compute on the GPU and wait for (sequence borders, longest sequence, trained positions), and knows which dialogues are in it.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from mindtune.cli import UserError
+from mindtune.isolation import check_isolation
 from mindtune.micro_batch import pack_batch
+from mindtune.preflight import check_this_process
 from mindtune_lora import speed_up_lora
+from mindtune_watch import Watch, leave_reason
 from swift.trainers import Seq2SeqTrainer
+
+
+def preflight(settings: dict[str, Any]) -> None:
+    """End with a reason before the model is loaded if torch cannot use the cards, or if packed dialogues see each other.
+
+    Of the settings, "gpu" says what is wanted of the cards and "isolation" how the model is run; either may be false.
+    """
+    device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if settings["gpu"] else "cpu"
+    try:
+        if settings["gpu"]:
+            check_this_process(**settings["gpu"])
+        if settings["isolation"]:
+            check_isolation(device=device, **settings["isolation"])
+    except UserError as error:
+        leave_reason(settings["stopped"], str(error))
+        raise SystemExit(str(error)) from None
+    Watch.mark("checks")
 
 
 def stored_tokens(row: Mapping[str, Any], return_length: bool = True) -> dict[str, Any]:
@@ -36,6 +58,7 @@ class PackTrainer(Seq2SeqTrainer):
     fast = False  # set by the plugin
 
     def __init__(self, model: Any, args: Any, template: Any, train_dataset: Any, eval_dataset: Any = None, **rest: Any):
+        Watch.mark("model and packs")
         for dataset in (train_dataset, eval_dataset):
             if dataset is not None:
                 use_stored_tokens(dataset)

@@ -1,7 +1,7 @@
 """Looks after a training: one line a step in steps.jsonl, and a stop, with a reason, before a bad step costs more.
 
 Settings (from mindtune/swift.py): "steps" the file of lines, "stopped" the file of the reason, "started" the job's start in Unix
-seconds, "recompute" whether activations are recomputed.
+seconds, "launched" the trainer's, "recompute" whether activations are recomputed.
 
 A line: step, loss, packs, rows, tokens (as delivered to the model, not as planned), seconds, and on a GPU tokens_per_second, mfu,
 memory_gib (peak of what torch holds), gpu_percent, watts, joules; with several GPUs energy and tokens are of all of them, memory of
@@ -42,6 +42,11 @@ def explosion(loss: float, losses: list[float]) -> str:
     return ""
 
 
+def leave_reason(file: str, reason: str) -> None:
+    """For the program that started the trainer, which reports it."""
+    Path(file).write_text(reason, encoding="utf-8")
+
+
 class Card:
     """One GPU through NVML: utilisation, power and energy; without a GPU every reading is absent."""
 
@@ -77,6 +82,12 @@ class Watch(TrainerCallback):
     """The callback; `settings` is set by the plugin."""
 
     settings: dict[str, Any] = {}
+    after_start: dict[str, float] = {}  # seconds from the job's start to the end of each part of its beginning
+
+    @classmethod
+    def mark(cls, part: str, now: float | None = None) -> None:
+        """A part of the beginning has ended, now or at a Unix time."""
+        cls.after_start[part] = round((now or time.time()) - cls.settings["started"], 2)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         """Count the weights and start the clock."""
@@ -87,6 +98,7 @@ class Watch(TrainerCallback):
             self.parameters += base.get_input_embeddings().weight.numel()
         self.card, self.losses = Card(), []
         self.steps_taken = 0
+        self.mark("trainer")
         self.clock, self.energy = time.perf_counter(), self.card.joules()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
@@ -112,7 +124,8 @@ class Watch(TrainerCallback):
         }
         line |= {"seconds": now - self.clock} | self.card_readings(tokens, now - self.clock, cards)
         if not self.steps_taken:
-            line["seconds_after_start"] = time.time() - self.settings["started"]
+            self.mark("first step")
+            line["after_start"] = self.after_start
         self.clock = now
         self.steps_taken += 1
         self.write(line)
@@ -202,7 +215,7 @@ class Watch(TrainerCallback):
         import torch
 
         if self.trainer.is_world_process_zero():
-            Path(self.settings["stopped"]).write_text(reason, encoding="utf-8")
+            leave_reason(self.settings["stopped"], reason)
         if torch.distributed.is_initialized():
             torch.distributed.barrier()  # the first process that ends has the others ended
         raise SystemExit(reason)

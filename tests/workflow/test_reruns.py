@@ -213,7 +213,7 @@ def edited(project):
         ("scripts/mindtune/swift.py", {"cache_dataset", "train_lora"}),
         ("scripts/plugins/mindtune_swift_plugin.py", {"cache_dataset", "train_lora"}),
         ("scripts/plugins/mindtune_lora.py", {"train_lora"}),
-        ("scripts/check_packing.py", {"train_lora"}),
+        ("scripts/mindtune/isolation.py", {"train_lora"}),
         ("scripts/mindtune/preflight.py", {"train_lora", *REPLIES, "smoke_test"}),
         ("scripts/mindtune/transformers_server.py", {*REPLIES, "smoke_test"}),
         ("scripts/mindtune/model_card.md.j2", PROOF),

@@ -89,5 +89,17 @@ def test_this_environments_torch_is_seen_and_its_modules_are_imported():
     seen = preflight.probe(sys.executable, ["json", "transformers"])
     with pytest.raises(UserError, match="is a CPU build; build the environment of a configuration with device gpu"):
         preflight.check_torch(seen, DRIVER, 1)
-    with pytest.raises(UserError, match=r"flash_attn.cute cannot be imported by .* \(ModuleNotFoundError: No module"):
-        preflight.probe(sys.executable, ["flash_attn.cute"])
+    for look in (
+        lambda names: preflight.probe(sys.executable, names),
+        lambda names: preflight.check_this_process(1, names),
+    ):
+        with pytest.raises(
+            UserError, match=r"flash_attn.cute cannot be imported by .* \(ModuleNotFoundError: No module"
+        ):
+            look(["flash_attn.cute"])
+
+
+def test_the_trainers_own_process_refuses_a_torch_that_cannot_use_the_card(monkeypatch):
+    monkeypatch.setattr(preflight, "read_nvml", lambda: DRIVER)
+    with pytest.raises(UserError, match="is a CPU build; build the environment of a configuration with device gpu"):
+        preflight.check_this_process(1, ["json"])

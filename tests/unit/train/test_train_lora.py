@@ -4,7 +4,7 @@ import json
 
 import pytest
 import train_lora
-from check_packing import dialogues, difference
+from mindtune import isolation
 from mindtune.cli import UserError
 
 QWEN7B = {
@@ -67,20 +67,22 @@ def test_energy_and_time():
     assert "gpu_hours" not in train_lora.cost([{"seconds": 2.0, "tokens": 1}])
 
 
-def test_the_check_of_packing_sees_a_broken_mask(tmp_path, monkeypatch):
-    import check_packing
+def test_a_broken_mask_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch):
+    import torch
     from models import build_small_model
 
-    model = check_packing.build(build_small_model(tmp_path / "small"), "sdpa", "cpu", "float32")
-    rows = dialogues(model.config.vocab_size)
-    assert difference(model, rows, flash=False) < check_packing.TOLERANCE["float32"]
+    folder = build_small_model(tmp_path / "small")
+    torch.manual_seed(7)
+    wanted = torch.rand(3)
+    torch.manual_seed(7)
+    isolation.check_isolation(str(folder), "sdpa", "cpu", "float32")
+    assert torch.equal(torch.rand(3), wanted), "the check moved the random generator"
 
     def naive(packs, flash):
-        import torch
-
         batch = pack(packs, flash)
         return {**batch, "position_ids": torch.arange(batch["input_ids"].shape[1])[None]}
 
-    pack = check_packing.pack_batch
-    monkeypatch.setattr(check_packing, "pack_batch", naive)
-    assert difference(model, rows, flash=False) > 0.3
+    pack = isolation.pack_batch
+    monkeypatch.setattr(isolation, "pack_batch", naive)
+    with pytest.raises(UserError, match="with train.attention sdpa packed dialogues see each other"):
+        isolation.check_isolation(str(folder), "sdpa", "cpu", "float32")
