@@ -1,6 +1,6 @@
 # make help          what there is
 # make demo          the whole chain on this machine's CPU, in demo/
-# make test          everything but the GPU tests and the faults
+# make test          everything but the GPU tests and the long list of faults
 
 SHELL := bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -33,7 +33,7 @@ REPORTS := demo-tests/faults
 LOCKED := driver core train serve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-faults test-slurm test-local chaos slurm-doctor lint lock docs clean-demo row bench-data verify serve chat deployment
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor lint lock docs clean-demo row bench-data verify serve chat deployment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,8 +73,8 @@ deployment: .venv/READY ## systemd units and a SLURM script for a store of expor
 	@$(DRIVER) scripts/render_deployment.py --store '$(STORE)' $(if $(CONFIG),--configfile '$(CONFIG)') --port $(PORT) \
 		--user '$(USER)' --key-file '$(KEY)' --out '$(OUT)'
 
-test: lint ## all tests but the GPU's and those of test-faults
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-unit test-workflow test-e2e
+test: lint ## all tests but the GPU's and the long ones of test-faults
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-unit test-workflow test-e2e test-profile
 
 lint: .venv/READY ## formatting and static checks of Python and rules
 	.venv/bin/ruff check --quiet .
@@ -89,6 +89,9 @@ test-workflow: .venv/READY ## the plan: what an edit of every key, script and mo
 
 test-e2e: .venv/READY ## the demo, twice, and what must be equal
 	$(DRIVER) -m pytest -q tests/e2e
+
+test-profile: .venv/READY ## the literal command and the doctor on a real SLURM (as root; else skipped, and said), and hostile input
+	$(DRIVER) -m pytest -q tests/slurm/test_profile.py tests/slurm/test_doctor.py tests/faults/test_security.py
 
 test-faults: .venv/READY ## every fault, on a real SLURM and off it, in two lanes side by side [RECORD=1]
 	@rm -rf $(REPORTS)
