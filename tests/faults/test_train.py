@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import shutil
 
 import pytest
 from training import Training
@@ -29,6 +31,23 @@ def test_two_processes_have_the_losses_of_one_with_twice_the_accumulation(prepar
     facts = [training.result()["facts"] for training in trained]
     for name in ("rows", "tokens", "packs", "steps"):
         assert facts[0][name] == facts[1][name], name
+
+
+def test_a_model_whose_packed_dialogues_change_each_other_is_refused_before_it_is_loaded(prepared, tmp_path):
+    """Dynamic rotary scaling goes by the longest dialogue of a batch: the others of the pack have other logits than alone."""
+    folder = shutil.copytree(prepared, tmp_path / "prepared")
+    config = json.loads((folder / "model/config.json").read_text())
+    config.pop("rope_parameters", None)
+    config |= {
+        "max_position_embeddings": 16,
+        "rope_scaling": {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0},
+    }
+    (folder / "model/config.json").write_text(json.dumps(config))
+    done = Training(folder, tmp_path).run()
+    assert done.returncode == 2, done.stderr[-3000:]
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "with train.attention sdpa packed dialogues see each other: their logits differ by" in message
+    assert "Loading weights" not in done.stderr + done.stdout and not (tmp_path / "adapter").exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_training_and_names_its_dialogues(prepared, tmp_path):
