@@ -18,10 +18,11 @@ from mindtune.cli import run
 from mindtune.engine import check_engine, serve
 from mindtune.kv_cache import card_memory, kv_budget, reported_tokens
 from mindtune.load import Target, load, speeds
-from mindtune.measuring import write_measurement
+from mindtune.measuring import meets, write_measurement
 
 SIGNS = "我最近总是失眠白天很累工作压力大没有人可以说晚上翻来覆去睡不着觉得焦虑怎么办"
 TARGETS = {"startup_s": 90, "tokens_per_s_alone": 120, "ttft_s_p95_at_8": 0.2, "tokens_per_s_saturated": 12_000}
+AT_LEAST = ("tokens_per_s_alone", "tokens_per_s_saturated")
 
 
 def chats(count: int, seed: int) -> list[list[dict[str, str]]]:
@@ -64,15 +65,6 @@ def figures(measured: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def meets(found: dict[str, Any]) -> dict[str, bool]:
-    """Which targets are met: seconds are upper bounds, tokens a second lower ones."""
-    return {
-        name: found[name] is not None
-        and (found[name] >= bound if name.startswith("tokens_per_s") else found[name] <= bound)
-        for name, bound in TARGETS.items()
-    }
-
-
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, type=Path)
@@ -102,7 +94,7 @@ def main() -> None:
         check_engine(engine)
         measured = measure_engine(args.model, engine, args, args.logs / f"{backend}.log")
         found = figures(measured)
-        runs.append({**measured, "figures": found, "met": meets(found)})
+        runs.append({**measured, "figures": found, "met": meets(found, TARGETS, AT_LEAST)})
         # after each engine, so that one that fails does not take the other's figures with it
         write_measurement(
             args.record,
@@ -111,7 +103,7 @@ def main() -> None:
             runs=runs,
             median=best(runs),
             target=TARGETS,
-            met=meets(best(runs)),
+            met=meets(best(runs), TARGETS, AT_LEAST),
             note=args.note,
         )
 

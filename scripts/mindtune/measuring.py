@@ -106,6 +106,16 @@ def head(what: str, command: str, packages: Iterable[str]) -> dict[str, Any]:
     }
 
 
+def meets(found: Mapping[str, Any], targets: Mapping[str, float], at_least: Iterable[str]) -> dict[str, bool]:
+    """Which targets the figures found meet: those of `at_least` are lower bounds, all others upper ones; None meets none."""
+    lower = set(at_least)
+    return {
+        name: found[name] is not None and (found[name] >= bound if name in lower else found[name] <= bound)
+        for name, bound in targets.items()
+        if name in found
+    }
+
+
 def write_measurement(
     path: Path,
     what: str,
