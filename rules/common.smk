@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import resolve, run_settings
+from mindtune.records import check_records
 
 try:
     config = resolve(
@@ -29,6 +30,8 @@ try:
             Path(workflow.basedir, "config/schema.yaml").read_text(encoding="utf-8")
         ),
     )
+    if workflow.is_main_process:
+        check_records(Path("results"))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

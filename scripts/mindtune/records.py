@@ -123,6 +123,13 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path} is not whole JSON ({error}); delete it and run again") from error
 
 
+def check_records(results: Path) -> None:
+    """Read every stage's record in a results folder: a torn one that no later stage asks for would otherwise pass for made."""
+    for pattern in ("base/*.json", "data/*/*.json", "runs/*/*.json"):
+        for path in sorted(results.glob(pattern)):
+            read_json(path)
+
+
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write one JSON object a line, keys in the order given, and return the number of rows."""
     count = 0

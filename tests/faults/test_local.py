@@ -178,6 +178,19 @@ def test_a_half_written_record_is_named_and_remade():
     made.assert_converged()
 
 
+def test_a_half_written_record_that_nothing_asks_for_is_named_all_the_same():
+    made = template().copy("torn-last-record")
+    target = STAGES["split_dialogues"]
+    whole = (made.work / target).read_bytes()
+    truncate(made.work / target)
+    done = made.run(target)
+    assert done.returncode == 1
+    assert f"{target} is not whole JSON" in done.stdout and "delete it and run again" in done.stdout
+    (made.work / target).unlink()
+    assert made.run(target).returncode == 0
+    assert (made.work / target).read_bytes() == whole
+
+
 def test_a_torn_line_of_a_dataset_is_named_and_remade():
     made = template().copy("torn-dataset")
     clean = made.work / "results/data/demo/clean.jsonl"
