@@ -166,7 +166,9 @@ def repair(made: Chain, targets: list[str], needed: list[str]) -> None:
         if done.returncode == 0:
             return
         named = re.search(
-            r"error: (\S+)(?: line \d+)? is not (?:whole )?JSON .*delete (?:it|the file) and run again", done.stdout
+            r"^(?:error: )?(\S+)(?: line \d+)? is not (?:whole )?JSON .*delete (?:it|the file) and run again",
+            done.stdout,
+            re.MULTILINE,
         )
         if "LockException" in done.stdout and "--unlock" in done.stdout:
             needed.append("unlock")

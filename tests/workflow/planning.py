@@ -1,7 +1,7 @@
 """Plan the workflow in forks of one process: Snakemake is imported once, and a plan takes a second.
 
 A `Project` is a working directory in which every output exists and Snakemake holds its metadata, as after a finished demo:
-the outputs are empty, and `--touch` records them. What a plan then names is what an edit reruns.
+the outputs are empty (a record `{}`), and `--touch` records them. What a plan then names is what an edit reruns.
 """
 
 import io
@@ -73,7 +73,7 @@ class Project:
             path = self.work / line[header.index("output_file")]
             if path.suffix or path.name == "READY":
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.touch()
+                path.write_text("{}" if path.suffix == ".json" else "")
             else:
                 path.mkdir(parents=True, exist_ok=True)
         status, output = snakemake(*self.command("--touch", "--forceall"))

@@ -133,3 +133,16 @@ def test_environments_that_are_older_than_their_locks_hide_nothing(project):
     status, output = snakemake(*project.command("--dry-run", "--directory", str(project.root / "fresh")))
     assert status == 0, output
     assert re.search(r"^all +1$", output, re.M) and re.search(r"^train_lora +2$", output, re.M), output
+
+
+def test_a_torn_record_is_named_before_anything_runs(project):
+    """Even one that no later stage reads: it would pass for made."""
+    record = project.work / "results/data/demo/split_dialogues.json"
+    whole = record.read_bytes()
+    record.write_text('{"facts": {"对话', encoding="utf-8")
+    try:
+        status, output = snakemake(*project.command("--dry-run"))
+    finally:
+        record.write_bytes(whole)
+    assert status == 1
+    assert f"{record.relative_to(project.work)} is not whole JSON" in output and "delete it and run again" in output
