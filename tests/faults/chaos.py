@@ -181,6 +181,7 @@ def repair(made: Chain, targets: list[str], needed: list[str]) -> None:
         elif named:
             needed.append(f"delete {named[1]}")
             (made.work / named[1]).unlink()
+            targets = [*targets, named[1]]  # what was made from it stands, so nothing else asks for it
         else:
             raise AssertionError(done.stdout[-3000:])
     raise AssertionError(f"{TRIES} reruns were not enough: {needed}")
