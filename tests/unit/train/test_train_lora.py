@@ -86,3 +86,5 @@ def test_a_broken_mask_is_refused_before_the_model_is_loaded(tmp_path, monkeypat
     monkeypatch.setattr(isolation, "pack_batch", naive)
     with pytest.raises(UserError, match="with train.attention sdpa packed dialogues see each other"):
         isolation.check_isolation(str(folder), "sdpa", "cpu", "float32")
+    model = isolation.build(folder, "sdpa", "cpu", "float32")
+    assert isolation.difference(model, isolation.dialogues(model.config.vocab_size), flash=False) > 0.3
