@@ -23,7 +23,8 @@ rule merge_adapter:
         "benchmarks/runs/{run}/merge_adapter.tsv"
     conda:
         "../envs/train.yaml"
-    threads: 2
+    # one for each shard of a 7B, and for each file of the base that is hashed meanwhile
+    threads: 16 if ON_GPU else 2
     resources:
         mem_mb=8000 if ON_GPU else 2000,
     params:
@@ -33,7 +34,7 @@ rule merge_adapter:
         r"""
         exec >{log:q} 2>&1
         {PY[train]} {SCRIPTS}/merge_adapter.py \
-            --base {input.base:q} --adapter {input.adapter:q} --settings {params.settings:q} \
+            --base {input.base:q} --adapter {input.adapter:q} --settings {params.settings:q} --threads {threads} \
             --merged {output.merged:q} --record {output.record:q}
         """
 

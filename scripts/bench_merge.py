@@ -1,7 +1,7 @@
 """Measure the merge against the alternatives: a copy of the base, peft, and ms-swift's own export, in interleaved rounds.
 
-Every way ends with its bytes on the disk (`sync`), is timed from the start of its process to its end, and has its peak memory read
-from the kernel (it counts mapped pages of files, which the kernel can drop). Run with the interpreter of the train environment.
+Every way ends with its bytes on the disk (`sync`) and is timed from the start of its process to that. Peak memory is sampled over
+its processes together (it counts mapped pages of files, which the kernel can drop). Run with the interpreter of the train environment.
 
 Reads   base and adapter folders
 Writes  the record, and the last folder that merge_adapter.py made, if it is to be kept; the others are removed
@@ -11,14 +11,13 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, run
-from mindtune.measuring import meets, write_measurement
+from mindtune.cli import run
+from mindtune.measuring import meets, timed, write_measurement
 from mindtune.records import remove
 
 TARGETS = {"times_copy": 2.2, "times_faster_than_peft": 2.5, "peak_gb": 6.0}
@@ -37,6 +36,7 @@ def commands(args: argparse.Namespace, out: Path) -> dict[str, list[str]]:
     base, adapter, python = str(args.base), str(args.adapter), sys.executable
     settings = json.dumps({"dtype": "bfloat16", "max_shard_size": args.max_shard_size})
     ours = [python, str(Path(__file__).with_name("merge_adapter.py")), "--base", base, "--adapter", adapter]
+    ours += ["--threads", str(args.threads)]
     swift = [python, "-m", "swift.cli.export", "--model", base, "--adapters", adapter, "--merge_lora", "true"]
     swift += ["--model_type", "qwen2", "--template", "qwen2_5", "--torch_dtype", "bfloat16"]
     return {
@@ -47,20 +47,16 @@ def commands(args: argparse.Namespace, out: Path) -> dict[str, list[str]]:
     }
 
 
-def timed(command: list[str], log: Path) -> dict[str, float]:
+def to_disk(command: list[str], log: Path) -> dict[str, float]:
     """Seconds until the command's bytes are on the disk, those its processors worked, and peak memory in GB; else a UserError."""
     os.sync()
     start = time.perf_counter()
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise UserError(f"{command[0]} {command[1]} ended with status {os.waitstatus_to_exitcode(status)}; read {log}")
+    found = timed(command, log)
     os.sync()
     return {
         "seconds": round(time.perf_counter() - start, 2),
-        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-        "peak_gb": round(usage.ru_maxrss * 1024 / 1e9, 2),
+        "cpu_seconds": found["cpu_s"],
+        "peak_gb": round(found["gb"], 2),
     }
 
 
@@ -93,6 +89,7 @@ def main() -> None:
     parser.add_argument("--work", required=True, type=Path, help="folder on the disk to measure")
     parser.add_argument("--ways", required=True, nargs="+", choices=("copy", "merge_adapter", "peft", "swift"))
     parser.add_argument("--rounds", required=True, type=int)
+    parser.add_argument("--threads", required=True, type=int, help="processes of merge_adapter.py")
     parser.add_argument("--note", default="")
     parser.add_argument("--keep", type=Path, help="where merge_adapter.py's last folder goes, with its record")
     parser.add_argument("--record", required=True, type=Path)
@@ -105,7 +102,7 @@ def main() -> None:
         runs.append({})
         for way in args.ways:
             remove(out)
-            runs[-1][way] = timed(commands(args, out)[way], log)
+            runs[-1][way] = to_disk(commands(args, out)[way], log)
             print(f"round {number + 1}, {way}: {runs[-1][way]}", flush=True)
             if args.keep and way == "merge_adapter" and number == args.rounds - 1:
                 keep(out, args.keep)

@@ -1,7 +1,8 @@
 """Merge a LoRA adapter into its base and store the result in safetensors shards of a bounded size. Runs on the CPU.
 
 The work is streamed: a tensor is mapped from the base's shard, merged, and written by a second thread, so memory holds a few
-tensors, not a model. Nothing is known to be right until verify_merge.py has proven it.
+tensors, not a model. Each of --threads processes makes whole shards; the bytes do not depend on their number. Nothing is known
+to be right until verify_merge.py has proven it.
 
 Reads   the base model folder and the adapter folder
 Writes  the merged model folder (weights, index, and the base's config, tokenizer and template files byte for byte) and the record
@@ -10,7 +11,7 @@ Writes  the merged model folder (weights, index, and the base's config, tokenize
 import argparse
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,16 @@ from mindtune.merging import (
     match_adapter,
     read_adapter,
     read_base,
-    write_shards,
+    write_shard,
 )
-from mindtune.records import list_files, partial_folder, sha256_files, sha256_listing, write_hashed_record
+from mindtune.processes import in_order
+from mindtune.records import (
+    list_files,
+    partial_folder,
+    sha256_file,
+    sha256_listing,
+    write_hashed_record,
+)
 from mindtune.shards import (
     DTYPES,
     in_model_order,
@@ -45,9 +53,13 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 def merge(
-    base: Path, adapter_folder: Path, folder: Path, settings: dict[str, Any]
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """Fill `folder` with the merged model; return ({weight file: sha256}, facts)."""
+    base: Path, adapter_folder: Path, folder: Path, settings: dict[str, Any], threads: int
+) -> tuple[dict[Path, str], dict[str, Any]]:
+    """Fill `folder` with the merged model; return ({file read or weight file made: sha256}, facts)."""
+    import torch
+
+    # before any computation: its threads would not survive in the processes, and each of these has its own core
+    torch.set_num_threads(1)
     dtype, limit = settings["dtype"], parse_size(settings["max_shard_size"])
     if dtype not in DTYPES:
         raise UserError(f"dtype: {dtype!r} is not one of {', '.join(DTYPES)}")
@@ -59,9 +71,14 @@ def merge(
     check_space(folder.parent, count_bytes(tensors.values(), dtype))
     # planned as it will be stored, but each tensor still knows the base's file and dtype
     planned = plan_shards([retyped(tensor, dtype) for tensor in in_model_order(tensors.values())], limit)
-    shards = {name: [tensors[tensor.name] for tensor in shard] for name, shard in planned.items()}
+    shards = {folder / name: [tensors[tensor.name] for tensor in shard] for name, shard in planned.items()}
     changed = copy_side_files(base, folder, dtype)
-    hashes = write_shards(folder, shards, adapter, dtype)
+
+    def digest(path: Path) -> str:
+        return write_shard(path, shards[path], adapter, dtype) if path in shards else sha256_file(path)
+
+    read = [source / name for source in (base, adapter_folder) for name in list_files(source)]
+    hashes = dict(in_order(lambda: digest, [*shards, *read], threads))
     write_index(folder, planned)
     facts = {
         "parameters": sum(tensor.numel for tensor in tensors.values()),
@@ -70,7 +87,7 @@ def merge(
         "converted_tensors": sum(tensor.dtype != dtype for tensor in tensors.values()),
         "left_out": left_out,
         "scale": adapter.scale,
-        "shards": {name: (folder / name).stat().st_size for name in shards},
+        "shards": {path.name: path.stat().st_size for path in shards},
         "shard_limit": limit,
         "above_limit": [tensor.name for shard in planned.values() for tensor in shard if tensor.bytes > limit],
         "config_keys_changed": changed,
@@ -84,27 +101,29 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--base", required=True, type=Path, help="base model folder")
     parser.add_argument("--adapter", required=True, type=Path, help="adapter folder")
     parser.add_argument("--settings", required=True, type=json.loads, help='JSON: {"dtype", "max_shard_size"}')
+    parser.add_argument("--threads", type=int, default=1, help="processes; the result is the same for any number")
     parser.add_argument("--merged", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)
     return parser.parse_args()
 
 
+def listing(folder: Path, hashes: Mapping[Path, str]) -> str:
+    """Hash of a folder, with the files that are hashed already not read again."""
+    return sha256_listing(
+        {name: hashes.get(folder / name) or sha256_file(folder / name) for name in list_files(folder)}
+    )
+
+
 def main() -> None:
     args = parse_args()
-    # the inputs are hashed by a thread of its own; it also brings the base's bytes into the page cache ahead of the merge
-    with ThreadPoolExecutor(1) as pool, partial_folder(args.merged) as folder:
-        inputs = pool.submit(
-            lambda: {path.as_posix(): sha256_listing(sha256_files(path)) for path in (args.base, args.adapter)}
-        )
-        weights, facts = merge(args.base, args.adapter, folder, args.settings)
-        others = [name for name in list_files(folder) if name not in weights]
-        hashes = weights | sha256_files(folder, others)
-        input_hashes = inputs.result()
+    with partial_folder(args.merged) as folder:
+        hashes, facts = merge(args.base, args.adapter, folder, args.settings, args.threads)
+        merged = listing(folder, hashes)
     write_hashed_record(
         args.record,
         "merge_adapter",
-        inputs=input_hashes,
-        outputs={args.merged.as_posix(): sha256_listing(hashes)},
+        inputs={source.as_posix(): listing(source, hashes) for source in (args.base, args.adapter)},
+        outputs={args.merged.as_posix(): merged},
         params=args.settings,
         facts=facts,
         packages=["safetensors", "torch"],

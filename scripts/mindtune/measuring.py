@@ -62,10 +62,19 @@ def memory_kb(pid: int) -> int:
     return total
 
 
-def timed(command: Sequence[Any], **environment: str) -> dict[str, float]:
-    """Run a command: seconds, CPU seconds and peak memory (GB, sampled) of its process tree; a failure is a UserError."""
-    start, peak, done = time.monotonic(), 0, threading.Event()
-    child = subprocess.Popen([str(part) for part in command], env=os.environ | environment, stdout=subprocess.DEVNULL)
+def timed(command: Sequence[Any], log: Path | None = None, **environment: str) -> dict[str, float]:
+    """Run a command: seconds, CPU seconds and peak memory (GB, sampled) of its process tree; a failure is a UserError.
+
+    Its output is appended to `log`; without one, only what it writes to standard error is kept, where ours goes.
+    """
+    with open(log or os.devnull, "ab") as output:
+        start, peak, done = time.monotonic(), 0, threading.Event()
+        child = subprocess.Popen(
+            [str(part) for part in command],
+            env=os.environ | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT if log else None,
+        )
 
     def sample() -> None:
         nonlocal peak
@@ -75,15 +84,17 @@ def timed(command: Sequence[Any], **environment: str) -> dict[str, float]:
     sampler = threading.Thread(target=sample)
     sampler.start()
     _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.monotonic() - start
     child.returncode = os.waitstatus_to_exitcode(status)
     done.set()
     sampler.join()
     if status:
         raise UserError(
-            f"{shlex.join(map(str, command))} ended with status {child.returncode}; run it by hand to see why"
+            f"{shlex.join(map(str, command))} ended with status {child.returncode}; "
+            + (f"read {log}" if log else "run it by hand to see why")
         )
     return {
-        "s": round(time.monotonic() - start, 2),
+        "s": round(seconds, 2),
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
         "gb": round(peak / 1e6, 3),
     }

@@ -44,8 +44,8 @@ PLAIN_KEYS = {
 }
 # Initialisations that leave the base's weights as they are; pissa, olora, corda, loftq and lora_ga change them
 PLAIN_INITIALISATIONS = (True, False, "gaussian", "orthogonal", "eva")
-# Elements merged at a time: 4 MiB of fp32, which a core's cache holds
-BLOCK = 2**20
+# Elements merged at a time: 1 MiB of fp32, which a core's cache holds
+BLOCK = 2**18
 # Top-level files that travel with the weights: configs, tokenizer, chat template
 SIDE_FILES = re.compile(r".*\.(json|jinja|txt|model|tiktoken)")
 
@@ -199,28 +199,18 @@ def merged_blocks(tensor: Tensor, adapter: Adapter, dtype: str, scratch: Any) ->
         yield block.to(target, copy=bool(pair))
 
 
-def write_shards(folder: Path, shards: Mapping[str, list[Tensor]], adapter: Adapter, dtype: str) -> dict[str, str]:
-    """Compute and write all shards; return {file name: sha256}."""
+def write_shard(path: Path, shard: Iterable[Tensor], adapter: Adapter, dtype: str) -> str:
+    """Compute and write one shard; return its SHA-256."""
     import torch
 
-    # one thread computes, one writes, one hashes: more would wait for them
-    torch.set_num_threads(1)
-    changed = [
-        tensor.numel
-        for shard in shards.values()
-        for tensor in shard
-        if tensor.name.removesuffix(".weight") in adapter.pairs
-    ]
+    ordered = in_file_order(shard)
+    changed = [tensor.numel for tensor in ordered if tensor.name.removesuffix(".weight") in adapter.pairs]
     scratch = torch.empty(max(changed, default=0), dtype=torch.float32)
-    with ShardWriter(folder) as writer:
-        for name, shard in shards.items():
-            ordered = in_file_order(shard)
-            writer.start(name, [retyped(tensor, dtype) for tensor in ordered])
-            for tensor in ordered:
-                for block in merged_blocks(tensor, adapter, dtype, scratch):
-                    writer.write(block)
-            writer.finish()
-    return writer.hashes
+    with ShardWriter(path, [retyped(tensor, dtype) for tensor in ordered]) as writer:
+        for tensor in ordered:
+            for block in merged_blocks(tensor, adapter, dtype, scratch):
+                writer.write(block)
+    return writer.digest
 
 
 def copy_side_files(base: Path, folder: Path, dtype: str) -> list[str]:

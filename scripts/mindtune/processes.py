@@ -1,6 +1,8 @@
 """Work done by several processes, with results in the order of the pieces, the same for any number of processes."""
 
+import ctypes
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -12,12 +14,15 @@ from mindtune.cli import UserError
 
 Piece, Result = TypeVar("Piece"), TypeVar("Result")
 IN_FLIGHT = 2  # pieces a process: enough that none waits for the next, few enough to bound memory
+PR_SET_PDEATHSIG = 1  # prctl(2)
 
 _work: Callable
 
 
 def _begin(start: Callable[[], Callable]) -> None:
     global _work
+    # each holds the other end of its own queue, so without this it would wait for ever for a parent that was killed
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _work = start()
 
 

@@ -28,7 +28,7 @@ DTYPES = {"float32": ("F32", 4), "bfloat16": ("BF16", 2), "float16": ("F16", 2)}
 INDEX = "model.safetensors.index.json"
 # Bytes after which the disk is set to work while the next tensors are computed: 0.1-0.5 s of a disk's time
 SYNC_EVERY = 256 * 2**20
-# Blocks of values that may wait to be written; with blocks of 2 MiB this smooths 128 MiB over a stall of the disk
+# Blocks of values that may wait to be written; with blocks of 512 KiB this smooths 32 MiB over a stall of the disk
 WAITING = 64
 
 
@@ -200,19 +200,22 @@ def write_index(folder: Path, shards: Mapping[str, list[Tensor]]) -> None:
 
 
 class ShardWriter:
-    """Writes safetensors files one after the other while the caller computes: one thread writes, one hashes, one syncs.
+    """Writes one safetensors file while the caller computes its values: one thread writes, one hashes, one syncs.
 
-    `start(name, tensors)`, then `write(block)` until the tensors' bytes are complete, then `finish()`; `hashes` holds the
-    SHA-256 of the finished files. Leaving the `with` block waits for all threads; an error in one of them is raised there or
-    in the next call.
+    `write(block)` in the order of `shard`, until the tensors' bytes are complete. Leaving the `with` block waits for all
+    threads; then the bytes are on the disk and `digest` holds their SHA-256. An error in a thread is raised there or by the
+    next `write`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.hashes: dict[str, str] = {}
-        self._folder = folder
+    def __init__(self, path: Path, shard: Iterable[Tensor]) -> None:
+        shard = list(shard)
+        self._stream: BinaryIO = path.open("wb", buffering=0)
+        self._hash = hashlib.sha256()
+        self._missing = sum(tensor.bytes for tensor in shard)
         self._writer, self._hasher, self._disk = (ThreadPoolExecutor(1) for _ in range(3))
         self._pending: deque[Future[Any]] = deque()
         self._dirty = 0
+        self._put(shard_header(shard))
 
     def __enter__(self) -> "ShardWriter":
         return self
@@ -220,19 +223,17 @@ class ShardWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for pool in (self._writer, self._hasher, self._disk):
             pool.shutdown(cancel_futures=kind is not None)
-        if kind is not None:
-            self._stream.close()
-            return
-        while self._pending:
-            self._pending.popleft().result()
-
-    def start(self, name: str, shard: Iterable[Tensor]) -> None:
-        """Open a file and write its header."""
-        shard = list(shard)
-        self._stream: BinaryIO = (self._folder / name).open("wb", buffering=0)
-        self._digest = hashlib.sha256()
-        self._missing = sum(tensor.bytes for tensor in shard)
-        self._put(shard_header(shard))
+        with self._stream:
+            if kind is not None:
+                return
+            while self._pending:
+                self._pending.popleft().result()
+            os.fsync(self._stream.fileno())
+        if self._missing:
+            raise AssertionError(
+                f"{self._stream.name}: its tensors are {self._missing} bytes longer than what was written"
+            )
+        self.digest = self._hash.hexdigest()
 
     def write(self, values: Any) -> None:
         """Append the bytes of one contiguous torch tensor, a block of the file's values."""
@@ -243,30 +244,16 @@ class ShardWriter:
         self._put(view)
         self._dirty += len(view)
         if self._dirty >= SYNC_EVERY:
-            stream = self._stream
-            self._queue(self._writer, self._after_writes, os.fdatasync, stream.fileno())
+            self._queue(self._writer, self._sync)
             self._dirty = 0
 
-    def finish(self) -> None:
-        """Close the file once its bytes are on the disk."""
-        stream, digest, name = self._stream, self._digest, Path(self._stream.name).name
-        if self._missing:
-            raise AssertionError(f"{name}: its tensors are {self._missing} bytes longer than what was written")
-
-        def close() -> None:
-            os.fsync(stream.fileno())
-            stream.close()
-
-        self._queue(self._hasher, lambda: self.hashes.__setitem__(name, digest.hexdigest()))
-        self._queue(self._writer, self._after_writes, close)
-
-    def _after_writes(self, work: Callable[..., Any], *arguments: Any) -> None:
+    def _sync(self) -> None:
         """Runs in the writer's thread, so that the disk's thread begins after the last write."""
-        self._pending.append(self._disk.submit(work, *arguments))
+        self._pending.append(self._disk.submit(os.fdatasync, self._stream.fileno()))
 
     def _put(self, values: bytes | memoryview) -> None:
         self._queue(self._writer, write_all, self._stream, values)
-        self._queue(self._hasher, self._digest.update, values)
+        self._queue(self._hasher, self._hash.update, values)
 
     def _queue(self, pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> None:
         self._pending.append(pool.submit(work, *arguments))

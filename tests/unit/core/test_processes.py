@@ -2,7 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 from mindtune.cli import UserError
@@ -36,6 +40,36 @@ def test_an_error_of_a_piece_is_the_error_of_the_work(threads):
 def test_a_killed_process_is_said():
     with pytest.raises(UserError, match="fewer --threads"):
         list(in_order(lambda: partial(length, 0), ["好", "死", "好"], 2))
+
+
+WAITING = """
+import os, time
+from mindtune.processes import in_order
+
+def work(piece):
+    time.sleep(0.1)
+    return os.getpid()
+
+for _, pid in in_order(lambda: work, range(10000), 2):
+    print(pid, flush=True)
+"""
+
+
+def test_processes_end_with_a_parent_that_is_killed():
+    scripts = Path(__file__).parents[3] / "scripts"
+    words = [sys.executable, "-c", WAITING]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(scripts)}
+    ) as parent:
+        workers = {int(parent.stdout.readline()) for _ in range(8)}
+        parent.kill()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 10
+    while any(
+        Path(f"/proc/{pid}/cmdline").exists() and WAITING in Path(f"/proc/{pid}/cmdline").read_text() for pid in workers
+    ):
+        assert time.monotonic() < deadline, f"{workers} outlive their parent"
+        time.sleep(0.05)
 
 
 def test_lines_are_read_by_number(tmp_path):

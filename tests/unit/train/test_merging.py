@@ -11,7 +11,7 @@ import pytest
 import verify_merge
 from merge_adapter import merge
 from mindtune.cli import UserError
-from mindtune.records import list_files
+from mindtune.records import list_files, sha256_path
 from mindtune.shards import load_tensor, read_model
 from proven_run import KIND, MERGE, VERIFY, build_adapter, proven_run, run_program, verify_words
 
@@ -33,7 +33,7 @@ def edit_json(path: Path, **changes: object) -> None:
 def merge_into(base: Path, adapter: Path, folder: Path, **settings: str) -> dict:
     """Run the merge in this process; return its facts."""
     folder.mkdir()
-    return merge(base, adapter, folder, MERGE | settings)[1]
+    return merge(base, adapter, folder, MERGE | settings, threads=1)[1]
 
 
 def flip_bit(folder: Path, name: str) -> None:
@@ -85,6 +85,20 @@ def test_shards_are_byte_for_byte_those_of_ms_swift(run_folder, tmp_path):
     assert names == [name for name in list_files(ours) if name.startswith("model")]
     for name in names:
         assert (theirs / name).read_bytes() == (ours / name).read_bytes(), name
+
+
+def test_the_files_are_the_same_for_any_number_of_processes(run_folder, tmp_path):
+    done = run_program(
+        "merge_adapter.py", "--base", run_folder / "base", "--adapter", run_folder / "adapter", "--settings", MERGE,
+        "--threads", 3, "--merged", tmp_path / "merged", "--record", tmp_path / "r.json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    one, three = (json.loads(path.read_text()) for path in (run_folder / "merge_adapter.json", tmp_path / "r.json"))
+    assert list(one["outputs"].values()) == list(three["outputs"].values())
+    assert sorted(one["inputs"].values()) == sorted(three["inputs"].values())
+    assert {name: sha256_path(run_folder / name) for name in ("base", "adapter", "merged")} == {
+        Path(name).name: digest for name, digest in (one["inputs"] | one["outputs"]).items()
+    }
 
 
 def test_shards_are_at_most_as_large_as_asked_for(run_folder):

@@ -74,13 +74,11 @@ def test_layers_are_ordered_as_numbers():
 def write(folder: Path, values: dict, dtype: str, name: str = "model.safetensors") -> str:
     """Write torch tensors with our writer, in small blocks; return the file's hash."""
     planned = [Tensor(key, dtype, tuple(value.shape), folder) for key, value in values.items()]
-    with ShardWriter(folder) as writer:
-        writer.start(name, in_file_order(planned))
+    with ShardWriter(folder / name, in_file_order(planned)) as writer:
         for tensor in in_file_order(planned):
             for block in values[tensor.name].reshape(-1).split(7):
                 writer.write(block)
-        writer.finish()
-    return writer.hashes[name]
+    return writer.digest
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
@@ -106,19 +104,16 @@ def test_a_full_disk_is_an_error_and_not_a_hang():
     if not full.exists():
         pytest.skip("no /dev/full here")
     values = torch.zeros(1000)
-    with pytest.raises(OSError), ShardWriter(full.parent) as writer:
-        writer.start("full", [Tensor("a", "float32", (1000,), full)])
+    with pytest.raises(OSError), ShardWriter(full, [Tensor("a", "float32", (1000,), full)]) as writer:
         writer.write(values)
-        writer.finish()
 
 
 def test_a_short_file_is_noticed(tmp_path):
     import torch
 
-    with pytest.raises(AssertionError, match="bytes longer"), ShardWriter(tmp_path) as writer:
-        writer.start("model.safetensors", [Tensor("a", "float32", (10,), tmp_path)])
+    shard = [Tensor("a", "float32", (10,), tmp_path)]
+    with pytest.raises(AssertionError, match="bytes longer"), ShardWriter(tmp_path / "a", shard) as writer:
         writer.write(torch.zeros(9))
-        writer.finish()
 
 
 def two_shards(folder: Path) -> None:
