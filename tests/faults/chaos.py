@@ -27,6 +27,7 @@ from typing import Any
 
 from chain import TRAINED, Chain, group, template, undisturbed, wait_for, write_json
 from mindtune.measuring import head
+from mindtune.records import remove
 
 DATA = ["results/data/demo/split_dialogues.json", "results/base/fetch_model.json"]
 TRAINING_SHARE = 1 / 8
@@ -128,8 +129,9 @@ def leave_partials(made: Chain, controller: subprocess.Popen, rng: random.Random
     ):
         partial = made.work / f"{name}.partial"
         partial.parent.mkdir(parents=True, exist_ok=True)
+        remove(partial)  # the job that was killed may have left its own
         if rng.random() < 0.5:
-            partial.mkdir(exist_ok=True)
+            partial.mkdir()
             partial = partial / "半"
         partial.write_text("半", encoding="utf-8")
     return "partial files"
@@ -248,7 +250,7 @@ def play(number: int, rng: random.Random) -> Round:
         compare(made, kind)
         outcome.identical = True
         shutil.rmtree(made.work)
-    except (AssertionError, subprocess.TimeoutExpired) as error:
+    except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
         outcome.problem = str(error)[-2000:]
     return outcome
 
