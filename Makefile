@@ -120,6 +120,6 @@ docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/measur
 lock: .venv/READY ## pin what envs/*.in name, with hashes, and write the conda files
 	for env in $(LOCKED); do $(DRIVER) -m uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header \
 		--no-annotate --no-emit-package torch --output-file envs/$$env.lock envs/$$env.in || exit 1; done
-	for env in tiny smollm2 train-gpu; do $(DRIVER) -m uv pip compile --quiet --no-deps --prerelease allow --generate-hashes --python-version 3.11 \
+	for env in tiny smollm2 qlora train-gpu; do $(DRIVER) -m uv pip compile --quiet --no-deps --prerelease allow --generate-hashes --python-version 3.11 \
 		--no-header --no-annotate --output-file envs/$$env.lock envs/$$env.in || exit 1; done
 	$(DRIVER) scripts/write_docs.py

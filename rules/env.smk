@@ -34,6 +34,7 @@ PY = {
 }
 PY["engine"] = PY[SERVE_ENV]
 DRIVER_PYTHON = sys.executable
+QUANTIZER = os.path.join(VENV["qlora"], "lib", "python3.11", "site-packages")
 
 
 def env_ready(*envs):

@@ -95,6 +95,11 @@ rule train_lora:
         model=ancient("results/base/model"),
         model_record="results/base/fetch_model.json",
         env=ancient(env_ready("train")),
+        quantizer=lambda w: ancient(
+            env_ready("qlora")
+            if run_settings(config, w.run)["method"] == "qlora"
+            else []
+        ),
     output:
         adapter=directory("results/runs/{run}/adapter"),
         history="results/runs/{run}/history.csv",
@@ -122,7 +127,7 @@ rule train_lora:
         {PY[train]} {SCRIPTS}/train_lora.py --run {wildcards.run:q} \
             --cached {input.cached:q} --pack-stats {input.stats:q} \
             --model {input.model:q} --model-record {input.model_record:q} --model-kind {params.model:q} \
-            --settings {params.settings:q} --code {params.code:q} --state-root {params.state:q} \
+            --settings {params.settings:q} --quantizer {QUANTIZER:q} --code {params.code:q} --state-root {params.state:q} \
             --adapter {output.adapter:q} --history {output.history:q} --loss-figure {output.loss:q} \
             --record {output.record:q}
         """

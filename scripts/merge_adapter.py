@@ -1,5 +1,7 @@
 """Merge a LoRA adapter into its base and store the result in safetensors shards of a bounded size. Runs on the CPU.
 
+Of a run with method full there is nothing to add: its weights take the place of the base's.
+
 The work is streamed: a tensor is mapped from the base's shard, merged, and written by a second thread, so memory holds a few
 tensors, not a model. Each of --threads processes makes whole shards; the bytes do not depend on their number. Nothing is known
 to be right until verify_merge.py has proven it.
@@ -17,6 +19,7 @@ from typing import Any
 
 from mindtune.cli import UserError, run
 from mindtune.merging import (
+    Adapter,
     check_finite,
     copy_side_files,
     count_bytes,
@@ -24,6 +27,7 @@ from mindtune.merging import (
     match_adapter,
     read_adapter,
     read_base,
+    read_full,
     write_shard,
 )
 from mindtune.processes import in_order
@@ -37,6 +41,7 @@ from mindtune.records import (
 from mindtune.shards import (
     DTYPES,
     in_model_order,
+    is_full,
     parse_size,
     plan_shards,
     retyped,
@@ -63,11 +68,17 @@ def merge(
     dtype, limit = settings["dtype"], parse_size(settings["max_shard_size"])
     if dtype not in DTYPES:
         raise UserError(f"dtype: {dtype!r} is not one of {', '.join(DTYPES)}")
-    adapter = read_adapter(adapter_folder)
     config, tensors = read_base(base)
     tensors, left_out = drop_tied_head(config, tensors)
-    match_adapter(adapter, tensors, adapter_folder)
-    check_finite(adapter)
+    if is_full(adapter_folder):
+        adapter = Adapter({}, 1.0, {})
+        tensors = read_full(adapter_folder, tensors)
+        trained = list(tensors.values())
+    else:
+        adapter = read_adapter(adapter_folder)
+        match_adapter(adapter, tensors, adapter_folder)
+        trained = adapter.tensors()
+    check_finite(trained)
     check_space(folder.parent, count_bytes(tensors.values(), dtype))
     # planned as it will be stored, but each tensor still knows the base's file and dtype
     planned = plan_shards([retyped(tensor, dtype) for tensor in in_model_order(tensors.values())], limit)
@@ -80,10 +91,11 @@ def merge(
     read = [source / name for source in (base, adapter_folder) for name in list_files(source)]
     hashes = dict(in_order(lambda: digest, [*shards, *read], threads))
     write_index(folder, planned)
+    merged = len(adapter.pairs) or len(trained)
     facts = {
         "parameters": sum(tensor.numel for tensor in tensors.values()),
-        "merged_tensors": len(adapter.pairs),
-        "other_tensors": len(tensors) - len(adapter.pairs),
+        "merged_tensors": merged,
+        "other_tensors": len(tensors) - merged,
         "converted_tensors": sum(tensor.dtype != dtype for tensor in tensors.values()),
         "left_out": left_out,
         "scale": adapter.scale,

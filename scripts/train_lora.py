@@ -1,4 +1,4 @@
-"""Train a run's LoRA adapter with ms-swift, from its last whole checkpoint if there is one.
+"""Train a run's LoRA adapter (or, with method full, its whole model) with ms-swift, from its last whole checkpoint if there is one.
 
 Reads   the cached data set, pack_stats.json (what must be consumed), the base model
 Writes  state/train/{run}/{key}/ while it works; then the adapter, history.csv, a loss figure and the stage's record
@@ -6,18 +6,21 @@ Writes  state/train/{run}/{key}/ while it works; then the adapter, history.csv, 
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from functools import cache
+from importlib import util
 from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
 from mindtune.figures import loss_curve
 from mindtune.kv_cache import card_memory
-from mindtune.memory import BYTES, checkpoint_bytes, choose, weights
+from mindtune.memory import checkpoint_bytes, choose, fixed_bytes
 from mindtune.preflight import check_driver, check_node
-from mindtune.records import partial, partial_folder, read_json, sha256_path, write_json, write_record
+from mindtune.records import link_or_copy, partial, partial_folder, read_json, sha256_path, write_json, write_record
+from mindtune.shards import INDEX, is_full, weight_files
 from mindtune.swift import compare_args, environment, swift, train_flags
 from mindtune.training_state import checkpoint_step, last_checkpoint, locked, state_key
 
@@ -46,13 +49,24 @@ def smallest_card() -> int:
     return min(total for total, _ in card_memory())
 
 
+def add_quantizer(folder: Path | None) -> list[str]:
+    """Put the quantiser's folder at the end of the import path; return its packages' names. Not there at all: a UserError."""
+    sys.path += [str(folder)] if folder else []
+    if not util.find_spec("bitsandbytes"):
+        raise UserError(
+            f"train.method is qlora, and bitsandbytes is neither in {folder} nor in this environment; "
+            "build it with envs/qlora.lock (snakemake does so), or take another method"
+        )
+    return ["bitsandbytes"]
+
+
 def check_memory(card: int, settings: dict[str, Any], model: dict[str, Any]) -> None:
     """The card's memory, in bytes, holds the weights and something to compute with."""
-    needed = weights(model) * BYTES[settings["dtype"]]
+    needed = fixed_bytes(model, settings)
     if needed > 0.9 * card:
         raise UserError(
-            f"the card has {card / 2**30:.0f} GiB and the base model's weights take {needed / 2**30:.0f} GiB in {settings['dtype']}; "
-            "use a larger card or a smaller model"
+            f"the card has {card / 2**30:.0f} GiB, and train.method {settings['method']} takes {needed / 2**30:.0f} GiB for this base in "
+            f"{settings['dtype']} before the first token; use a larger card, a smaller model or another method"
         )
 
 
@@ -86,6 +100,7 @@ def trainer_environment(
         MINDTUNE_TRAINER=json.dumps(observer),
         **on_cpu,
         **on_gpu,
+        **({"PYTHONPATH": str(args.quantizer)} if args.settings["method"] == "qlora" else {}),
     )
 
 
@@ -146,8 +161,17 @@ def kept_checkpoint(last: Path, which: str, log: list[dict[str, Any]]) -> Path:
     return best
 
 
-def write_adapter(checkpoint: Path, target: Path, base: str) -> None:
-    """Copy the adapter's weights, and its configuration in a fixed order and without a path of this machine."""
+def write_adapter(checkpoint: Path, target: Path, base: str, model: Path) -> None:
+    """Copy the adapter's weights, and its configuration in a fixed order and without a path of this machine.
+
+    Of a fully trained model: all weights, and the base's configuration, with which they can be loaded.
+    """
+    if is_full(checkpoint):
+        with partial_folder(target) as folder:
+            for path in (*weight_files(checkpoint), *checkpoint.glob(INDEX)):
+                link_or_copy(path, folder / path.name)
+            (folder / "config.json").write_bytes((model / "config.json").read_bytes())
+        return
     config = read_json(checkpoint / "adapter_config.json")
     config["target_modules"] = sorted(config["target_modules"])
     config["base_model_name_or_path"] = base
@@ -247,6 +271,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--model-record", required=True, type=Path)
     parser.add_argument("--model-kind", required=True, type=json.loads, help='JSON: {"id", "type", "template"}')
     parser.add_argument("--settings", required=True, type=json.loads, help="JSON: the run's training settings")
+    parser.add_argument("--quantizer", type=Path, help="folder with the packages that method qlora needs besides")
     parser.add_argument("--code", required=True, help="hash of the code, part of the state's key")
     parser.add_argument("--state-root", required=True, type=Path)
     parser.add_argument("--adapter", required=True, type=Path)
@@ -259,6 +284,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    quantizer = add_quantizer(args.quantizer) if args.settings["method"] == "qlora" else []
     preflight(args.settings, read_json(args.model / "config.json"), args.state_root)
     planned = read_json(args.pack_stats)["facts"]
     lengths = args.cached / "lengths.parquet"
@@ -271,7 +297,7 @@ def main() -> None:
         checkpoint = train(args, state, key, descriptor, planned["steps"])
         log = read_json(checkpoint / "trainer_state.json")["log_history"]
         kept = kept_checkpoint(checkpoint, args.settings["checkpoint"], log)
-        write_adapter(kept, args.adapter, args.model_kind["id"])
+        write_adapter(kept, args.adapter, args.model_kind["id"], args.model)
         lines = steps_taken(state / "steps.jsonl")
         facts = write_history(log, lines, args.history, args.loss_figure)
         facts |= reconcile(lines, planned, args.settings) | {"kept_step": checkpoint_step(kept)}
@@ -282,7 +308,7 @@ def main() -> None:
         outputs=[args.adapter, args.history, args.loss_figure],
         params={"model": args.model_kind, "base_sha256": base_hash, **args.settings},
         facts=facts | {"run_id": key} | (cost(lines) if args.settings["device"] == "gpu" else {}),
-        packages=["ms-swift", "torch", "transformers", "peft", "swanlab"],
+        packages=["ms-swift", "torch", "transformers", "peft", "swanlab", *quantizer],
     )
 
 

@@ -2,9 +2,10 @@
 
 Three proofs; if one fails there is no verify.json, and without it nothing can be exported:
 
-1. Tensors. Every merged tensor equals round(fp32(W) + scale * (fp32(B) @ fp32(A))) bit for bit, every other one is the base's,
-   the names are the same, and the config, tokenizer and template files are the base's bytes.
-2. Logits. Base + adapter, unmerged, against the merged folder as transformers loads it, over whole dialogues: this finds what
+1. Tensors. Every merged tensor equals round(fp32(W) + scale * (fp32(B) @ fp32(A))) bit for bit (for DoRA round(m * V / |V|), with V
+   that sum and |V| the lengths of its rows; for method full the trained weights, rounded), every other one is the base's, the names
+   are the same, and the config, tokenizer and template files are the base's bytes.
+2. Logits. Base + adapter, unmerged (for method full the trained weights), against the merged folder as transformers loads it, over whole dialogues: this finds what
    equal tensors cannot, such as a config that loads them otherwise. Both run in `logits_dtype`; use float32, where what differs
    is only the rounding of the merged weights. That rounding is real: a bfloat16 keeps 8 bits, so each merged weight is off by up
    to 2^-8 of itself, and the logits by a share of their own spread that grows with the depth. The bound `max_logit_difference`
@@ -30,6 +31,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,7 +48,7 @@ from mindtune.records import (
     sha256_listing,
     write_hashed_record,
 )
-from mindtune.shards import Tensor, load_tensor, read_model, read_tensors
+from mindtune.shards import Tensor, is_full, load_tensor, read_model, read_tensors
 from mindtune.swift import training_template
 
 SYSTEM = {"zh": "你是一位温和、专业的心理咨询师。", "en": "You are a warm, professional counsellor."}
@@ -54,12 +56,6 @@ TURNS = {
     "zh": ["我最近总是睡不着，脑子停不下来。", "听起来这段时间很不容易。是从什么时候开始的？", "大概两周前，换了工作以后。\n\n我该怎么办？", "我们先从一件小事开始。"],
     "en": ["I can't sleep, my mind won't stop.", "That sounds exhausting. When did it start?", "Two weeks ago -- after the new job.\n\nWhat can I do?", "Let's begin with one small thing."],
 }  # fmt: skip
-
-
-def scale_of(adapter: Path) -> float:
-    """alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA."""
-    config = read_json(adapter / "adapter_config.json")
-    return config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
 
 
 def bits(values: Any) -> Any:
@@ -74,22 +70,36 @@ def expected_names(base: Mapping[str, Tensor], tied: bool) -> set[str]:
     return {name for name in base if not (tied and name == "lm_head.weight")}
 
 
-def prove_tensor(merged: Tensor, base: Tensor, pair: tuple[Tensor, Tensor] | None, scale: float) -> float:
-    """Compare one tensor bit for bit and return the share of the merged weights' norm that rounding took (0 without an adapter).
+@dataclass(frozen=True)
+class Change:
+    """What training did to one tensor: A, B and for DoRA the magnitudes; or the whole tensor as it was trained."""
+
+    parts: Mapping[str, Tensor]
+    scale: float
+
+    def applied(self, base: Any) -> Any:
+        """The tensor after training, in fp32, not rounded."""
+        values = {name: load_tensor(part).float() for name, part in self.parts.items()}
+        if "whole" in values:
+            return values["whole"]
+        total = base.float() + (values["lora_B.weight"] @ values["lora_A.weight"]) * self.scale
+        if "lora_magnitude_vector" in values:
+            total *= values["lora_magnitude_vector"][:, None] / total.norm(dim=1, keepdim=True)
+        return total
+
+
+def prove_tensor(merged: Tensor, base: Tensor, change: Change | None) -> float:
+    """Compare one tensor bit for bit and return the share of the merged weights' norm that rounding took (0 if nothing changed it).
 
     A difference, NaN or infinity is a UserError that names the tensor.
     """
     import torch
 
     found, values = load_tensor(merged), load_tensor(base)
-    exact = (
-        values
-        if pair is None
-        else values.float() + (load_tensor(pair[1]).float() @ load_tensor(pair[0]).float()) * scale
-    )
+    exact = change.applied(values) if change else values
     wanted = exact.to(found.dtype)
     if found.shape != wanted.shape or not torch.equal(bits(found), bits(wanted)):
-        what = "the base's tensor" if pair is None else "base + scale x B A, rounded"
+        what = "what was trained, rounded" if change else "the base's tensor"
         detail = f"shape {list(found.shape)} instead of {list(wanted.shape)}"
         if found.shape == wanted.shape:
             differs = bits(found) != bits(wanted)
@@ -100,42 +110,47 @@ def prove_tensor(merged: Tensor, base: Tensor, pair: tuple[Tensor, Tensor] | Non
         raise UserError(
             f"{merged.file}: {merged.name} holds NaN or infinity; the training diverged, or {found.dtype} is too small"
         )
-    return ((wanted.float() - exact).norm() / exact.norm()).item() if pair else 0.0
+    return ((wanted.float() - exact).norm() / exact.norm()).item() if change else 0.0
 
 
-def adapter_pairs(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """{name of the base's tensor: (A, B)}."""
+def changes_of(folder: Path) -> dict[str, Change]:
+    """{name of the base's tensor: what training did to it}, of an adapter's folder or of a whole model's."""
+    if is_full(folder):
+        return {name: Change({"whole": tensor}, 1.0) for name, tensor in read_model(folder).items()}
+    config = read_json(folder / "adapter_config.json")
+    scale = config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
+    kinds = ["lora_A.weight", "lora_B.weight", *(["lora_magnitude_vector"] if config.get("use_dora") else [])]
     tensors = read_tensors([folder / "adapter_model.safetensors"])
-    pairs: dict[str, tuple[Tensor, Tensor]] = {}
-    for name, tensor in tensors.items():
-        match = re.fullmatch(r"base_model\.model\.(.+)\.lora_A\.weight", name)
-        if match:
-            pairs[match[1] + ".weight"] = (tensor, tensors[name.replace("lora_A", "lora_B")])
-    if 2 * len(pairs) != len(tensors):
+    found = [re.fullmatch(r"base_model\.model\.(.+)\.lora_A\.weight", name) for name in tensors]
+    modules = [match[1] for match in found if match]
+    wanted = {module: {kind: f"base_model.model.{module}.{kind}" for kind in kinds} for module in modules}
+    if {name for parts in wanted.values() for name in parts.values()} != tensors.keys():
         raise UserError(
-            f"{folder}: {len(tensors)} tensors are not {len(pairs)} pairs of lora_A and lora_B; train plain LoRA"
+            f"{folder}: its {len(tensors)} tensors are not {' and '.join(kinds)} of {len(modules)} modules; train plain LoRA or DoRA"
         )
-    return pairs
+    return {
+        f"{module}.weight": Change({kind: tensors[name] for kind, name in parts.items()}, scale)
+        for module, parts in wanted.items()
+    }
 
 
 def prove_tensors(base_folder: Path, adapter: Path, merged_folder: Path) -> dict[str, Any]:
     """Prove all tensors, one at a time; return counts and the largest rounding."""
-    base, merged, pairs = read_model(base_folder), read_model(merged_folder), adapter_pairs(adapter)
+    base, merged, changes = read_model(base_folder), read_model(merged_folder), changes_of(adapter)
     names = expected_names(base, bool(read_json(merged_folder / "config.json").get("tie_word_embeddings")))
     for problem, wrong in (
         ("is missing from the merged model", names - merged.keys()),
         ("is not in the base", merged.keys() - names),
-        ("is changed by the adapter, but not in the merged model", pairs.keys() - merged.keys()),
+        ("is changed by the adapter, but not in the merged model", changes.keys() - merged.keys()),
     ):
         if wrong:
             raise UserError(f"{merged_folder}: {min(wrong)} {problem}; merge again")
-    scale = scale_of(adapter)
-    rounding = {name: prove_tensor(merged[name], base[name], pairs.get(name), scale) for name in sorted(names)}
+    rounding = {name: prove_tensor(merged[name], base[name], changes.get(name)) for name in sorted(names)}
     return {
-        "lora": {"n": len(pairs), "exact": len(pairs)},
-        "other": {"n": len(names) - len(pairs), "equal": len(names) - len(pairs)},
+        "changed": {"n": len(changes), "exact": len(changes)},
+        "other": {"n": len(names) - len(changes), "equal": len(names) - len(changes)},
         "max_difference": 0.0,
-        "scale": scale,
+        "scale": None if is_full(adapter) else next(iter(changes.values())).scale,
         "dtypes": sorted({tensor.dtype for tensor in merged.values()}),
         "largest_rounding": max(rounding.values()),
     }
@@ -240,13 +255,16 @@ def first_dialogues(path: Path, count: int) -> dict[str, list[dict[str, str]]]:
 def model_logits(
     folder: Path, adapter: Path | None, prompts: Iterable[Any], settings: Mapping[str, Any]
 ) -> Iterator[Any]:
-    """Yield logits [tokens, vocabulary] in fp32 on the CPU for each prompt, of a model folder or of base + unmerged adapter."""
+    """Yield logits [tokens, vocabulary] in fp32 on the CPU for each prompt, of a model folder or of what training left (`adapter`)."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, settings["logits_dtype"]))
-    if adapter:
+    whole = adapter and is_full(adapter)
+    model = AutoModelForCausalLM.from_pretrained(
+        adapter if whole else folder, dtype=getattr(torch, settings["logits_dtype"])
+    )
+    if adapter and not whole:
         model = PeftModel.from_pretrained(model, adapter)
     device = "cuda" if settings["device"] == "gpu" else "cpu"
     model = model.to(device).eval()
@@ -391,7 +409,7 @@ def main() -> None:
     )
     tensors, logits = facts["tensors"], facts["logits"]
     print(
-        f"{tensors['lora']['exact']} merged and {tensors['other']['equal']} other tensors are exact; logits within "
+        f"{tensors['changed']['exact']} merged and {tensors['other']['equal']} other tensors are exact; logits within "
         f"{logits['max_difference_in_deviations']:.3g} deviations, first token the same at {logits['argmax_agreement']:.4f} of "
         f"{logits['positions']} positions; {len(facts['prompts'])} prompts read alike"
     )

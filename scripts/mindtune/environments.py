@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# `tiny` and `smollm2` hold one data package each: what the demo's base models are made from
-ENVIRONMENTS = ("core", "train", "serve", "tiny", "smollm2")
+# `tiny` and `smollm2` hold one data package each, what the demo's base models are made from; `qlora` what that method adds to `train`
+ENVIRONMENTS = ("core", "train", "serve", "tiny", "smollm2", "qlora")
 WITH_TORCH = ("train", "serve")
 
 

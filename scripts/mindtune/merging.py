@@ -2,12 +2,16 @@
 
 Scale is alpha / r (Hu et al. 2021, section 4.1), or alpha / sqrt(r) for rank-stabilised LoRA (Kalajdzievski 2023). The order of
 the operations is peft's on a CPU, so ms-swift's `swift export --merge_lora true` gives the same bits.
+
+DoRA (Liu et al. 2024, equation 5) also trains the length of each row, so V = fp32(W) + scale * (fp32(B) @ fp32(A)) becomes
+round(m * V / |V|), row by row, all of it in fp32. (peft computes it in the base's format, so its bfloat16 differs in the last bits.)
 """
 
 import json
 import math
 import re
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +29,7 @@ from mindtune.shards import (
     read_model,
     read_tensors,
     retyped,
+    weight_files,
 )
 
 # Keys of adapter_config.json (peft 0.20, ms-swift 4.6) that do not change the formula; any other that is set does, or may
@@ -40,7 +45,7 @@ PLAIN_KEYS = {
     ),
     *("init_lora_weights", "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout"),
     *("lora_dtype", "lora_ga_config", "lorap_emb_lr", "lorap_lr_ratio", "megatron_core", "peft_type", "peft_version"),
-    *("qalora_group_size", "r", "revision", "target_modules", "task_type", "use_rslora"),
+    *("qalora_group_size", "r", "revision", "target_modules", "task_type", "use_dora", "use_rslora"),
 }
 # Initialisations that leave the base's weights as they are; pissa, olora, corda, loftq and lora_ga change them
 PLAIN_INITIALISATIONS = (True, False, "gaussian", "orthogonal", "eva")
@@ -52,14 +57,19 @@ SIDE_FILES = re.compile(r".*\.(json|jinja|txt|model|tiktoken)")
 
 @dataclass(frozen=True)
 class Adapter:
-    """A plain LoRA adapter: {module: (A, B)} with A [r, in] and B [out, r], and the scale of B @ A."""
+    """A LoRA adapter: {module: (A, B)} with A [r, in] and B [out, r], the scale of B @ A, and for DoRA {module: m} with m [out]."""
 
     pairs: Mapping[str, tuple[Tensor, Tensor]]
     scale: float
+    magnitudes: Mapping[str, Tensor]
+
+    def tensors(self) -> list[Tensor]:
+        """All that was trained."""
+        return [*(tensor for pair in self.pairs.values() for tensor in pair), *self.magnitudes.values()]
 
 
 def lora_scale(config: Mapping[str, Any], path: Path) -> float:
-    """Scale of B @ A; a UserError if the adapter is anything but plain LoRA."""
+    """Scale of B @ A; a UserError if the adapter is anything but plain LoRA or DoRA."""
     if config.get("peft_type") != "LORA":
         raise UserError(f"{path}: peft_type is {config.get('peft_type')!r}; only LORA can be merged")
     if config.get("bias", "none") != "none":
@@ -72,39 +82,53 @@ def lora_scale(config: Mapping[str, Any], path: Path) -> float:
     for key in sorted(config.keys() - PLAIN_KEYS):
         if config[key]:
             raise UserError(
-                f"{path}: {key} is {config[key]!r}; only plain LoRA with one rank and one alpha can be merged"
+                f"{path}: {key} is {config[key]!r}; only LoRA with one rank and one alpha, or DoRA, can be merged"
             )
     rank, alpha = config["r"], config["lora_alpha"]
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """Read an adapter folder's config and the layout of its tensors; a UserError names what is not plain LoRA."""
+    """Read an adapter folder's config and the layout of its tensors; a UserError names what is neither LoRA nor DoRA."""
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
             raise UserError(f"{folder} has no {name}; give the folder of a trained LoRA adapter")
     config = read_json(folder / "adapter_config.json")
     scale = lora_scale(config, folder / "adapter_config.json")
-    tensors = read_tensors([folder / "adapter_model.safetensors"])
-    pairs: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        match = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", name)
-        if not match:
+    kinds = {"lora_A.weight", "lora_B.weight"} | ({"lora_magnitude_vector"} if config.get("use_dora") else set())
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in read_tensors([folder / "adapter_model.safetensors"]).items():
+        match = re.fullmatch(r"base_model\.model\.(.+)\.(lora_.+)", name)
+        if not match or match[2] not in kinds:
             raise UserError(
-                f"{folder}: {name} is not a LoRA matrix of a linear layer; train plain LoRA on linear layers"
+                f"{folder}: {name} is not a LoRA matrix of a linear layer; train plain LoRA or DoRA on linear layers"
             )
-        pairs.setdefault(match[1], {})[match[2]] = tensor
-    for module, pair in pairs.items():
-        if set(pair) != {"A", "B"}:
+        parts.setdefault(match[1], {})[match[2]] = tensor
+    for module, found in parts.items():
+        if missing := sorted(kinds - found.keys()):
+            raise UserError(f"{folder}: {module} has no {missing[0]}; the adapter is not whole, save it again")
+        a, b = found["lora_A.weight"], found["lora_B.weight"]
+        if a.shape[0] != config["r"] or b.shape[1] != config["r"]:
             raise UserError(
-                f"{folder}: {module} has lora_{min(pair)} without its partner; the adapter is not whole, save it again"
-            )
-        if pair["A"].shape[0] != config["r"] or pair["B"].shape[1] != config["r"]:
-            raise UserError(
-                f"{folder}: {module} has lora_A {pair['A'].shape} and lora_B {pair['B'].shape}, but adapter_config.json says r "
+                f"{folder}: {module} has lora_A {a.shape} and lora_B {b.shape}, but adapter_config.json says r "
                 f"{config['r']}; the adapter and its config do not belong together"
             )
-    return Adapter({module: (pair["A"], pair["B"]) for module, pair in pairs.items()}, scale)
+    pairs = {module: (found["lora_A.weight"], found["lora_B.weight"]) for module, found in parts.items()}
+    magnitudes = {module: found["lora_magnitude_vector"] for module, found in parts.items() if config.get("use_dora")}
+    return Adapter(pairs, scale, magnitudes)
+
+
+def read_full(folder: Path, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The trained weights, which must be those of the base by name and shape; else a UserError names the first that is not."""
+    trained = read_tensors(weight_files(folder))
+    for name in sorted(base.keys() | trained.keys()):
+        shapes = [tensors[name].shape if name in tensors else None for tensors in (base, trained)]
+        if shapes[0] != shapes[1]:
+            raise UserError(
+                f"{folder}: {name} is {shapes[1] or 'missing'} and in the base {shapes[0] or 'missing'}; "
+                "these weights were not trained from this base"
+            )
+    return trained
 
 
 def tokenizer_length(folder: Path) -> int:
@@ -163,16 +187,13 @@ def match_adapter(adapter: Adapter, base: Mapping[str, Tensor], folder: Path) ->
             )
 
 
-def check_finite(adapter: Adapter) -> None:
-    """An adapter with NaN or infinity is a UserError that names the tensor."""
+def check_finite(tensors: Iterable[Tensor]) -> None:
+    """NaN or infinity among what was trained is a UserError that names the tensor."""
     import torch
 
-    for pair in adapter.pairs.values():
-        for tensor in pair:
-            if not torch.isfinite(load_tensor(tensor)).all():
-                raise UserError(
-                    f"{tensor.file}: {tensor.name} holds NaN or infinity; the training diverged, train again"
-                )
+    for tensor in tensors:
+        if not torch.isfinite(load_tensor(tensor)).all():
+            raise UserError(f"{tensor.file}: {tensor.name} holds NaN or infinity; the training diverged, train again")
 
 
 def merged_blocks(tensor: Tensor, adapter: Adapter, dtype: str, scratch: Any) -> Iterator[Any]:
@@ -184,19 +205,24 @@ def merged_blocks(tensor: Tensor, adapter: Adapter, dtype: str, scratch: Any) ->
     """
     import torch
 
-    values = load_tensor(tensor).reshape(-1)
     target = getattr(torch, dtype)
-    pair = adapter.pairs.get(tensor.name.removesuffix(".weight")) if tensor.name.endswith(".weight") else None
-    if pair:
-        a, b = (load_tensor(matrix).float() for matrix in pair)
-        product = scratch[: tensor.numel]
-        torch.mm(b, a, out=product.view(tensor.shape))
-    for start in range(0, tensor.numel, BLOCK):
-        block = values[start : start + BLOCK]
-        if pair:
-            block = product[start : start + BLOCK].mul_(adapter.scale).add_(block.float())
+    values = load_tensor(tensor).reshape(-1).split(BLOCK)
+    module = tensor.name.removesuffix(".weight") if tensor.name.endswith(".weight") else ""
+    if module not in adapter.pairs:
+        yield from (block.to(target) for block in values)
+        return
+    a, b = (load_tensor(matrix).float() for matrix in adapter.pairs[module])
+    product = scratch[: tensor.numel]
+    torch.mm(b, a, out=product.view(tensor.shape))
+    blocks = (block.mul_(adapter.scale).add_(base) for block, base in zip(product.split(BLOCK), values, strict=True))
+    if module in adapter.magnitudes:
+        deque(blocks, maxlen=0)
+        rows = product.view(tensor.shape)
+        rows.mul_((load_tensor(adapter.magnitudes[module]).float() / torch.linalg.norm(rows, dim=1))[:, None])
+        blocks = product.split(BLOCK)
+    for block in blocks:
         # a copy even if the dtype is the same: the scratch is used again while the block waits to be written
-        yield block.to(target, copy=bool(pair))
+        yield block.to(target, copy=True)
 
 
 def write_shard(path: Path, shard: Iterable[Tensor], adapter: Adapter, dtype: str) -> str:

@@ -9,10 +9,16 @@ from mindtune.cli import UserError
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 HUBS = ("huggingface", "modelscope")
+METHODS = {
+    "lora": "LoRA, merged into the base",
+    "dora": "DoRA (LoRA that also trains the length of each row), merged into the base",
+    "qlora": "QLoRA: LoRA beside a base in 4 bits (NF4), merged into the base as published, so it answers a little differently than in training",
+    "full": "All weights trained",
+}
 NEEDED = ("clean_dialogues", "split_dialogues", "train_lora", "merge_adapter", "verify_merge")
 
 
-def front_matter(model: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
+def front_matter(model: Mapping[str, Any], dataset: Mapping[str, Any], method: str) -> str:
     """The YAML block that hubs read. Values are written as JSON, which YAML includes."""
     fields: dict[str, Any] = {
         "library_name": "transformers",
@@ -24,7 +30,7 @@ def front_matter(model: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
         fields |= {"base_model": model["id"], "base_model_relation": "finetune"}
     if dataset.get("source") in HUBS:
         fields["datasets"] = [dataset["id"]]
-    fields["tags"] = ["mental-health", "counselling", "lora", "sft", "ms-swift", "mindtune"]
+    fields["tags"] = ["mental-health", "counselling", method, "sft", "ms-swift", "mindtune"]
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
     return "\n".join(["---", *lines, "---"])
 
@@ -59,6 +65,7 @@ def model_card(model: Mapping[str, Any], toy: bool, records: Sequence[Mapping[st
     if missing := [stage for stage in NEEDED if stage not in by_stage]:
         raise UserError(f"--records: the record of {missing[0]} is not among them; the model card is written from it")
     dataset = by_stage.get("fetch_dataset", {}).get("params", {})
+    method = by_stage["train_lora"]["params"]["method"]
     environment = Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
     )
@@ -67,7 +74,7 @@ def model_card(model: Mapping[str, Any], toy: bool, records: Sequence[Mapping[st
     # a `|` in a value would end the cell of its table
     environment.filters["cell"] = lambda value: str(value).replace("|", "\\|")
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        front_matter=front_matter(model, dataset),
+        front_matter=front_matter(model, dataset, method),
         name=model.get("id") or Path(model["path"]).name,
         licences={"base": model.get("licence") or "unknown", "data": dataset.get("licence") or "unknown"},
         base=source_name(model),
@@ -79,6 +86,8 @@ def model_card(model: Mapping[str, Any], toy: bool, records: Sequence[Mapping[st
         training=by_stage["train_lora"]["params"],
         trained=by_stage["train_lora"]["facts"],
         packages=by_stage["train_lora"]["env"],
+        method=METHODS[method],
+        trained_as="the trained weights" if method == "full" else "base + adapter",
         merge=by_stage["merge_adapter"],
         proof=by_stage["verify_merge"]["facts"],
         scores=scores(by_stage),

@@ -78,6 +78,11 @@ def weight_files(folder: Path) -> list[Path]:
     raise UserError(f"{folder} has neither model.safetensors nor {INDEX}; only safetensors models can be read")
 
 
+def is_full(folder: Path) -> bool:
+    """Whether a training's folder holds a whole model's weights (method full) and not an adapter."""
+    return not (folder / "adapter_config.json").is_file() and (folder / "config.json").is_file()
+
+
 def read_tensors(files: Iterable[Path]) -> dict[str, Tensor]:
     """The tensors in some safetensors files, by name, without reading their values.
 

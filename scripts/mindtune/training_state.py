@@ -16,11 +16,11 @@ from pathlib import Path
 
 from mindtune.cli import UserError
 from mindtune.records import read_json, to_json, write_json
+from mindtune.shards import is_full, weight_files
 
 # What the trainer needs to go on from a checkpoint; trainer_state.json is the last that it writes
-CHECKPOINT_FILES = (
-    "adapter_config.json", "adapter_model.safetensors", "args.json", "optimizer.pt", "scheduler.pt", "trainer_state.json",
-)  # fmt: skip
+CHECKPOINT_FILES = ("args.json", "optimizer.pt", "scheduler.pt", "trainer_state.json")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def state_key(**parts: object) -> str:
@@ -64,15 +64,16 @@ def random_states(gpus: int) -> list[str]:
 def is_whole(checkpoint: Path, gpus: int) -> bool:
     """Whether every file of a checkpoint is there and complete: archives have their directory, JSON and safetensors parse."""
     try:
-        named = (*CHECKPOINT_FILES, *random_states(gpus))
-        for path in {*(checkpoint / name for name in named), *checkpoint.glob("*.json")}:
+        trained = weight_files(checkpoint) if is_full(checkpoint) else [checkpoint / name for name in ADAPTER_FILES]
+        named = [checkpoint / name for name in (*CHECKPOINT_FILES, *random_states(gpus))]
+        for path in {*trained, *named, *checkpoint.glob("*.json")}:
             if path.suffix == ".json":
                 json.loads(path.read_text(encoding="utf-8"))
             elif path.suffix == ".safetensors":
                 check_safetensors(path)
             elif not zipfile.is_zipfile(path):
                 return False
-    except (OSError, ValueError):
+    except (OSError, ValueError, UserError):
         return False
     return True
 

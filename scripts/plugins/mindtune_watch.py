@@ -25,12 +25,13 @@ WINDOW, FACTOR = 20, 2.0  # a loss above FACTOR times the median of the last WIN
 SPARE_BYTES = 64 << 20
 
 
-def training_flops(parameters: int, tokens: int, recompute: bool) -> float:
-    """FLOP of LoRA training: 2N a token forward, 2N for the activations' gradients (frozen weights need none), 2N more if recomputed.
+def training_flops(parameters: int, tokens: int, recompute: bool, frozen: bool) -> float:
+    """FLOP of a training: 2N a token forward, 2N for the activations' gradients, 2N for the weights' own unless they are frozen,
+    and 2N more if the forward pass is recomputed.
 
     N counts the weights that tokens are multiplied with (no input embeddings); attention's own products are left out.
     """
-    return (6 if recompute else 4) * parameters * tokens
+    return (4 + 2 * recompute + 2 * (not frozen)) * parameters * tokens
 
 
 def explosion(loss: float, losses: list[float]) -> str:
@@ -93,7 +94,8 @@ class Watch(TrainerCallback):
         """Count the weights and start the clock."""
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.parameters = sum(part.numel() for part in base.parameters()) - base.get_input_embeddings().weight.numel()
+        self.frozen = base is not model
+        self.parameters = base.num_parameters(exclude_embeddings=True)  # weights in 4 bits count as what they stand for
         if base.config.tie_word_embeddings:
             self.parameters += base.get_input_embeddings().weight.numel()
         self.card, self.losses = Card(), []
@@ -183,7 +185,7 @@ class Watch(TrainerCallback):
         if not cards:
             return {}
         rate, joules = tokens / seconds, sum(card["joules"] for card in cards)
-        flops = rate * training_flops(self.parameters, 1, self.settings["recompute"])
+        flops = rate * training_flops(self.parameters, 1, self.settings["recompute"], self.frozen)
         return {
             "tokens_per_second": rate,
             "mfu": flops / (self.card.peak * len(cards)) if self.card.peak else None,
@@ -199,7 +201,7 @@ class Watch(TrainerCallback):
         return "look at the dialogues of its micro-batch (" + "; ".join(packs) + "), or lower train.learning_rate"
 
     def check_disk(self, folder: Path, free: int) -> None:
-        """A checkpoint is the adapter and two optimizer moments; leave room for twice that."""
+        """A checkpoint is what is trained and two optimizer moments; leave room for twice that."""
         trained = sum(
             part.numel() * part.element_size() for part in self.trainer.model.parameters() if part.requires_grad
         )

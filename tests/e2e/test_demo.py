@@ -87,7 +87,7 @@ def test_another_seed_is_another_adapter_on_shared_data(demo):
 @pytest.mark.parametrize("run", RUNS)
 def test_the_export_is_proven_and_verifies_with_python_alone(demo, run):
     proof = load(demo.results / f"runs/{run}/verify.json")["facts"]["tensors"]
-    assert proof["lora"]["exact"] == proof["lora"]["n"] == 14
+    assert proof["changed"]["exact"] == proof["changed"]["n"] == 14
     export = demo.results / f"runs/{run}/export"
     shards = sorted(export.glob("model-*.safetensors"))
     assert len(shards) >= 2

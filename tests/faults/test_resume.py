@@ -39,6 +39,19 @@ def test_killed_in_both_epochs_with_a_torn_checkpoint_and_a_second_writer(prepar
     assert result["adapter"] == uninterrupted["adapter"]
 
 
+@pytest.mark.parametrize("method", ["dora", "qlora", "full"])
+def test_every_method_goes_on_exactly(prepared, tmp_path, method):
+    results = []
+    for name in ("undisturbed", "killed"):
+        (tmp_path / name).mkdir()
+        training = Training(prepared, tmp_path / name, method=method, epochs=1)
+        if name == "killed":
+            training.killed_after(5)
+        assert ("going on from step" in training.finish()) == (name == "killed")
+        results.append(training.result())
+    assert results[0] == results[1]
+
+
 def test_the_second_epoch_has_an_order_of_its_own(uninterrupted):
     """Otherwise a replayed epoch would pass the test above."""
     rows = [line.split(",") for line in uninterrupted["history"].splitlines()]

@@ -80,7 +80,12 @@ def other_records(folder: Path) -> list[Path]:
         ),
         "train_lora": (
             {},
-            {"learning_rate": 2.0e-4, "base_sha256": "cd" * 32, "lora": {"rank": 4, "target_modules": TARGETS}},
+            {
+                "method": "lora",
+                "learning_rate": 2.0e-4,
+                "base_sha256": "cd" * 32,
+                "lora": {"rank": 4, "target_modules": TARGETS},
+            },
             {"steps": 30, "packs": 120, "last_loss": 1.5, "first_dev_loss": None},
         ),
     }

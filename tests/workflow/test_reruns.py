@@ -46,7 +46,6 @@ READERS = [
     ("train.max_length", {"clean_dialogues", "cache_dataset", *PLAN}),
     ("train.seed", {"cache_dataset", "train_lora"}),
     ("train.device", None),  # contradicts the rest of the demo's settings: tested with the configuration
-    ("train.method", None),  # has one value
     ("train.attention", None),  # has one value on a CPU
     *[(f"train.{key}", PLAN) for key in ("packing", "batch_size", "grad_accumulation", "epochs", "gpus")],
     ("train.", {"train_lora"}),
@@ -75,6 +74,7 @@ VALUES = {
     "serve.device": "gpu",
     "train.dtype": "bfloat16",
     "train.kernels": "plain",
+    "train.method": "dora",
     "train.checkpoint": "best",
     "train.memory": "fixed",
     "evaluate.dialogue.max_turns_per_dialogue": 3,
@@ -181,6 +181,15 @@ def test_a_new_run_reuses_what_is_shared(project):
         "split_dialogues",
         "build_demo_model",
         "generate_base_replies",
+    }
+
+
+def test_only_a_run_in_4_bits_asks_for_the_quantiser(project, followers):
+    planned = project.planned({"runs": {"seed43": {"method": "qlora"}}})
+    assert planned - {"rulegraph"} == {"build_env_qlora"} | followers({"train_lora"}) - {
+        "publish_export",
+        "smoke_test",
+        "rulegraph",
     }
 
 

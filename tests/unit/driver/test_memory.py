@@ -1,14 +1,14 @@
 """The choice of micro-batch and recompute: the effective batch never changes, and the estimate is what was measured."""
 
 import pytest
-from mindtune.memory import activation_bytes, checkpoint_bytes, choose, weights
+from mindtune.memory import activation_bytes, checkpoint_bytes, choose, fixed_bytes, weights
 
 QWEN7B = {
     "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
     "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False,
 }  # fmt: skip
 SETTINGS = {
-    "memory": "auto", "kernels": "fast", "dtype": "bfloat16", "max_length": 3072, "lora": {"dropout": 0.1},
+    "method": "lora", "memory": "auto", "kernels": "fast", "dtype": "bfloat16", "max_length": 3072, "lora": {"rank": 8, "dropout": 0.1},
     "batch_size": 8, "grad_accumulation": 4, "gradient_checkpointing": True,
 }  # fmt: skip
 GIB = 2**30
@@ -37,13 +37,31 @@ def test_an_odd_effective_batch_is_kept():
     assert chosen["batch_size"] * chosen["grad_accumulation"] == 15 and chosen["batch_size"] == 1
 
 
-@pytest.mark.parametrize(("change", "card"), [({"memory": "fixed"}, 79), ({"kernels": "plain"}, 79), ({}, None)])
+@pytest.mark.parametrize(
+    ("change", "card"),
+    [
+        ({"memory": "fixed"}, 79),
+        ({"kernels": "plain"}, 79),
+        ({}, None),
+        ({"method": "qlora"}, 79),
+        ({"method": "dora"}, 79),
+    ],
+)
 def test_what_is_taken_as_configured(change, card):
     chosen, reason = choose(QWEN7B, {**SETTINGS, **change}, card and card * GIB)
     assert chosen == {"batch_size": 8, "grad_accumulation": 4, "gradient_checkpointing": True}
     assert "as configured" in reason
 
 
+def test_what_a_method_takes_before_the_first_token():
+    taken = {method: fixed_bytes(QWEN7B, SETTINGS | {"method": method}) for method in ("lora", "dora", "qlora", "full")}
+    assert taken["lora"] == taken["dora"] == 2 * weights(QWEN7B)
+    # QLoRA's paper: 4.127 bits a weight; embeddings and head (1.09 billion weights) stay in 16 bits
+    assert taken["qlora"] == pytest.approx(4.127 / 8 * 6.525e9 + 2 * 1.09e9, rel=1e-3)
+    assert taken["full"] == 8 * weights(QWEN7B)
+    assert checkpoint_bytes(QWEN7B, SETTINGS | {"method": "full"}) == 6 * weights(QWEN7B)
+
+
 def test_a_checkpoint_of_the_seeds_adapter():
     # 20.2 million weights at rank 8 in all linear layers, and two moments of each, in 32 bits
-    assert checkpoint_bytes(QWEN7B, {"lora": {"rank": 8}}) == 12 * 20_185_088
+    assert checkpoint_bytes(QWEN7B, SETTINGS) == 12 * 20_185_088

@@ -159,14 +159,14 @@ def test_card_of_a_hub_dataset_with_scores():
         for system, value in (("base", 3.1), ("tuned", 7.4), ("echo", 1.0))
     ]
     logits = {"max_difference": 0.2, "max_difference_in_deviations": 0.1, "argmax_agreement": 0.9951, "positions": 2048}
-    proof = {"tensors": {"lora": {"exact": 196}, "other": {"equal": 143}}, "logits": logits, "prompts": [1, 2, 3]}
+    proof = {"tensors": {"changed": {"exact": 196}, "other": {"equal": 143}}, "logits": logits, "prompts": [1, 2, 3]}
     records = [
         record(
             "fetch_dataset", {}, source="modelscope", id="CodyWhy/mh-sharegpt-20250820", revision="abc", licence=None
         ),
         record("clean_dialogues", {"read": 10, "kept": 10, "rejected": 0, "rejected_by_reason": {"empty": 0}}),
         record("split_dialogues", {"dialogues": {"train": 8, "dev": 1, "test": 1}}),
-        record("train_lora", {"steps": 3}, lora={"rank": 8}),
+        record("train_lora", {"steps": 3}, method="lora", lora={"rank": 8}),
         record("merge_adapter", {"shards": {"model.safetensors": 5}}, dtype="bfloat16"),
         record("verify_merge", proof),
         record("score_dialogue", {"rows": rows}),

@@ -153,5 +153,6 @@ def test_what_stops_a_training(loss, before, reason):
 
 
 def test_flops_of_a_token():
-    assert watch.training_flops(7_070_000_000, 1, recompute=False) == 4 * 7.07e9
-    assert watch.training_flops(7_070_000_000, 10, recompute=True) == 6 * 7.07e10
+    assert watch.training_flops(7_070_000_000, 1, recompute=False, frozen=True) == 4 * 7.07e9
+    assert watch.training_flops(7_070_000_000, 10, recompute=True, frozen=True) == 6 * 7.07e10
+    assert watch.training_flops(7_070_000_000, 1, recompute=True, frozen=False) == 8 * 7.07e9

@@ -136,7 +136,8 @@ def test_another_dtype_is_stored_and_stated(run_folder, tmp_path):
     assert facts["config_keys_changed"] == ["dtype"]
     assert facts["converted_tensors"] == facts["merged_tensors"] + facts["other_tensors"]
     assert (
-        verify_merge.prove_tensors(run_folder / "base", run_folder / "adapter", tmp_path / "merged")["lora"]["n"] == 14
+        verify_merge.prove_tensors(run_folder / "base", run_folder / "adapter", tmp_path / "merged")["changed"]["n"]
+        == 14
     )
 
 
@@ -158,6 +159,88 @@ def test_rank_stabilised_lora_is_scaled_by_the_root(run_folder, tmp_path):
     theirs = model.merge_and_unload().state_dict()
     merged = read_model(tmp_path / "merged")
     assert all((load_tensor(tensor) == theirs[name]).all() for name, tensor in merged.items())
+
+
+def build_dora(base: Path, folder: Path) -> Path:
+    """A DoRA adapter whose magnitudes have moved too."""
+    import torch
+
+    def move(weights):
+        for name in sorted(weights):
+            if name.endswith("lora_magnitude_vector"):
+                weights[name] *= 1 + 0.3 * torch.rand(weights[name].shape)
+
+    build_adapter(base, folder.with_name("at the start"), use_dora=True)
+    return edit_adapter(folder.with_name("at the start"), folder, move)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_dora_adapter_is_merged_as_peft_does(run_folder, tmp_path, dtype):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    adapter = build_dora(run_folder / "base", tmp_path / "adapter")
+    merge_into(run_folder / "base", adapter, tmp_path / "merged", dtype=dtype)
+    proof = verify_merge.prove_tensors(run_folder / "base", adapter, tmp_path / "merged")
+    assert proof["changed"] == {"n": 14, "exact": 14}
+    base = AutoModelForCausalLM.from_pretrained(run_folder / "base", dtype=torch.float32)
+    theirs = PeftModel.from_pretrained(base, adapter).merge_and_unload().state_dict()
+    for name, tensor in read_model(tmp_path / "merged").items():
+        exact, rounding = theirs[name], {"float32": 1e-6, "bfloat16": 2**-8}[dtype]
+        assert torch.allclose(load_tensor(tensor).float(), exact, rtol=rounding, atol=1e-7), name
+    flip_bit(tmp_path / "merged", "model.layers.0.mlp.up_proj.weight")
+    with pytest.raises(UserError, match="up_proj.weight is not what was trained"):
+        verify_merge.prove_tensors(run_folder / "base", adapter, tmp_path / "merged")
+
+
+def test_a_dora_adapter_without_a_magnitude_is_refused(run_folder, tmp_path):
+    adapter = build_dora(run_folder / "base", tmp_path / "whole")
+    torn = edit_adapter(
+        adapter,
+        tmp_path / "adapter",
+        lambda weights: weights.pop(FIRST.format("B").replace("lora_B.weight", "lora_magnitude_vector")),
+    )
+    with pytest.raises(UserError, match="has no lora_magnitude_vector; the adapter is not whole"):
+        merge_into(run_folder / "base", torn, tmp_path / "merged")
+
+
+def train_all(base: Path, folder: Path, **weights: object) -> Path:
+    """A folder as a training of all weights leaves it; `weights` replace tensors, None takes them away."""
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    values = {name: load_tensor(tensor).float() for name, tensor in read_model(base).items()}
+    values = {name: value + 0.01 * torch.randn(value.shape) for name, value in values.items()} | weights
+    folder.mkdir()
+    save_file({name: value for name, value in values.items() if value is not None}, folder / "model.safetensors")
+    shutil.copyfile(base / "config.json", folder / "config.json")
+    return folder
+
+
+def test_weights_that_were_all_trained_take_the_base_s_place(run_folder, tmp_path):
+    trained = train_all(run_folder / "base", tmp_path / "trained")
+    facts = merge_into(run_folder / "base", trained, tmp_path / "merged")
+    assert (facts["merged_tensors"], facts["other_tensors"]) == (27, 0)
+    proof = verify_merge.prove_tensors(run_folder / "base", trained, tmp_path / "merged")
+    assert proof["changed"]["n"] == 27 and 0 < proof["largest_rounding"] < 2**-8
+    flip_bit(tmp_path / "merged", "model.norm.weight")
+    with pytest.raises(UserError, match="model.norm.weight is not what was trained"):
+        verify_merge.prove_tensors(run_folder / "base", trained, tmp_path / "merged")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(None, r"norm.weight is missing and in the base \(64,\)"), (float("nan"), "model.norm.weight holds NaN")],
+)
+def test_trained_weights_that_do_not_fit_are_refused(run_folder, tmp_path, value, message):
+    import torch
+
+    wrong = {"model.norm.weight": None if value is None else torch.full((64,), value)}
+    trained = train_all(run_folder / "base", tmp_path / "trained", **wrong)
+    with pytest.raises(UserError, match=message):
+        merge_into(run_folder / "base", trained, tmp_path / "merged")
 
 
 def test_a_tied_head_that_is_stored_twice_is_left_out(run_folder, tmp_path):
@@ -183,7 +266,6 @@ def test_a_tied_head_that_is_stored_twice_is_left_out(run_folder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"use_dora": True}, "use_dora is True"),
         ({"rank_pattern": {"q_proj": 8}}, "rank_pattern is"),
         ({"alpha_pattern": {"q_proj": 8}}, "alpha_pattern is"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save is"),
@@ -234,7 +316,7 @@ def diverge(weights):
         (rename_layer, r"layers\.7\.mlp\.down_proj\.lora_A\.weight is not used, the base has no model\.layers\.7"),
         (narrow, r"down_proj is \[64, 192\] in the base, but the adapter changes \[64, 191\]"),
         (diverge, r"down_proj\.lora_B\.weight holds NaN or infinity"),
-        (lambda weights: weights.pop(FIRST.format("B")), "has lora_A without its partner"),
+        (lambda weights: weights.pop(FIRST.format("B")), r"has no lora_B\.weight; the adapter is not whole"),
         (
             lambda weights: weights.update({"base_model.model.lm_head.weight": weights[FIRST.format("A")].clone()}),
             "is not a LoRA matrix",
@@ -280,7 +362,7 @@ def test_the_record_says_what_was_proven(run_folder):
     record = json.loads((run_folder / "verify.json").read_text(encoding="utf-8"))
     facts = record["facts"]
     assert record["stage"] == "verify_merge"
-    assert facts["tensors"]["lora"] == {"n": 14, "exact": 14}
+    assert facts["tensors"]["changed"] == {"n": 14, "exact": 14}
     assert facts["tensors"]["other"]["n"] == facts["tensors"]["other"]["equal"] == 13
     assert 0 < facts["tensors"]["largest_rounding"] < 2**-8
     assert 0 < facts["logits"]["max_difference_in_deviations"] < VERIFY["max_logit_difference"]
@@ -303,10 +385,10 @@ def test_one_wrong_bit_is_found(run_folder, tmp_path, name):
 
 
 def test_an_unmerged_or_twice_merged_model_is_found(run_folder, tmp_path):
-    with pytest.raises(UserError, match="is not base"):
+    with pytest.raises(UserError, match="is not what was trained"):
         verify_merge.prove_tensors(run_folder / "base", run_folder / "adapter", run_folder / "base")
     merge_into(run_folder / "merged", run_folder / "adapter", tmp_path / "twice")
-    with pytest.raises(UserError, match="is not base"):
+    with pytest.raises(UserError, match="is not what was trained"):
         verify_merge.prove_tensors(run_folder / "base", run_folder / "adapter", tmp_path / "twice")
 
 

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from mindtune.environments import venv_name, venvs_folder
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
 SETTINGS = {
@@ -18,6 +20,7 @@ SETTINGS = {
     "gradient_checkpointing": False, "seed": 42, "save_steps": 2, "save_total_limit": 2, "checkpoint": "last", "logging_steps": 1, "gpus": 1,
     "kernels": "fast", "memory": "auto",
 }  # fmt: skip
+QUANTIZER = f"{venvs_folder()}/{venv_name('qlora', on_gpu=False)}/lib/python3.11/site-packages"
 KIND = {"id": "small", "type": "qwen2", "template": "qwen2_5"}
 FIRST, REPLY = "我最近总是失眠，", "听起来你很辛苦，我们一起看看可以怎么办。"
 
@@ -77,7 +80,7 @@ class Training:
         self.command = program(
             "train_lora.py", "--run", "main", "--cached", prepared / "cached", "--pack-stats", work / "plan.json",
             "--model", prepared / "model", "--model-record", prepared / "model.json", "--model-kind", json.dumps(KIND),
-            "--settings", settings, "--code", "x", "--state-root", work / "state", "--adapter", work / "adapter",
+            "--settings", settings, "--quantizer", QUANTIZER, "--code", "x", "--state-root", work / "state", "--adapter", work / "adapter",
             "--history", work / "history.csv", "--loss-figure", work / "loss.svg", "--record", work / "record.json",
         )  # fmt: skip
 
@@ -115,7 +118,7 @@ class Training:
         record = json.loads((self.work / "record.json").read_text())["facts"]
         record.pop("run_id")
         return {
-            "adapter": (self.work / "adapter/adapter_model.safetensors").read_bytes(),
+            "adapter": {path.name: path.read_bytes() for path in sorted((self.work / "adapter").iterdir())},
             "history": (self.work / "history.csv").read_text(),
             "facts": record,
         }
