@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -37,5 +38,23 @@ def venvs_folder(base: str = str(ROOT)) -> str:
     return os.environ.get("MINDTUNE_VENVS") or os.path.normpath(os.path.join(base, ".snakemake", "venvs"))
 
 
+def build(env: str, ready: Path) -> None:
+    """Build an environment for a make target, without a GPU's part; the reason of a failure is on stderr."""
+    print(f"building {ready.parent}, once", file=sys.stderr)
+    pins = [str(ROOT / pin) for pin in torch_pins(env, False)]
+    words = ["--lock", str(ROOT / f"envs/{env}.lock"), "--torch-pin", *pins, f"--torch={torch_build(env, False)}"]
+    done = subprocess.run([sys.executable, str(ROOT / "scripts/build_venv.py"), *words, "--ready", str(ready)])
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def main() -> None:
+    """Print the interpreter of the environment that is named, after building it if it is not there."""
+    folder = Path(venvs_folder(), venv_name(sys.argv[1], False))
+    if not (folder / "READY").is_file():
+        build(sys.argv[1], folder / "READY")
+    print(folder / "bin" / "python")
+
+
 if __name__ == "__main__":
-    print(f"{venvs_folder()}/{venv_name(sys.argv[1], False)}/bin/python")
+    main()
