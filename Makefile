@@ -28,12 +28,13 @@ PUBLIC_KEY ?=
 DRIVER := .venv/bin/python
 CORE := scripts/mindtune/environments.py core
 TRAIN := scripts/mindtune/environments.py train
+DASHBOARD := scripts/mindtune/environments.py dashboard
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 REPORTS := demo-tests/faults
-LOCKED := driver core train serve
+LOCKED := driver core train serve dashboard
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor lint lock docs clean-demo row bench-data verify serve chat deployment
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,6 +69,11 @@ serve: .venv/READY ## serve an export on 127.0.0.1 until Ctrl-C [EXPORT=DIR] [CO
 
 chat: ## talk to what make serve serves (no package needed) [PORT=23333] [KEY=FILE]
 	@python3 scripts/chat.py --port $(PORT) --key-file '$(KEY)'
+
+dashboard: WORKDIR := .
+dashboard: PORT := 5092
+dashboard: .venv/READY ## the trainings in SwanLab's own dashboard, on 127.0.0.1 and without an account, until Ctrl-C [WORKDIR=.] [PORT=5092]
+	@python="$$($(DRIVER) $(DASHBOARD))" && exec "$$python" scripts/show_dashboard.py --workdir '$(WORKDIR)' --port '$(PORT)'
 
 deployment: .venv/READY ## systemd units and a SLURM script for a store of exports: make deployment STORE=DIR [CONFIG=FILE] [OUT=DIR]
 	@$(DRIVER) scripts/render_deployment.py --store '$(STORE)' $(if $(CONFIG),--configfile '$(CONFIG)') --port $(PORT) \

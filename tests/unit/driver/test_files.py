@@ -126,7 +126,7 @@ def test_generated_pages_are_current():
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: run make docs"
 
 
-@pytest.mark.parametrize("env", ["driver", "core", "train", "serve", "tiny", "smollm2", "qlora"])
+@pytest.mark.parametrize("env", ["driver", "core", "train", "serve", "dashboard", "tiny", "smollm2", "qlora"])
 def test_locks_pin_everything_by_hash(env):
     lock = (ROOT / f"envs/{env}.lock").read_text(encoding="utf-8")
     entries = re.split(r"\n(?=\S)", lock.strip())
