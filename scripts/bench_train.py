@@ -90,6 +90,8 @@ def command(args: argparse.Namespace, name: str, folder: Path, settings: dict[st
         "state-root": folder / "state", "adapter": folder / "adapter", "history": folder / "history.csv",
         "loss-figure": folder / "loss.svg", "record": folder / "record.json",
     }  # fmt: skip
+    if args.quantizer:
+        flags["quantizer"] = args.quantizer
     if args.profile:
         flags["profile"] = args.profile.with_name(f"{args.profile.name}-{name}.txt")
     words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
@@ -164,6 +166,7 @@ def main() -> None:
     parser.add_argument(
         "--runs", required=True, type=json.loads, help='JSON: {name: {"steps": 8, settings that differ}}'
     )
+    parser.add_argument("--quantizer", type=Path, help="folder with bitsandbytes, for a run with method qlora")
     parser.add_argument("--profile", type=Path, help="write tables of GPU time by kernel to files of this name")
     parser.add_argument("--note", default="")
     parser.add_argument("--record", required=True, type=Path)

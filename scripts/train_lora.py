@@ -6,6 +6,7 @@ Writes  state/train/{run}/{key}/ while it works; then the adapter, history.csv, 
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -93,6 +94,7 @@ def trainer_environment(
     }
     on_cpu = {"MINDTUNE_CPU_PACKING": "1", "CUDA_VISIBLE_DEVICES": ""} if args.settings["device"] == "cpu" else {}
     on_gpu = ON_GPU if args.settings["device"] == "gpu" else {}
+    paths = [os.environ.get("PYTHONPATH"), args.settings["method"] == "qlora" and args.quantizer]
     return environment(
         MINDTUNE_SWANLAB_DIR=str(state / "swanlab"),
         MINDTUNE_SWANLAB_EXPERIMENT=args.run,
@@ -100,7 +102,7 @@ def trainer_environment(
         MINDTUNE_TRAINER=json.dumps(observer),
         **on_cpu,
         **on_gpu,
-        **({"PYTHONPATH": str(args.quantizer)} if args.settings["method"] == "qlora" else {}),
+        PYTHONPATH=os.pathsep.join(str(path) for path in paths if path),
     )
 
 

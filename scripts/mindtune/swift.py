@@ -135,10 +135,14 @@ def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
 def environment(**extra: str) -> dict[str, str]:
     """The environment of an ms-swift process: offline and without hub tokens, `extra` laid over it.
 
-    With a ModelScope token ms-swift logs in first, and without a connection dies of it. Processes that train together talk over
-    the loopback interface only.
+    With a ModelScope token ms-swift logs in first, and without a connection dies of it. SwanLab has none of the user's settings: it
+    would call a webhook among them even when it records offline. Processes that train together talk over the loopback interface only.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in HUB_TOKENS}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in HUB_TOKENS and not name.upper().startswith("SWANLAB_")
+    }
     kept |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
     return {**kept, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **extra}
 

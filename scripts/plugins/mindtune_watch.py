@@ -98,6 +98,7 @@ class Watch(TrainerCallback):
         self.parameters = base.num_parameters(exclude_embeddings=True)  # weights in 4 bits count as what they stand for
         if base.config.tie_word_embeddings:
             self.parameters += base.get_input_embeddings().weight.numel()
+        self.end_line()
         self.card, self.losses = Card(), []
         self.steps_taken = 0
         self.mark("trainer")
@@ -221,6 +222,13 @@ class Watch(TrainerCallback):
         if torch.distributed.is_initialized():
             torch.distributed.barrier()  # the first process that ends has the others ended
         raise SystemExit(reason)
+
+    def end_line(self) -> None:
+        """End the line that a kill has torn, or the next one would be lost with it."""
+        steps = Path(self.settings["steps"])
+        if self.trainer.is_world_process_zero() and steps.is_file() and not steps.read_bytes().endswith(b"\n"):
+            with open(steps, "a", encoding="utf-8") as stream:
+                stream.write("\n")
 
     def write(self, line: dict[str, Any]) -> None:
         """Append one line; a kill leaves at most a torn last one."""

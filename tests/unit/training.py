@@ -85,9 +85,9 @@ class Training:
         )  # fmt: skip
 
     def step(self):
-        """The last step that was written."""
+        """The last step that was written whole."""
         files = list(self.work.glob("state/*/steps.jsonl"))
-        lines = [line for line in files[0].read_text().split("\n")[:-1] if line] if files else []
+        lines = [line for line in files[0].read_text().split("\n") if line.endswith("}")] if files else []
         return json.loads(lines[-1])["step"] if lines else 0
 
     def run(self):

@@ -10,7 +10,7 @@ import sys
 import pytest
 from mindtune.cli import UserError
 from mindtune.packing import packs, steps_per_epoch
-from mindtune.swift import PLUGIN, compare_args, render, train_flags
+from mindtune.swift import PLUGIN, compare_args, environment, render, train_flags
 from models import build_small_model
 
 SETTINGS = {
@@ -72,6 +72,16 @@ def test_code_in_a_model_folder_is_not_run(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert not marker.exists()
     assert "trust_remote_code" not in done.stdout + done.stderr
+
+
+def test_the_trainer_gets_no_key_and_none_of_swanlab_s_settings(monkeypatch):
+    for name in ("HF_TOKEN", "MODELSCOPE_API_TOKEN", "SWANLAB_API_KEY", "SWANLAB_WEBHOOK", "swanlab_web_host"):
+        monkeypatch.setenv(name, "planted")
+    given = environment(MINDTUNE_SWANLAB_ID="1")
+    assert "planted" not in given.values()
+    assert (
+        given["HF_HUB_OFFLINE"] == "1" and given["MINDTUNE_SWANLAB_ID"] == "1" and given["PATH"] == os.environ["PATH"]
+    )
 
 
 def test_a_dialogue_over_the_limit_is_refused():
