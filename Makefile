@@ -96,8 +96,8 @@ test-workflow: .venv/READY ## the plan: what an edit of every key, script and mo
 test-e2e: .venv/READY ## the demo, twice, and what must be equal
 	$(DRIVER) -m pytest -q tests/e2e
 
-test-profile: .venv/READY ## the literal command and the doctor on a real SLURM (as root; else skipped, and said), and hostile input
-	$(DRIVER) -m pytest -q tests/slurm/test_profile.py tests/slurm/test_doctor.py tests/faults/test_security.py
+test-profile: .venv/READY ## the literal command and the doctor on a real SLURM (as root; else skipped, and said), hostile input, a sample of chaos
+	$(DRIVER) -m pytest -q tests/slurm/test_profile.py tests/slurm/test_doctor.py tests/faults/test_security.py tests/faults/test_chaos.py
 
 test-faults: .venv/READY ## every fault, on a real SLURM and off it, in two lanes side by side [RECORD=1]
 	@rm -rf $(REPORTS)
