@@ -58,7 +58,8 @@ def choose(model: Mapping[str, Any], settings: Mapping[str, Any], card_bytes: in
     """Return (batch_size, grad_accumulation, gradient_checkpointing) to use, and the reason in one sentence.
 
     `card_bytes` is the card's memory, None without a GPU. With `train.memory: fixed`, plain kernels, or a method that the fast ones
-    do not know, the settings are taken as they are; else the largest micro-batch that fits without recompute, and recompute only if not even one sequence fits.
+    do not know, the settings are taken as they are; else the largest micro-batch that fits without recompute, and recompute only
+    if not even one sequence fits.
     """
     asked = {key: settings[key] for key in ("batch_size", "grad_accumulation", "gradient_checkpointing")}
     reasons = {
@@ -77,8 +78,9 @@ def choose(model: Mapping[str, Any], settings: Mapping[str, Any], card_bytes: in
     fitting = [size for size in (4, 2, 1) if effective % size == 0 and fixed + size * sequence <= limit]
     size = fitting[0] if fitting else asked["batch_size"]
     chosen = {"batch_size": size, "grad_accumulation": effective // size, "gradient_checkpointing": not fitting}
+    what = "weights, gradients and moments" if settings["method"] == "full" else "weights"
     return chosen, (
-        f"{describe(chosen)}: {'weights, gradients and moments' if settings['method'] == 'full' else 'weights'} take {fixed / 2**30:.1f} GiB and a sequence of {settings['max_length']} tokens "
+        f"{describe(chosen)}: {what} take {fixed / 2**30:.1f} GiB and a sequence of {settings['max_length']} tokens "
         f"{sequence / 2**30:.1f} GiB, of {limit / 2**30:.1f} GiB ({SHARE:.0%} of the card's memory)"
     )
 

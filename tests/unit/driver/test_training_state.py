@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mindtune.cli import UserError
-from mindtune.training_state import CHECKPOINT_FILES, last_checkpoint, locked, random_states, state_key
+from mindtune.training_state import ADAPTER_FILES, CHECKPOINT_FILES, last_checkpoint, locked, random_states, state_key
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 
@@ -41,7 +41,7 @@ def test_every_process_has_its_own_random_state(tmp_path):
     assert last_checkpoint(tmp_path, 2).name == "checkpoint-5"
 
 
-@pytest.mark.parametrize("name", [*CHECKPOINT_FILES, "rng_state.pth"])
+@pytest.mark.parametrize("name", [*ADAPTER_FILES, *CHECKPOINT_FILES, "rng_state.pth"])
 @pytest.mark.parametrize("damage", ["cut", "missing", "empty"])
 def test_a_torn_checkpoint_is_dropped_for_the_one_before(tmp_path, name, damage):
     make_checkpoint(tmp_path, 5)
@@ -52,6 +52,22 @@ def test_a_torn_checkpoint_is_dropped_for_the_one_before(tmp_path, name, damage)
         torn.write_bytes(torn.read_bytes()[: len(torn.read_bytes()) // 2] if damage == "cut" else b"")
     assert last_checkpoint(tmp_path).name == "checkpoint-5"
     assert not (tmp_path / "checkpoint-10").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("damage", ["cut", "missing"])
+def test_a_torn_checkpoint_of_a_whole_model_is_dropped_too(tmp_path, name, damage):
+    for step in (5, 10):
+        checkpoint = make_checkpoint(tmp_path, step)
+        (checkpoint / "adapter_model.safetensors").rename(checkpoint / "model.safetensors")
+        (checkpoint / "adapter_config.json").rename(checkpoint / "config.json")
+    assert last_checkpoint(tmp_path).name == "checkpoint-10"
+    torn = tmp_path / "checkpoint-10" / name
+    content = torn.read_bytes()
+    torn.unlink()
+    if damage == "cut":
+        torn.write_bytes(content[: len(content) // 2])
+    assert last_checkpoint(tmp_path).name == "checkpoint-5"
 
 
 def test_what_only_ms_swift_reads_of_a_checkpoint_has_to_be_whole_too(tmp_path):

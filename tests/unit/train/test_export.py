@@ -181,6 +181,11 @@ def test_card_of_a_hub_dataset_with_scores():
     assert "fine-tuned from qwen" in card
     assert "| BLEU | 3.1 | 7.4 | 90 | nrefs:1\\|tok:zh |" in card
     assert "99.5 % of 2,048 positions" in card
+    assert "LoRA, merged into the base" in card and "equal base + adapter" in card and "| lora rank | 8 |" in card
+    training = next(record for record in records if record["stage"] == "train_lora")
+    training["params"]["method"] = "full"
+    whole = model_card(model, False, records)
+    assert "All weights trained" in whole and "equal the trained weights" in whole and "lora" not in whole.lower()
 
 
 # ---------------------------------------------------------------------------------------------------------------- verify
