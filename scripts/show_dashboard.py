@@ -204,7 +204,8 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, required=True, help="working directory of a run, such as demo")
     parser.add_argument("--port", type=int, required=True)
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell in the background ignores the first
+        signal.signal(number, signal.default_int_handler)
     try:
         found = trainings(args.workdir)
         with listen(args.port) as listener, tempfile.TemporaryDirectory(prefix="mindtune-dashboard-") as folder:

@@ -31,6 +31,7 @@ def test_a_gpu_program_on_a_node_without_a_driver_ends_with_status_2(tmp_path):
         '{"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1}'
     )
     settings = {
+        "method": "lora",
         "device": "gpu",
         "attention": "flash_attention_4",
         "gpus": 1,

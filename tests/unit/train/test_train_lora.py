@@ -14,9 +14,15 @@ QWEN7B = {
 
 
 def test_a_card_that_is_too_small_is_refused():
-    train_lora.check_memory(79 << 30, {"dtype": "bfloat16"}, QWEN7B)
-    with pytest.raises(UserError, match="the card has 15 GiB and the base model's weights take 14 GiB in bfloat16"):
-        train_lora.check_memory(15 << 30, {"dtype": "bfloat16"}, QWEN7B)
+    settings = {"method": "lora", "dtype": "bfloat16"}
+    train_lora.check_memory(79 << 30, settings, QWEN7B)
+    with pytest.raises(
+        UserError, match="the card has 15 GiB, and train.method lora takes 14 GiB for this base in bfloat16"
+    ):
+        train_lora.check_memory(15 << 30, settings, QWEN7B)
+    train_lora.check_memory(15 << 30, settings | {"method": "qlora"}, QWEN7B)
+    with pytest.raises(UserError, match="train.method full takes 113 GiB for this base in float32"):
+        train_lora.check_memory(79 << 30, {"method": "full", "dtype": "float32"}, QWEN7B)
 
 
 def test_a_repeated_step_counts_once_and_a_torn_line_never(tmp_path):
