@@ -10,7 +10,6 @@ Writes  a temporary folder
 import argparse
 import colorsys
 import csv
-import ctypes
 import io
 import json
 import math
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
-from mindtune.processes import PR_SET_PDEATHSIG
+from mindtune.processes import die_with_parent
 from mindtune.records import read_json
 from train_lora import steps_taken
 
@@ -180,7 +179,7 @@ def show(found: Sequence[Training], folder: Path, listener: socket.socket) -> No
 
 def show_in_child(found: Sequence[Training], folder: Path, listener: socket.socket) -> None:
     """Exit with the status of `show`, in a process that its parent ends, and that ends with it."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(run(lambda: show(found, folder, listener)))

@@ -5,8 +5,8 @@ Three proofs; if one fails there is no verify.json, and without it nothing can b
 1. Tensors. Every merged tensor equals round(fp32(W) + scale * (fp32(B) @ fp32(A))) bit for bit (for DoRA round(m * V / |V|), with V
    that sum and |V| the lengths of its rows; for method full the trained weights, rounded), every other one is the base's, the names
    are the same, and the config, tokenizer and template files are the base's bytes.
-2. Logits. Base + adapter, unmerged (for method full the trained weights), against the merged folder as transformers loads it, over whole dialogues: this finds what
-   equal tensors cannot, such as a config that loads them otherwise. Both run in `logits_dtype`; use float32, where what differs
+2. Logits. Base + adapter, unmerged (for method full the trained weights), against the merged folder as transformers loads it, over
+   whole dialogues: this finds what equal tensors cannot, such as a config that loads them otherwise. Both run in `logits_dtype`; use float32, where what differs
    is only the rounding of the merged weights. That rounding is real: a bfloat16 keeps 8 bits, so each merged weight is off by up
    to 2^-8 of itself, and the logits by a share of their own spread that grows with the depth. The bound `max_logit_difference`
    is therefore counted in standard deviations of a position's logits over the vocabulary, which makes it the same for a toy
@@ -255,16 +255,13 @@ def first_dialogues(path: Path, count: int) -> dict[str, list[dict[str, str]]]:
 def model_logits(
     folder: Path, adapter: Path | None, prompts: Iterable[Any], settings: Mapping[str, Any]
 ) -> Iterator[Any]:
-    """Yield logits [tokens, vocabulary] in fp32 on the CPU for each prompt, of a model folder or of what training left (`adapter`)."""
+    """Yield logits [tokens, vocabulary] in fp32 on the CPU for each prompt, of a model folder or of base + unmerged adapter."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    whole = adapter and is_full(adapter)
-    model = AutoModelForCausalLM.from_pretrained(
-        adapter if whole else folder, dtype=getattr(torch, settings["logits_dtype"])
-    )
-    if adapter and not whole:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, settings["logits_dtype"]))
+    if adapter:
         model = PeftModel.from_pretrained(model, adapter)
     device = "cuda" if settings["device"] == "gpu" else "cpu"
     model = model.to(device).eval()
@@ -288,9 +285,10 @@ def prove_logits(
     texts = [tokenizer.apply_chat_template(chat, tokenize=False) for chat in chats]
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"][: settings["max_prompt_tokens"]] for text in texts]
     prompts = [torch.tensor([row]) for row in ids]
+    trained = (adapter, None) if is_full(adapter) else (base, adapter)
     rows = []
     with TemporaryDirectory() as waiting:
-        for number, logits in enumerate(model_logits(base, adapter, prompts, settings)):
+        for number, logits in enumerate(model_logits(*trained, prompts, settings)):
             torch.save(logits, f"{waiting}/{number}.pt")
         for number, logits in enumerate(model_logits(merged, None, prompts, settings)):
             rows.append(compare_logits(torch.load(f"{waiting}/{number}.pt"), logits))

@@ -19,10 +19,14 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 _work: Callable
 
 
+def die_with_parent() -> None:
+    """In a process that was forked: be killed when its parent is gone, however that ended."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _begin(start: Callable[[], Callable]) -> None:
     global _work
-    # each holds the other end of its own queue, so without this it would wait for ever for a parent that was killed
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()  # each holds the other end of its own queue, so it would wait for ever for a parent that was killed
     _work = start()
 
 

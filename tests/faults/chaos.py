@@ -88,7 +88,7 @@ def kill_job(made: Chain, controller: subprocess.Popen, rng: random.Random) -> s
     line = rng.choice(found)
     with suppress(ProcessLookupError):
         os.kill(int(line.split()[0]), signal.SIGKILL)
-    return line.split(maxsplit=1)[-1][:80]
+    return " ".join(Path(word).name for word in line.split()[1:4])
 
 
 def start_again(made: Chain, controller: subprocess.Popen, rng: random.Random) -> str:
