@@ -50,7 +50,7 @@ rule rulegraph:
         exec 2>{log:q}
         {DRIVER_PYTHON:q} -m snakemake --snakefile {params.snakefile:q} {params.overlays:q} \
             --workflow-profile none --rulegraph dot --forceall all \
-            | {PY[core]} {SCRIPTS}/draw_rulegraph.py --dot - --families {params.families:q} \
+            | {PY[core]:q} {SCRIPTS:q}/draw_rulegraph.py --dot - --families {params.families:q} \
                 --svg {output.svg:q} --mermaid {output.mermaid:q}
         """
 
@@ -111,7 +111,7 @@ rule write_report:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[core]} {SCRIPTS}/report.py \
+        {PY[core]:q} {SCRIPTS:q}/report.py \
             --records {input.records:q} --images {input.images:q} --tables {input.table:q} \
             --title {params.title:q} --report {output:q}
         """

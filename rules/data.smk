@@ -33,7 +33,7 @@ rule fetch_dataset:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[core]} {SCRIPTS}/fetch_dataset.py \
+        {PY[core]:q} {SCRIPTS:q}/fetch_dataset.py \
             --spec {params.spec:q} --local={params.local:q} --raw {output.raw:q} --record {output.record:q}
         """
 
@@ -61,7 +61,7 @@ if config["model"]["source"] == "package":
         shell:
             r"""
             exec >{log:q} 2>&1
-            {PY[train]} {SCRIPTS}/build_demo_model.py --tier {params.tier:q} --part tokenizer \
+            {PY[train]:q} {SCRIPTS:q}/build_demo_model.py --tier {params.tier:q} --part tokenizer \
                 --package {params.package:q} --model {output.model:q} --record {output.record:q}
             """
 
@@ -88,7 +88,7 @@ if config["model"]["source"] == "package":
         shell:
             r"""
             exec >{log:q} 2>&1
-            {PY[train]} {SCRIPTS}/build_demo_model.py --tier {params.tier:q} --part all \
+            {PY[train]:q} {SCRIPTS:q}/build_demo_model.py --tier {params.tier:q} --part all \
                 --package {params.package:q} --tokenizer {input.tokenizer:q} --dialogues {input.dialogues:q} \
                 --model {output.model:q} --record {output.record:q}
             """
@@ -123,7 +123,7 @@ else:
         shell:
             r"""
             exec >{log:q} 2>&1
-            {PY[core]} {SCRIPTS}/fetch_model.py --part tokenizer \
+            {PY[core]:q} {SCRIPTS:q}/fetch_model.py --part tokenizer \
                 --spec {params.spec:q} --local={params.local:q} --model {output.model:q} --record {output.record:q}
             """
 
@@ -155,7 +155,7 @@ else:
         shell:
             r"""
             exec >{log:q} 2>&1
-            {PY[core]} {SCRIPTS}/fetch_model.py --part all \
+            {PY[core]:q} {SCRIPTS:q}/fetch_model.py --part all \
                 --spec {params.spec:q} --local={params.local:q} --model {output.model:q} --record {output.record:q}
             """
 
@@ -188,7 +188,7 @@ rule clean_dialogues:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[core]} {SCRIPTS}/clean_dialogues.py \
+        {PY[core]:q} {SCRIPTS:q}/clean_dialogues.py \
             --raw {input.raw:q} --tokenizer {input.tokenizer:q} --hotlines {input.hotlines:q} \
             --settings {params.settings:q} --source-name {wildcards.dataset:q} --threads {threads} \
             --clean {output.clean:q} --rejected {output.rejected:q} --record {output.record:q}
@@ -227,7 +227,7 @@ rule split_dialogues:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[core]} {SCRIPTS}/split_dialogues.py \
+        {PY[core]:q} {SCRIPTS:q}/split_dialogues.py \
             --clean {input.clean:q} --held-out {input.held_out:q} --settings {params.settings:q} --threads {threads} \
             --train {output.train:q} --dev {output.dev:q} --test {output.test:q} \
             --contamination {output.contamination:q} --record {output.record:q}
@@ -256,7 +256,7 @@ rule write_datasheet:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[core]} {SCRIPTS}/write_datasheet.py \
+        {PY[core]:q} {SCRIPTS:q}/write_datasheet.py \
             --name {wildcards.dataset:q} --spec {params.spec:q} \
             --fetch {input.fetch:q} --clean {input.clean:q} --split {input.split:q} \
             --datasheet {output.datasheet:q} --croissant {output.croissant:q} --record {output.record:q}

@@ -38,7 +38,7 @@ rule generate_base_replies:
     shell:
         r"""
         exec >{log.program:q} 2>&1
-        {PY[core]} {SCRIPTS}/generate_replies.py \
+        {PY[core]:q} {SCRIPTS:q}/generate_replies.py \
             --model {input.model:q} --suite {wildcards.suite:q} --prompts {input.prompts:q} \
             --engine {params.engine:q} --engine-python {PY[engine]:q} --settings {params.settings:q} \
             --replies {output.replies:q} --record {output.record:q} --log {log.server:q}
@@ -73,7 +73,7 @@ rule generate_tuned_replies:
     shell:
         r"""
         exec >{log.program:q} 2>&1
-        {PY[core]} {SCRIPTS}/generate_replies.py \
+        {PY[core]:q} {SCRIPTS:q}/generate_replies.py \
             --model {input.model:q} --suite {wildcards.suite:q} --prompts {input.prompts:q} \
             --engine {params.engine:q} --engine-python {PY[engine]:q} --settings {params.settings:q} \
             --replies {output.replies:q} --record {output.record:q} --log {log.server:q}
@@ -100,7 +100,7 @@ rule score_dialogue:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[core]} {SCRIPTS}/score_dialogue.py \
+        {PY[core]:q} {SCRIPTS:q}/score_dialogue.py \
             --base {input.base:q} --tuned {input.tuned:q} --settings {params.settings:q} --scores {output.scores:q}
         """
 
@@ -128,7 +128,7 @@ rule evaluation_table:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[core]} {SCRIPTS}/evaluation_table.py \
+        {PY[core]:q} {SCRIPTS:q}/evaluation_table.py \
             --scores {input.scores:q} --runs {params.runs:q} \
             --csv {output.csv:q} --markdown {output.markdown:q} --latex {output.latex:q} --record {output.record:q}
         """

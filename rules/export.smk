@@ -33,7 +33,7 @@ rule merge_adapter:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[train]} {SCRIPTS}/merge_adapter.py \
+        {PY[train]:q} {SCRIPTS:q}/merge_adapter.py \
             --base {input.base:q} --adapter {input.adapter:q} --settings {params.settings:q} --threads {threads} \
             --merged {output.merged:q} --record {output.record:q}
         """
@@ -68,7 +68,7 @@ rule verify_merge:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[train]} {SCRIPTS}/verify_merge.py \
+        {PY[train]:q} {SCRIPTS:q}/verify_merge.py \
             --base {input.base:q} --adapter {input.adapter:q} --merged {input.merged:q} --prompts {input.prompts:q} \
             --model {params.model:q} --settings {params.settings:q} --threads {threads} --verify {output.verify:q}
         """
@@ -113,7 +113,7 @@ rule export_model:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[core]} {SCRIPTS}/export_model.py \
+        {PY[core]:q} {SCRIPTS:q}/export_model.py \
             --merged {input.merged:q} --verify {input.verify:q} --base {input.base:q} --records {input.records:q} \
             --locks {input.locks:q} --code {params.code:q} --settings {params.settings:q} --signing-key {input.key:q} \
             --export {output.export:q} --record {output.record:q}
@@ -141,6 +141,6 @@ rule publish_export:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[core]} {SCRIPTS}/publish_export.py \
+        {PY[core]:q} {SCRIPTS:q}/publish_export.py \
             --export {input.export:q} --published {output.export:q} --record {output.record:q}
         """

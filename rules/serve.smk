@@ -33,7 +33,7 @@ rule smoke_test:
     shell:
         r"""
         exec >{log.program:q} 2>&1
-        {PY[core]} {SCRIPTS}/smoke_test.py \
+        {PY[core]:q} {SCRIPTS:q}/smoke_test.py \
             --export {input.export:q} --verify {input.verify:q} --engine {params.engine:q} --engine-python {PY[engine]:q} \
             --settings {params.settings:q} --smoke {output.smoke:q} --server-log {log.server:q}
         """

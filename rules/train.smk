@@ -34,7 +34,7 @@ rule cache_dataset:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[train]} {SCRIPTS}/cache_dataset.py \
+        {PY[train]:q} {SCRIPTS:q}/cache_dataset.py \
             --train {input.train:q} --dev {input.dev:q} --tokenizer {input.tokenizer:q} \
             --model {params.model:q} --settings {params.settings:q} \
             --cached {output.cached:q} --record {output.record:q}
@@ -71,7 +71,7 @@ rule pack_stats:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[core]} {SCRIPTS}/pack_stats.py \
+        {PY[core]:q} {SCRIPTS:q}/pack_stats.py \
             --cached {input.cached:q} --settings {params.settings:q} \
             --lengths-figure {output.lengths:q} --fill-figure {output.fill:q} --record {output.record:q}
         """
@@ -124,7 +124,7 @@ rule train_lora:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[train]} {SCRIPTS}/train_lora.py --run {wildcards.run:q} \
+        {PY[train]:q} {SCRIPTS:q}/train_lora.py --run {wildcards.run:q} \
             --cached {input.cached:q} --pack-stats {input.stats:q} \
             --model {input.model:q} --model-record {input.model_record:q} --model-kind {params.model:q} \
             --settings {params.settings:q} --quantizer {QUANTIZER:q} --code {params.code:q} --state-root {params.state:q} \
@@ -153,6 +153,6 @@ rule sync_swanlab:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[train]} {SCRIPTS}/sync_swanlab.py --train-record {input.train_record:q} --state-root {params.state:q} \
+        {PY[train]:q} {SCRIPTS:q}/sync_swanlab.py --train-record {input.train_record:q} --state-root {params.state:q} \
             --project mindtune --record {output.record:q}
         """
