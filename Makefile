@@ -3,11 +3,11 @@
 # make test          everything but the GPU tests and the long list of faults
 
 SHELL := bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?=
 CORES ?= 2
 MODEL ?= tiny
 DATA ?=
-WORKDIR ?= demo
+WORKDIR ?= $(if $(filter dashboard,$(MAKECMDGOALS)),.,demo)
 DATASET ?= demo
 ID ?=
 SHAREGPT ?=
@@ -18,18 +18,28 @@ NEAR ?= 100000
 PEERS ?=
 N ?= 200
 SEED ?= 1
+RECORD ?=
 EXPORT ?= results/export
+EXPECT ?=
 CONFIG ?=
-PORT ?= 23333
+PORT ?= $(if $(filter dashboard,$(MAKECMDGOALS)),5092,23333)
 KEY ?= state/serve.key
 STORE ?= exports
 OUT ?= deploy/rendered
 PUBLIC_KEY ?=
+
+# What people give is text: make expands nothing in it, and recipes read it from the environment ("$$DATA"), where it needs no quotes
+GIVEN := PYTHON CORES MODEL DATA WORKDIR DATASET ID SHAREGPT TOKENIZER PARTS SIZES NEAR PEERS N SEED RECORD EXPORT EXPECT CONFIG \
+	PORT KEY STORE OUT PUBLIC_KEY USER
+$(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $(name)))),\
+	$(eval override $(name) := $$(value $(name)))))
+export $(GIVEN)
+
 DRIVER := .venv/bin/python
 CORE := scripts/mindtune/environments.py core
 TRAIN := scripts/mindtune/environments.py train
 DASHBOARD := scripts/mindtune/environments.py dashboard
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PATH := $(CURDIR)/.venv/bin:$(value PATH)
 REPORTS := demo-tests/faults
 LOCKED := driver core train serve dashboard
 
@@ -42,42 +52,43 @@ help: ## list the targets
 setup: .venv/READY ## make the driver environment (.venv): Snakemake and the tools of the tests
 
 .venv/READY: envs/driver.lock
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=/path/to/python3.11")'
-	$(PYTHON) -m venv --clear .venv
+	"$${PYTHON:=$$(command -v python3.11 || command -v python3)}" -c \
+		'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=/path/to/python3.11")' && \
+		"$$PYTHON" -m venv --clear .venv
 	$(DRIVER) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r envs/driver.lock
 	@touch $@
 
 demo: .venv/READY ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.jsonl] [WORKDIR=demo]
-	@$(DRIVER) scripts/demo.py --model '$(MODEL)' --data '$(DATA)' --workdir '$(WORKDIR)' --cores $(CORES)
+	@$(DRIVER) scripts/demo.py --model="$$MODEL" --data="$$DATA" --workdir="$$WORKDIR" --cores="$$CORES"
 
 row: .venv/READY ## what happened to one dialogue, step by step: ID=... [DATASET=demo] [WORKDIR=demo]
-	@"$$($(DRIVER) $(CORE))" scripts/show_row.py --workdir '$(WORKDIR)' --dataset '$(DATASET)' --id '$(ID)' --hotlines config/hotlines.yaml
+	@"$$($(DRIVER) $(CORE))" scripts/show_row.py --workdir="$$WORKDIR" --dataset="$$DATASET" --id="$$ID" --hotlines config/hotlines.yaml
 
 bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGPT=FOLDER [TOKENIZER=FOLDER] [SIZES="10000 100000"]
-	@"$$($(DRIVER) $(CORE))" scripts/bench_data.py --sharegpt '$(SHAREGPT)' --tokenizer '$(TOKENIZER)' --parts $(PARTS) \
-		--sizes $(SIZES) --near-size $(NEAR) --peers '$(PEERS)' --records docs/records
+	@"$$($(DRIVER) $(CORE))" scripts/bench_data.py --sharegpt="$$SHAREGPT" --tokenizer="$$TOKENIZER" --parts $$PARTS \
+		--sizes $$SIZES --near-size="$$NEAR" --peers="$$PEERS" --records docs/records
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo
 
-verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [PUBLIC_KEY=FILE]
-	@python3 scripts/verify_export.py '$(EXPORT)'
-	@$(if $(PUBLIC_KEY),"$$($(DRIVER) $(CORE))" scripts/verify_signature.py '$(EXPORT)' --public-key '$(PUBLIC_KEY)')
+verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [EXPECT=SHA256] [PUBLIC_KEY=FILE]
+	@if [ -z "$$PUBLIC_KEY" ]; then exec python3 -I scripts/verify_export.py $${EXPECT:+--expect="$$EXPECT"} -- "$$EXPORT"; fi; \
+	python="$$($(DRIVER) $(CORE))" && exec "$$python" scripts/verify_signature.py --public-key="$$PUBLIC_KEY" \
+		$${EXPECT:+--expect="$$EXPECT"} -- "$$EXPORT"
 
-serve: .venv/READY ## serve an export on 127.0.0.1 until Ctrl-C [EXPORT=DIR] [CONFIG=FILE] [PORT=23333] [KEY=FILE]
-	@$(DRIVER) scripts/serve_export.py --export '$(EXPORT)' $(if $(CONFIG),--configfile '$(CONFIG)') --port $(PORT) --key-file '$(KEY)'
+serve: .venv/READY ## serve an export on 127.0.0.1 until Ctrl-C [EXPORT=DIR] [CONFIG=FILE] [PORT=23333] [KEY=FILE] [PUBLIC_KEY=FILE]
+	@$(DRIVER) scripts/serve_export.py --export="$$EXPORT" $${CONFIG:+--configfile="$$CONFIG"} --port="$$PORT" --key-file="$$KEY" \
+		$${PUBLIC_KEY:+--public-key="$$PUBLIC_KEY"}
 
 chat: ## talk to what make serve serves (no package needed) [PORT=23333] [KEY=FILE]
-	@python3 scripts/chat.py --port $(PORT) --key-file '$(KEY)'
+	@python3 scripts/chat.py --port="$$PORT" --key-file="$$KEY"
 
-dashboard: WORKDIR := .
-dashboard: PORT := 5092
 dashboard: .venv/READY ## the trainings in SwanLab's own dashboard, on 127.0.0.1 and without an account, until Ctrl-C [WORKDIR=.] [PORT=5092]
-	@python="$$($(DRIVER) $(DASHBOARD))" && exec "$$python" scripts/show_dashboard.py --workdir '$(WORKDIR)' --port '$(PORT)'
+	@python="$$($(DRIVER) $(DASHBOARD))" && exec "$$python" scripts/show_dashboard.py --workdir="$$WORKDIR" --port="$$PORT"
 
 deployment: .venv/READY ## systemd units and a SLURM script for a store of exports: make deployment STORE=DIR [CONFIG=FILE] [OUT=DIR]
-	@$(DRIVER) scripts/render_deployment.py --store '$(STORE)' $(if $(CONFIG),--configfile '$(CONFIG)') --port $(PORT) \
-		--user '$(USER)' --key-file '$(KEY)' --out '$(OUT)'
+	@$(DRIVER) scripts/render_deployment.py --store="$$STORE" $${CONFIG:+--configfile="$$CONFIG"} --port="$$PORT" \
+		--user="$$USER" --key-file="$$KEY" --out="$$OUT"
 
 test: lint ## all tests but the GPU's and the long ones of test-faults
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-unit test-workflow test-e2e test-profile
@@ -85,10 +96,10 @@ test: lint ## all tests but the GPU's and the long ones of test-faults
 lint: .venv/READY ## formatting and static checks of Python and rules
 	.venv/bin/ruff check --quiet .
 	.venv/bin/ruff format --quiet --check .
-	.venv/bin/snakefmt --check Snakefile rules
+	$(DRIVER) -m snakefmt --check Snakefile rules
 
 test-unit: .venv/READY ## pure functions, the server, the merge: each in the environment that runs it
-	@$(DRIVER) tests/run_unit.py --cores $(CORES)
+	@$(DRIVER) tests/run_unit.py --cores="$$CORES"
 
 test-workflow: .venv/READY ## the plan: what an edit of every key, script and module would rerun
 	$(DRIVER) -m pytest -q tests/workflow
@@ -102,7 +113,7 @@ test-profile: .venv/READY ## the literal command and the doctor on a real SLURM 
 test-faults: .venv/READY ## every fault, on a real SLURM and off it, in two lanes side by side [RECORD=1]
 	@rm -rf $(REPORTS)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-slurm test-local
-	$(if $(RECORD),$(DRIVER) tests/faults/survived.py --reports $(REPORTS) --record docs/records/faults.json)
+	if [ -n "$$RECORD" ]; then $(DRIVER) tests/faults/survived.py --reports $(REPORTS) --record docs/records/faults.json; fi
 
 test-slurm: .venv/READY ## the part of test-faults on a real SLURM, which it brings up (as root; else skipped, and said)
 	$(DRIVER) -m pytest -q --junitxml $(REPORTS)/slurm.xml tests/slurm
@@ -112,7 +123,7 @@ test-local: .venv/READY ## the rest of it: full disks, torn files, jumping clock
 	"$$($(DRIVER) $(TRAIN))" -m pytest -q --junitxml $(REPORTS)/resume.xml tests/faults/test_resume.py tests/faults/test_train.py
 
 chaos: .venv/READY ## random faults over repeated runs, unattended (nightly), recorded in docs/records/chaos.json [N=200] [SEED=1]
-	$(DRIVER) tests/faults/chaos.py --rounds $(N) --seed $(SEED) --record docs/records/chaos.json
+	$(DRIVER) tests/faults/chaos.py --rounds="$$N" --seed="$$SEED" --record docs/records/chaos.json
 
 slurm-doctor: .venv/READY ## does the profile fit this cluster? prints the lines to change
 	@$(DRIVER) scripts/slurm_doctor.py --profile slurm-h100
@@ -120,7 +131,7 @@ slurm-doctor: .venv/READY ## does the profile fit this cluster? prints the lines
 docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/measurements.md, docs/rulegraph.svg
 	$(DRIVER) scripts/write_docs.py
 	$(DRIVER) scripts/measurements.py
-	$(DRIVER) -m snakemake --quiet all --directory demo-docs --cores $(CORES) --force results/report/rulegraph.svg
+	$(DRIVER) -m snakemake --quiet all --directory demo-docs --cores="$$CORES" --force results/report/rulegraph.svg
 	mkdir -p docs && cp demo-docs/results/report/rulegraph.svg docs/rulegraph.svg && rm -rf demo-docs
 
 lock: .venv/READY ## pin what envs/*.in name, with hashes, and write the conda files

@@ -1,0 +1,85 @@
+"""What people give to make is text: a quote, a dollar or a word for make in it neither runs nor breaks anything."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+HOSTILE = [
+    "o'brien 的 x'; touch {mark}; echo '",
+    '"; touch {mark}; "',
+    "$(shell touch {mark})",
+    "$$(touch {mark})`touch {mark}`",
+    "${{shell touch {mark}}}\\",
+    "a\ntouch {mark}\n#",
+    "--help=$(eval $(shell touch {mark}))",
+]
+# what each target says of what it was given, and did not find
+SAID = {
+    ("verify", "EXPORT"): "is not a folder",
+    ("row", "WORKDIR"): "is missing",
+    ("demo", "DATA"): "does not exist",
+    ("deployment", "STORE"): "is no export",
+    ("chat", "KEY"): "",
+    ("dashboard", "WORKDIR"): "has no training",
+    ("help", "SEED"): "",
+}
+
+
+def make(target, **given):
+    words = ["make", "--no-print-directory", target, *[f"{name}={text}" for name, text in given.items()]]
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_no_recipe_expands_what_was_given():
+    given = re.search(r"^GIVEN := (.*?[^\\])$", MAKEFILE, re.MULTILINE | re.DOTALL)[1].replace("\\\n", " ").split()
+    assert {"EXPORT", "DATA", "ID", "USER", "PYTHON"} < set(given)
+    recipes = "\n".join(line for line in MAKEFILE.splitlines() if line.startswith("\t"))
+    for name in given:
+        assert not re.search(rf"\$[({{]{name}[)}}]", recipes), name
+    # and everything that a target's help names is among them
+    assert set(re.findall(r"\b([A-Z_]{2,})=", "\n".join(re.findall("## (.*)", MAKEFILE)))) <= {*given, "STORE"}
+
+
+CASES = [("verify", "EXPORT", text) for text in HOSTILE]
+CASES += [(target, name, "".join(HOSTILE[:4])) for target, name in SAID]
+
+
+@pytest.mark.parametrize(("target", "name", "text"), CASES, ids=range(len(CASES)))
+def test_what_is_given_is_only_text(target, name, text, tmp_path):
+    mark = tmp_path / "ran"
+    given = text.format(mark=mark)
+    if target == "dashboard" and not list(
+        Path(os.environ.get("MINDTUNE_VENVS", ROOT / ".snakemake/venvs")).glob("dashboard-*/READY")
+    ):
+        pytest.skip("the dashboard's environment is not built")
+    done = make(target, **{name: given})
+    assert not mark.exists()
+    if SAID[target, name]:
+        assert done.returncode and SAID[target, name] in done.stderr, done.stderr
+        assert given.splitlines()[0] in done.stderr.replace("\\\\", "\\"), done.stderr
+
+
+def test_text_from_the_environment_is_only_text(tmp_path):
+    mark = tmp_path / "ran"
+    environment = {**os.environ, "EXPORT": f"$(shell touch {mark})x'y", "PUBLIC_KEY": "", "EXPECT": ""}
+    done = subprocess.run(["make", "verify"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert not mark.exists() and f"$(shell touch {mark})x'y is not a folder" in done.stderr
+
+
+def test_a_sub_make_is_given_text(tmp_path):
+    mark = tmp_path / "ran"
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    with (tmp_path / "Makefile").open("a", encoding="utf-8") as stream:
+        stream.write('\nouter: \n\t@$(MAKE) inner\ninner:\n\t@printf "%s" "$$SEED"\n')
+    text = f"'$(shell touch {mark})\""
+    done = subprocess.run(
+        ["make", "--no-print-directory", "outer", f"SEED={text}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == text and not mark.exists()
