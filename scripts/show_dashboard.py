@@ -2,6 +2,7 @@
 
 A training records offline, which the dashboard cannot show, so every training is written once more into a temporary folder that
 goes when the program ends: finished ones from their history, the others as far as they have come when the program starts.
+It answers whoever has the address that it prints, and nothing but what the dashboard's own page asks (dashboard_guard.py).
 
 Reads   results/runs/*/history.csv and train_lora.json, state/train/*/*/steps.jsonl and logging.jsonl of a working directory
 Writes  a temporary folder
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
+from mindtune.dashboard_guard import Guard
 from mindtune.processes import die_with_parent
 from mindtune.records import read_json
 from train_lora import steps_taken
@@ -173,8 +175,10 @@ def show(found: Sequence[Training], folder: Path, listener: socket.socket) -> No
     import uvicorn
     from swanboard.app import app
 
-    print(f"dashboard on http://{LOOPBACK}:{listener.getsockname()[1]} until Ctrl-C")
-    uvicorn.Server(uvicorn.Config(app, log_level="critical")).run(sockets=[listener])
+    guard = Guard(app, listener.getsockname()[1])
+    print(f"dashboard on {guard.address()} until Ctrl-C; the address is for you alone")
+    config = uvicorn.Config(guard, log_level="critical", ws="none", proxy_headers=False, server_header=False)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def show_in_child(found: Sequence[Training], folder: Path, listener: socket.socket) -> None:
