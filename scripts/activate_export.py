@@ -7,33 +7,64 @@
 Needs Python 3.9 and verify_export.py beside it, no package. The links are replaced in one step, so that a server that starts
 meanwhile sees the one or the other. Restart the server afterwards.
 
+With --expect only the export whose manifest.json has that SHA-256 is served, with --public-key only one that is signed by the
+owner of that key. The latter needs verify_signature.py beside this program, and a Python with the package model-signing (--python).
+
 Reads   the export, STORE
 Writes  STORE/HASH/ (the export, moved), STORE/current, STORE/previous
 """
 
-from __future__ import annotations
+import sys
+
+# Python's own modules before those in this program's folder
+if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    sys.path.append(sys.path.pop(0))
 
 import argparse
 import os
-import sys
+import re
+import subprocess
 from pathlib import Path
 
-from verify_export import MANIFEST, check, sha256
+from verify_export import MANIFEST, check, check_expected, digest_word, sha256, shown
 
 
 class Refused(Exception):
     """What cannot be done; the message says why."""
 
 
-def checked(folder: Path) -> Path:
-    """The folder, if every byte of it is as exported."""
-    wrong, _, _ = check(folder)
-    if wrong:
-        raise Refused(f"{folder} is not what was exported: {wrong[0]}")
-    return folder
+class Demand:
+    """What is asked of an export before it is served."""
+
+    def __init__(
+        self, expect: "str | None" = None, public_key: "Path | None" = None, python: str = sys.executable
+    ) -> None:
+        self.expect, self.public_key, self.python = expect, public_key, python
+
+    def checked(self, folder: Path) -> Path:
+        """The folder, if every byte of it is as exported, by whom is asked for."""
+        if folder.is_symlink():
+            raise Refused(f"{shown(folder)} is a link; give the folder itself, which is moved into the store")
+        wrong, _, _ = check(folder)
+        if not wrong and self.expect:
+            wrong = check_expected(folder, self.expect)
+        if wrong:
+            raise Refused(f"{shown(folder)} is not what was exported: {wrong[0]}")
+        if self.public_key:
+            self.check_signature(folder)
+        return folder
+
+    def check_signature(self, folder: Path) -> None:
+        """Refuse a folder that is not signed by the owner of the key, or whose signature cannot be checked."""
+        program = Path(__file__).resolve().with_name("verify_signature.py")
+        words = [self.python, str(program), str(folder), "--public-key", str(self.public_key)]
+        done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace")
+        if done.returncode:
+            said = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+            raise Refused(f"the signature was not accepted: {shown(said.replace('error: ', '', 1))}")
 
 
-def target(link: Path) -> str | None:
+def target(link: Path) -> "str | None":
     """The name of the folder that a link in the store points at."""
     return os.readlink(link) if link.is_symlink() else None
 
@@ -47,11 +78,13 @@ def point(link: Path, name: str) -> None:
     os.replace(fresh, link)
 
 
-def activate(store: Path, export: Path) -> str:
+def activate(store: Path, export: Path, demand: Demand) -> str:
     """Take an export into the store and serve it; return its name there."""
-    name = sha256(checked(export) / MANIFEST)[:16]
+    name = sha256(demand.checked(export) / MANIFEST)[:16]
     store.mkdir(parents=True, exist_ok=True)
-    if not (store / name).exists():
+    if os.path.lexists(store / name):
+        demand.checked(store / name)  # a copy that was taken in long ago
+    else:
         os.rename(export, store / name)
     return switch(store, name)
 
@@ -65,12 +98,16 @@ def switch(store: Path, name: str) -> str:
     return name
 
 
-def rollback(store: Path) -> str:
+def rollback(store: Path, demand: Demand) -> str:
     """Serve what was served before, if it is still whole; return its name."""
     name = target(store / "previous")
     if not name:
-        raise Refused(f"{store} has no previous export to go back to")
-    checked(store / name)
+        raise Refused(f"{shown(store)} has no previous export to go back to")
+    if not re.fullmatch("[0-9a-f]{16}", name):
+        raise Refused(
+            f"{shown(store / 'previous')} points at {shown(name)}, which is no export of the store; remove it"
+        )
+    demand.checked(store / name)
     return switch(store, name)
 
 
@@ -80,13 +117,24 @@ def main() -> int:
     choice = parser.add_mutually_exclusive_group(required=True)
     choice.add_argument("export", type=Path, metavar="EXPORT", nargs="?", help="a copied export, on the store's disk")
     choice.add_argument("--rollback", action="store_true", help="go back to the export before")
+    parser.add_argument(
+        "--expect", type=digest_word, metavar="SHA256", help="of manifest.json, as its author published it"
+    )
+    parser.add_argument("--public-key", type=Path, metavar="FILE", help="refuse an export that its owner did not sign")
+    parser.add_argument("--python", default=sys.executable, help="that has model-signing, for --public-key")
     args = parser.parse_args()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+    demand = Demand(args.expect, args.public_key, args.python)
     try:
-        name = rollback(args.store) if args.rollback else activate(args.store, args.export)
-    except (Refused, OSError) as error:
+        name = rollback(args.store, demand) if args.rollback else activate(args.store, args.export, demand)
+    except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{args.store / 'current'} is {name}; restart the server")
+    except OSError as error:
+        print(f"error: {shown(error)}", file=sys.stderr)
+        return 1
+    print(f"{shown(args.store / 'current')} is {name}; restart the server")
     return 0
 
 

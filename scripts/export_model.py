@@ -29,6 +29,7 @@ from mindtune.records import (
     to_json,
     write_hashed_record,
 )
+from mindtune.secret_files import check_secret
 
 # names and block size are those that verify_export.py reads; it must not import anything of ours
 MANIFEST, SEAL, BLOCKS = "manifest.json", "manifest.json.sha256", "manifest.blocks.json"
@@ -119,6 +120,7 @@ def sign(folder: Path, key: Path) -> dict[str, str]:
         raise UserError(
             f"export.signing_key: {key} is not there; give the path of a private key, or null for no signature"
         )
+    check_secret(key)
     try:
         signing.Config().use_elliptic_key_signer(private_key=key).sign(folder, folder / SIGNATURE)
     except (ValueError, TypeError) as error:
@@ -196,7 +198,7 @@ def main() -> None:
         facts={"files": len(hashes), "bytes": size, "manifest_sha256": hashes[MANIFEST]},
         packages=["jinja2"],
     )
-    print(f"exported {len(hashes)} files, {size:,} bytes, to {args.export}")
+    print(f"exported {len(hashes)} files, {size:,} bytes, to {args.export}; {MANIFEST} has SHA-256 {hashes[MANIFEST]}")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ def main() -> None:
         packages=[],
     )
     print(f"published {len(hashes)} files, {size:,} bytes, as {args.published}")
+    print(f"{MANIFEST} has SHA-256 {hashes[MANIFEST]}: say so where people find the model, they check with --expect")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Checks the export against its manifest, then becomes the server, so that whoever started it can signal and watch the server itself.
 It listens on the loopback interface; put a reverse proxy with TLS before it for other machines. The API key is read from a file
-that only its owner may read; a file that is not there is made.
+that only its owner may read; a file that is not there is made. With a public key (export.public_key or --public-key) an export is
+served only if the owner of that key signed it.
 
 Reads   an export folder, the configuration, the key file
 Writes  the key file, if there is none
@@ -10,6 +11,7 @@ Writes  the key file, if there is none
 
 import argparse
 import os
+import re
 import secrets
 import subprocess
 from pathlib import Path
@@ -20,8 +22,10 @@ from mindtune.cli import UserError, run
 from mindtune.config import merge, resolve
 from mindtune.engine import check_engine, environment, lmdeploy_command, transformers_command
 from mindtune.environments import ROOT, venv_name, venvs_folder
+from mindtune.secret_files import check_secret
 from verify_export import check
 
+KEY_LENGTH = 16
 TURBOMIND = "import sys; from lmdeploy import turbomind; sys.exit(not turbomind.is_available())"
 
 
@@ -46,26 +50,47 @@ def engine_python(config: dict[str, Any]) -> str:
 
 
 def check_key(path: Path) -> None:
-    """Make the key file if it is not there; a UserError if others may read it, or if it is empty."""
+    """Make the key file if it is not there; a UserError if others may know it, or if it holds no key."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
             stream.write(secrets.token_urlsafe(32) + "\n")
         print(f"made the API key {path}")
-    if path.stat().st_mode & 0o077:
+    check_secret(path)
+    if not re.fullmatch(rb"[!-~]{%d,}\n?" % KEY_LENGTH, path.read_bytes()):
         raise UserError(
-            f"{path} can be read by others; run chmod 600 {path}, and make a new key if they may have read it"
+            f"{path} holds no key, which is one line of at least {KEY_LENGTH} letters, digits and signs without a space; "
+            "remove it, and a key is made"
         )
-    if not path.read_text(encoding="ascii").strip():
-        raise UserError(f"{path} is empty; remove it, and a key is made")
 
 
-def check_export(folder: Path) -> None:
-    """A UserError with the first thing that is wrong with an export."""
+def public_key(given: Path | None, config: dict[str, Any]) -> Path | None:
+    """The key whose owner must have signed what is served: the one on the command line, else the configuration's."""
+    named = config["export"]["public_key"]
+    return given or (ROOT / named if named else None)
+
+
+def check_export(folder: Path, key: Path | None) -> None:
+    """A UserError with the first thing that is wrong with an export, or with its signature if a key is given."""
+    if key:
+        return check_signature(folder, key)
     wrong, files, size = check(folder)
     if wrong:
         raise UserError(f"{folder} is not what was exported ({wrong[0]}, {len(wrong)} in all); copy it again")
-    print(f"{folder}: {files} files, {size:,} bytes, as exported")
+    print(f"{folder}: {files} files, {size:,} bytes, complete; no export.public_key, so who made it was not checked")
+
+
+def check_signature(folder: Path, key: Path) -> None:
+    """A UserError unless an export is complete and signed by the owner of a key, as the core environment's program finds."""
+    python = Path(venvs_folder(), venv_name("core", False), "bin", "python")
+    if not python.exists():
+        raise UserError(f"{python} is not built, which checks signatures; build it with: snakemake build_env_core")
+    words = [python, ROOT / "scripts/verify_signature.py", folder, "--public-key", key]
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace")
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        raise UserError(said.replace("error: ", "", 1))
+    print(done.stdout, end="")
 
 
 def check_turbomind(engine: dict[str, Any]) -> None:
@@ -90,6 +115,7 @@ def main() -> None:
     parser.add_argument("--configfile", type=Path, help="laid over config/config.yaml, as for the workflow")
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--key-file", required=True, type=Path)
+    parser.add_argument("--public-key", type=Path, help="serve only what its owner signed; else export.public_key")
     args = parser.parse_args()
     config = read_config(args.configfile)
     engine = {**config["serve"], "python": engine_python(config)}
@@ -97,7 +123,7 @@ def main() -> None:
     check_key(args.key_file)
     # a link to an export may be pointed elsewhere while the server reads
     export = args.export.resolve()
-    check_export(export)
+    check_export(export, public_key(args.public_key, config))
     check_turbomind(engine)
     words = command(export, engine, args.port, args.key_file.with_suffix(".port"))
     print(f"serving {engine['model_name']} on http://127.0.0.1:{args.port}/v1", flush=True)

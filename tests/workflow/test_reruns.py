@@ -50,6 +50,7 @@ READERS = [
     *[(f"train.{key}", PLAN) for key in ("packing", "batch_size", "grad_accumulation", "epochs", "gpus")],
     ("train.", {"train_lora"}),
     ("export.run", {"publish_export", "smoke_test", "write_report"}),
+    ("export.public_key", set()),  # what a server asks of an export, not what an export is
     ("export.", PROOF),
     ("verify.", PROOF),
     ("evaluate.dialogue.", REPLIES),
@@ -69,6 +70,7 @@ VALUES = {
     "export.dtype": "float32",
     "export.max_shard_size": "1GB",
     "export.signing_key": "config/hotlines.yaml",
+    "export.public_key": "config/hotlines.yaml",
     "verify.logits_dtype": "bfloat16",
     "serve.backend": "turbomind",
     "serve.device": "gpu",
