@@ -57,9 +57,18 @@ shell.prefix(
 )
 
 
+def without_braces(path):
+    """The path; an error if it has braces, the one thing that no path of a rule can hold."""
+    if "{" in path or "}" in path:
+        raise WorkflowError(
+            f"{path} has braces in its path, which Snakemake takes for a wildcard; rename it"
+        )
+    return path
+
+
 def at(path):
     """Where a file of the repository lies as seen from the working directory; an absolute path stays as it is."""
-    return os.path.normpath(os.path.join(BASE, path))
+    return without_braces(os.path.normpath(os.path.join(BASE, path)))
 
 
 def lookup_key(path):
@@ -110,12 +119,7 @@ def local_files(spec):
     files = [Path(path)] if path and os.path.isfile(path) else []
     if path and os.path.isdir(path):
         files = sorted(file for file in Path(path).rglob("*") if file.is_file())
-    for file in files:
-        if "{" in str(file) or "}" in str(file):
-            raise WorkflowError(
-                f"{file} has braces in its path, which Snakemake takes for a wildcard; rename it"
-            )
-    return [str(file) for file in files]
+    return [without_braces(str(file)) for file in files]
 
 
 def rules_hash():

@@ -25,7 +25,7 @@ USE_VENV = not {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER} & set(
     workflow.deployment_settings.deployment_method
 )
 VENV = {
-    env: os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU))
+    env: without_braces(os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU)))
     for env in ENVIRONMENTS
 }
 PY = {

@@ -162,5 +162,12 @@ def test_equal_bytes_in_another_folder(demo, elsewhere):
     assert differ == []
 
 
+def test_no_word_of_a_path_runs(elsewhere):
+    odd = elsewhere.work.parents[1]
+    assert (
+        "$(touch P)" in odd.name and not list(odd.rglob("P")) and not (ROOT / "P").exists() and not Path("P").exists()
+    )
+
+
 def test_only_the_working_directory_is_written(demo):
     assert not (ROOT / "results").exists() or (ROOT / "results").stat().st_mtime < demo.work.stat().st_mtime

@@ -82,6 +82,15 @@ def test_run_ids_and_dataset_names_that_could_be_paths_or_words_are_refused(name
         assert "should be" in done.stdout, done.stdout[-2000:]
 
 
+def test_braces_in_the_path_of_the_environments_are_one_sentence(tmp_path):
+    made = template().copy("hostile-environments")
+    done = made.run("--dry-run", MINDTUNE_VENVS=str(tmp_path / "{环境}"))
+    assert (
+        done.returncode == 1
+        and "has braces in its path, which Snakemake takes for a wildcard; rename it" in done.stdout
+    )
+
+
 def test_config_values_are_only_text(tmp_path):
     mark = tmp_path / "ran"
     made = template().copy("hostile-values")
