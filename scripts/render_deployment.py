@@ -28,8 +28,10 @@ def variables(config: dict[str, Any], args: argparse.Namespace) -> dict[str, Any
         "user": args.user,
         "key_file": args.key_file.resolve(),
         "serve": config["serve"],
-        # the check of every byte comes before the start, and reads at the same pace
-        "deadline": round(2 * deadline_s(config["serve"], args.store / "current")),
+        # the check of every byte comes before the start, and reads at the same pace; the signature's reads once more
+        "deadline": round(
+            (3 if config["export"]["public_key"] else 2) * deadline_s(config["serve"], args.store / "current")
+        ),
         "gpu": config["serve"]["device"] == "gpu",
     }
 
