@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from mindtune import variables
+
 # A write that fails so names no file
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -13,8 +15,12 @@ class UserError(Exception):
     """Bad input. The message is one sentence: the file, row or key, what was found, what was expected, what to do."""
 
 
-def run(main: Callable[[], None]) -> int:
-    """Run a program's main and return its exit status: 0, or 2 with one line on stderr after a UserError or a file error."""
+def run(main: Callable[[], None], *groups: str) -> int:
+    """Run a program's main and return its exit status: 0, or 2 with one line on stderr after a UserError or a file error.
+
+    Of the environment it sees what is listed in mindtune/variables.py, and the groups there that it names.
+    """
+    variables.keep_listed(groups)
     os.environ.setdefault("PYTHONUTF8", "1")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", line_buffering=True)
