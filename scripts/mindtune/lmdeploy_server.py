@@ -13,7 +13,10 @@ KEY_VARIABLE = "MINDTUNE_API_KEY_FILE"
 
 def main() -> None:
     from lmdeploy.cli import run
+    from lmdeploy.cli.utils import ArgumentHelper
 
+    # its flag can only switch this on: without the flag it stays off, whatever its default becomes
+    ArgumentHelper.trust_remote_code = staticmethod(lambda parser: parser.set_defaults(trust_remote_code=False))
     key = Path(os.environ[KEY_VARIABLE]).read_text(encoding="ascii").strip()
     sys.argv = ["lmdeploy", *sys.argv[1:], "--api-keys", key]
     run()

@@ -228,6 +228,7 @@ def model_folder(tmp_path, **more):
     folder.mkdir()
     files = {
         "config.json": b'{"model_type": "qwen2"}', "tokenizer.json": b"{}", "model.safetensors": b"weights", "LICENSE": b"Apache-2.0",
+        "chat_template.jinja": b"{{ messages[0]['content'] }}",
     } | more  # fmt: skip
     for name, data in files.items():
         (folder / name).write_bytes(data)
@@ -239,7 +240,12 @@ def test_model_parts(tmp_path):
     (tmp_path / "model/checkpoint-10").mkdir()
     (tmp_path / "model/checkpoint-10/model.safetensors").write_bytes(b"other weights")
     assert fetch_model(tmp_path, spec, "tokenizer").returncode == 0
-    assert sorted(path.name for path in (tmp_path / "base").iterdir()) == ["LICENSE", "config.json", "tokenizer.json"]
+    assert sorted(path.name for path in (tmp_path / "base").iterdir()) == [
+        "LICENSE",
+        "chat_template.jinja",
+        "config.json",
+        "tokenizer.json",
+    ]
     assert fetch_model(tmp_path, spec, "all").returncode == 0
     assert (tmp_path / "base/model.safetensors").read_bytes() == b"weights"
     assert not (tmp_path / "base/checkpoint-10").exists()
