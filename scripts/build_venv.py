@@ -96,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main, "build"))
+    raise SystemExit(run(main))

@@ -46,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main, "hub"))
+    raise SystemExit(run(main))

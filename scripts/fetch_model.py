@@ -63,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main, "hub"))
+    raise SystemExit(run(main))

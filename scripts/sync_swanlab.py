@@ -74,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main, "swanlab"))
+    raise SystemExit(run(main))

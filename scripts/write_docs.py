@@ -87,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main, "everything"))
+    raise SystemExit(run(main))

@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from mindtune import variables
 
@@ -15,12 +16,12 @@ class UserError(Exception):
     """Bad input. The message is one sentence: the file, row or key, what was found, what was expected, what to do."""
 
 
-def run(main: Callable[[], None], *groups: str) -> int:
+def run(main: Callable[[], None]) -> int:
     """Run a program's main and return its exit status: 0, or 2 with one line on stderr after a UserError or a file error.
 
-    Of the environment it sees what is listed in mindtune/variables.py, and the groups there that it names.
+    Of the environment it sees what is listed in mindtune/variables.py.
     """
-    variables.keep_listed(groups)
+    variables.keep_listed(variables.PROGRAMS.get(Path(sys.argv[0]).name, ()))
     os.environ.setdefault("PYTHONUTF8", "1")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", line_buffering=True)

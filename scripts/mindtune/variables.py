@@ -2,7 +2,7 @@
 
 Libraries act on what they find in the environment: ms-swift sends a ModelScope token to its hub as soon as it is imported. So a
 rule's shell un-exports everything that is not listed (`shell_prefix`), and a program called by hand takes it out of its own
-environment first (`keep_listed`, by mindtune.cli.run). What only some programs need stands in a group that they ask for by name.
+environment first (`keep_listed`, by mindtune.cli.run). What only some programs need stands in a group: see PROGRAMS.
 """
 
 import os
@@ -35,6 +35,18 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "build": ("UV_*", "PIP_*", "NETRC", *NETWORK),
     # programs that start Snakemake, whose jobs clear the environment for themselves
     "everything": ("*",),
+}
+
+# By name, and not in the programs: an environment is named by the bytes of build_venv.py, among others
+PROGRAMS = {
+    "fetch_dataset.py": ("hub",),
+    "fetch_model.py": ("hub",),
+    "sync_swanlab.py": ("swanlab",),
+    "build_venv.py": ("build",),
+    "demo.py": ("everything",),
+    "bench_demo.py": ("everything",),
+    "slurm_doctor.py": ("everything",),
+    "write_docs.py": ("everything",),
 }
 
 
