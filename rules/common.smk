@@ -22,6 +22,7 @@ from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import resolve, run_settings
 from mindtune.records import check_records
+from mindtune.variables import GROUPS, shell_prefix
 
 try:
     config = resolve(
@@ -50,9 +51,12 @@ wildcard_constraints:
     suite="|".join(SUITES),
 
 
-# Every job: UTF-8 whatever the node's locale, one thread per library unless a program says otherwise, no hub, no telemetry.
+# Every job: an environment of listed variables (a rule can `take` a group of them more), UTF-8 whatever the node's locale, one thread
+# per library unless a program says otherwise, no hub, no telemetry.
 shell.prefix(
-    "set -euo pipefail; export PYTHONUTF8=1 LC_ALL=C.UTF-8 PYTHONNOUSERSITE=1 PYTHONHASHSEED=0 OMP_NUM_THREADS=1 "
+    "set -euo pipefail; "
+    + shell_prefix().replace("{", "{{").replace("}", "}}")
+    + "export PYTHONUTF8=1 LC_ALL=C.UTF-8 PYTHONNOUSERSITE=1 PYTHONHASHSEED=0 OMP_NUM_THREADS=1 "
     "TOKENIZERS_PARALLELISM=false DO_NOT_TRACK=1 HF_HUB_DISABLE_TELEMETRY=1; "
 )
 

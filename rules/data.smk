@@ -33,6 +33,7 @@ rule fetch_dataset:
     shell:
         r"""
         exec >{log:q} 2>&1
+        take {GROUPS[hub]:q}
         {PY[core]:q} {SCRIPTS:q}/fetch_dataset.py \
             --spec {params.spec:q} --local={params.local:q} --raw {output.raw:q} --record {output.record:q}
         """
@@ -123,6 +124,7 @@ else:
         shell:
             r"""
             exec >{log:q} 2>&1
+            take {GROUPS[hub]:q}
             {PY[core]:q} {SCRIPTS:q}/fetch_model.py --part tokenizer \
                 --spec {params.spec:q} --local={params.local:q} --model {output.model:q} --record {output.record:q}
             """
@@ -131,6 +133,7 @@ else:
         """Bring the base model of a pinned revision here: safetensors only, no code, with the SHA-256 of every file."""
         input:
             local=local_files(config["model"]),
+            tokenizer_record="results/base/fetch_tokenizer.json",
             env=ancient(env_ready("core")),
         output:
             model=directory("results/base/model"),
@@ -155,7 +158,8 @@ else:
         shell:
             r"""
             exec >{log:q} 2>&1
-            {PY[core]:q} {SCRIPTS:q}/fetch_model.py --part all \
+            take {GROUPS[hub]:q}
+            {PY[core]:q} {SCRIPTS:q}/fetch_model.py --part all --tokenizer-record {input.tokenizer_record:q} \
                 --spec {params.spec:q} --local={params.local:q} --model {output.model:q} --record {output.record:q}
             """
 

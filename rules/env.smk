@@ -61,6 +61,7 @@ for env in ENVIRONMENTS:
             shell:
                 r"""
                 exec >{log:q} 2>&1
+                take {GROUPS[build]:q}
                 {DRIVER_PYTHON:q} {SCRIPTS:q}/build_venv.py \
                     --lock {input.lock:q} --torch-pin {input.torch:q} --torch={params.torch:q} --ready {output.ready:q}
                 """

@@ -153,6 +153,7 @@ rule sync_swanlab:
     shell:
         r"""
         exec >{log:q} 2>&1
+        take {GROUPS[swanlab]:q}
         {PY[train]:q} {SCRIPTS:q}/sync_swanlab.py --train-record {input.train_record:q} --state-root {params.state:q} \
             --project mindtune --record {output.record:q}
         """

@@ -12,8 +12,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mindtune.chat_templates import named, template_text
 from mindtune.cli import UserError, run
 from mindtune.records import link_or_copy, list_files, partial_folder, read_jsonl, write_record
+from mindtune.safe_loading import load_gguf, load_tokenizer
 from mindtune.tiktoken_ranks import build_qwen_tokenizer, package_file
 
 # Qwen2.5-7B's values where they fix structure (rope, norm, special ids, untied embeddings); its sizes divided
@@ -128,9 +130,7 @@ def expand(compact: Any, used: list[int]) -> Any:
 
 def build_tiny_model(folder: Path, tokenizer_folder: Path, dialogues: Path) -> dict[str, Any]:
     """Write the taught toy beside the bytes of its tokenizer; return facts for the record."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    tokenizer = load_tokenizer(tokenizer_folder)
     stream = training_tokens(tokenizer, dialogues)
     compact, used, loss = teach(stream)
     model = expand(compact, used)
@@ -149,20 +149,18 @@ def build_tiny_model(folder: Path, tokenizer_folder: Path, dialogues: Path) -> d
 def build_smollm2(folder: Path, package: Path, part: str) -> dict[str, Any]:
     """Convert the package's GGUF file to bf16 safetensors and a tokenizer folder."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     gguf = package_file(package, SMOLLM2_FILE)
-    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    tokenizer = AutoTokenizer.from_pretrained(**source)
+    tokenizer = load_gguf("AutoTokenizer", gguf)
     tokenizer.chat_template = CHATML
     tokenizer.save_pretrained(folder)
-    config = AutoConfig.from_pretrained(**source)
+    config = load_gguf("AutoConfig", gguf)
     config.dtype = "bfloat16"
     config.architectures = ["LlamaForCausalLM"]
     config.save_pretrained(folder)
     if part == "tokenizer":
         return {}
-    model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32).to(torch.bfloat16)
+    model = load_gguf("AutoModelForCausalLM", gguf, dtype=torch.float32).to(torch.bfloat16)
     # transformers marks what it read as quantised and then refuses to save the plain weights
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):
@@ -205,7 +203,7 @@ def main() -> None:
         inputs=inputs,
         outputs=[args.model],
         params={"source": "package", "id": args.tier, "toy": args.tier == "tiny"},
-        facts=facts,
+        facts=facts | {"template": named(template_text(args.model))},
         packages=["torch", "transformers"],
     )
 

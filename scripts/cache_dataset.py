@@ -16,14 +16,16 @@ from typing import Any
 
 from mindtune.cli import UserError, run
 from mindtune.records import partial_folder, read_jsonl, remove, write_record
-from mindtune.swift import data_flags, environment, render, training_template
+from mindtune.safe_loading import swift_export, swift_template
+from mindtune.swift import data_flags, environment, render
+from mindtune.variables import caches
 
 
 def encode(cached: Path, tokenizer: Path, model: Mapping[str, Any], max_length: int) -> dict[str, list[Any]]:
     """Columns id, token_ids, token_labels of a cached split, in its order; a label of -100 is not trained (client turns)."""
     from datasets import load_from_disk
 
-    template = training_template(tokenizer, model, max_length=max_length, truncation_strategy="raise")
+    template = swift_template(tokenizer, model, max_length=max_length, truncation_strategy="raise")
     template.set_mode("train")
     columns: dict[str, list[Any]] = {"id": [], "token_ids": [], "token_labels": []}
     for row in load_from_disk(str(cached)):
@@ -63,9 +65,8 @@ def count(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 
 def cache(args: argparse.Namespace, target: Path) -> None:
     """Let ms-swift cache both splits, in this process: starting it costs more than the work."""
-    os.environ.update(environment(CUDA_VISIBLE_DEVICES=""))
-    from swift.pipelines import export_main
-
+    # its cache of the data set would stay in the user's home: a copy of every dialogue
+    os.environ.update(environment(CUDA_VISIBLE_DEVICES="", **caches(target.absolute().with_name("cache"))))
     flags = data_flags(args.model, args.settings) | {
         "model": str(args.tokenizer),
         "dataset": [str(args.train)],
@@ -75,7 +76,7 @@ def cache(args: argparse.Namespace, target: Path) -> None:
         "to_cached_dataset": True,
         "output_dir": str(target),
     }
-    export_main(render(flags))
+    swift_export(args.tokenizer, render(flags))
 
 
 def sources(columns: Mapping[str, list[Any]], dialogues: Path) -> list[str]:
@@ -110,6 +111,7 @@ def main() -> None:
             add_tokens(folder / "swift" / name, folder / name, columns)
             tables.append(pandas.DataFrame({"split": split, "source": files, **count(columns)}))
         remove(folder / "swift")
+        remove(folder / "cache")
         lengths = pandas.concat(tables, ignore_index=True)
         lengths.to_parquet(folder / "lengths.parquet", index=False)
     facts = {}

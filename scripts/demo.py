@@ -1,7 +1,7 @@
 """Run the whole chain on this machine's CPU in a working directory of its own, and show what came out.
 
 Reads   config/demo.yaml or config/demo-smollm2.yaml, and the user's own dialogues if given
-Writes  the working directory (results/, state/, logs/, benchmarks/); nothing else
+Writes  the working directory (results/, state/, logs/, benchmarks/, .cache/); nothing else
 """
 
 import argparse

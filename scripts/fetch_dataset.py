@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, required=True, help="folder to make, results/data/DATASET/raw")
     parser.add_argument("--record", type=Path, required=True)
     arguments = parser.parse_args()
-    spec, patterns = arguments.spec, hub.DATA + hub.ABOUT
+    spec, patterns = arguments.spec, hub.DATA
     key = f"datasets.{arguments.raw.parent.name}"
     hub.check_spec(spec, key)
     local = hub.local_path(arguments.local, spec)

@@ -1,8 +1,9 @@
 """Fetch a base model, or its tokenizer and configuration alone, with a hash of each file, into one folder.
 
 Reads the source named in --spec: a hub at a pinned revision, or a local folder (--local, or the spec's path).
-Writes the folder and the record. Only safetensors and JSON are taken; a folder with pickles or Python code is
-refused. `sha256` of the spec is that of the whole model.
+Writes the folder and the record. Only files are taken whose names stand in a list (mindtune/model_files.py); a local
+folder with pickles or code is refused, and so is JSON that names code. `sha256` of the spec is that of the whole model, and the
+tokenizer's files have to be among it: with --tokenizer-record they are compared.
 """
 
 import argparse
@@ -10,8 +11,10 @@ import json
 from pathlib import Path
 
 from mindtune import hub
+from mindtune.chat_templates import named, template_text
 from mindtune.cli import run
-from mindtune.records import list_files, partial_folder, write_record
+from mindtune.model_files import ABOUT, TOKENIZER, WEIGHTS, check_names
+from mindtune.records import list_files, partial_folder, read_json, write_record
 
 
 def main() -> None:
@@ -20,15 +23,16 @@ def main() -> None:
     parser.add_argument("--local", default="", help="folder to take the model from, in place of the spec's source")
     parser.add_argument("--part", choices=("tokenizer", "all"), required=True)
     parser.add_argument("--model", type=Path, required=True, help="folder to make")
+    parser.add_argument("--tokenizer-record", type=Path, help="record of the tokenizer part (part all)")
     parser.add_argument("--record", type=Path, required=True)
     arguments = parser.parse_args()
     spec, whole = arguments.spec, arguments.part == "all"
     hub.check_spec(spec, "model")
-    patterns = hub.TOKENIZER + hub.ABOUT + (hub.WEIGHTS if whole else [])
+    patterns = TOKENIZER + ABOUT + (WEIGHTS if whole else [])
     local = hub.local_path(arguments.local, spec)
     if local:
         files = hub.local_files(local, patterns, "model")
-        hub.refuse_unsafe(list_files(local) if local.is_dir() else [local.name], local)
+        check_names(list_files(local) if local.is_dir() else [local.name], local)
     else:
         files = hub.snapshot_files(hub.download(spec, "model", patterns, "model"), patterns, "model")
     files = {
@@ -37,11 +41,13 @@ def main() -> None:
     with partial_folder(arguments.model) as folder:
         hashes = hub.place(files, folder, link=True)
         hub.check_model(folder, whole)
+        if arguments.tokenizer_record:
+            hub.compare_parts(hashes, read_json(arguments.tokenizer_record)["facts"]["files"], "model")
         listing = hub.check_hash(hashes, spec.get("sha256") if whole else None, "model")
     write_record(
         arguments.record,
         "fetch_model",
-        inputs=[],
+        inputs=[arguments.tokenizer_record] if arguments.tokenizer_record else [],
         outputs=[arguments.model],
         params={**spec, "part": arguments.part},
         facts={
@@ -49,6 +55,7 @@ def main() -> None:
             "sha256": listing,
             "bytes": hub.size_of(arguments.model),
             "licence": spec.get("licence"),
+            "template": named(template_text(arguments.model)),
         },
         packages=[] if local else [hub.PACKAGES[spec["source"]]],
     )

@@ -28,6 +28,7 @@ from mindtune.engine import Server, check_engine, check_engine_node, group_membe
 from mindtune.kv_cache import card_memory, kv_budget, reported_tokens
 from mindtune.load import Target, load, speeds
 from mindtune.records import read_json, write_record
+from mindtune.safe_loading import check_folder
 
 SETTINGS = {"prompts", "max_new_tokens", "concurrency", "levels", "near_tie"}
 SYSTEM = "你是一位温和的心理咨询师，请用简短的话回答。"
@@ -364,6 +365,7 @@ def smoke(export: Path, verify: Path, engine: dict[str, Any], settings: dict[str
     """Serve, check, measure and end; return the facts, or raise UserError with the checks that failed."""
     check_engine(engine)
     check_engine_node(engine, log)
+    check_folder(export)
     chat, proven = load_chat(export), proven_chats(verify)
     reference = transformers_replies(export, engine, settings)
     memory = kv_budget(export, engine, card_memory())

@@ -21,6 +21,7 @@ from mindtune.kv_cache import card_memory
 from mindtune.memory import checkpoint_bytes, choose, fixed_bytes
 from mindtune.preflight import check_driver, check_node
 from mindtune.records import link_or_copy, partial, partial_folder, read_json, sha256_path, write_json, write_record
+from mindtune.safe_loading import check_folder
 from mindtune.shards import INDEX, is_full, weight_files
 from mindtune.swift import compare_args, environment, swift, train_flags
 from mindtune.training_state import checkpoint_step, last_checkpoint, locked, state_key
@@ -287,6 +288,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     quantizer = add_quantizer(args.quantizer) if args.settings["method"] == "qlora" else []
+    check_folder(args.model)
     preflight(args.settings, read_json(args.model / "config.json"), args.state_root)
     planned = read_json(args.pack_stats)["facts"]
     lengths = args.cached / "lengths.parquet"

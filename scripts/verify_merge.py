@@ -48,8 +48,8 @@ from mindtune.records import (
     sha256_listing,
     write_hashed_record,
 )
+from mindtune.safe_loading import check_folder, load_adapter, load_model, load_tokenizer, swift_template
 from mindtune.shards import Tensor, is_full, load_tensor, read_model, read_tensors
-from mindtune.swift import training_template
 
 SYSTEM = {"zh": "你是一位温和、专业的心理咨询师。", "en": "You are a warm, professional counsellor."}
 TURNS = {
@@ -209,10 +209,8 @@ def prove_prompts(
 
     A chat is a whole dialogue; its prompt is all but the last turn. A difference is a UserError that shows where they part.
     """
-    from transformers import AutoTokenizer
-
-    trainer = training_template(merged, model)
-    tokenizer, chat = AutoTokenizer.from_pretrained(merged), load_chat(merged)
+    trainer = swift_template(merged, model)
+    tokenizer, chat = load_tokenizer(merged), load_chat(merged)
     rows = []
     for name, messages in chats.items():
         row: dict[str, Any] = {"chat": name}
@@ -220,10 +218,11 @@ def prove_prompts(
             trainer.set_mode(mode)
             trained = list(trainer.encode({"messages": [dict(message) for message in part]})["input_ids"])
             ask = kind == "prompt"
+            ours = chat.render(part, ask)  # in bounds, and first: transformers has none
             text = tokenizer.apply_chat_template(part, tokenize=False, add_generation_prompt=ask)
             for reader, served in (
                 ("the chat template", tokenizer(text, add_special_tokens=False)["input_ids"]),
-                ("mindtune.chat", chat.encode([chat.render(part, ask)])[0]),
+                ("mindtune.chat", chat.encode([ours])[0]),
             ):
                 if trained != served:
                     raise UserError(f"{name}, {kind}: {describe_difference(tokenizer, trained, served, reader)}")
@@ -257,12 +256,10 @@ def model_logits(
 ) -> Iterator[Any]:
     """Yield logits [tokens, vocabulary] in fp32 on the CPU for each prompt, of a model folder or of base + unmerged adapter."""
     import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, settings["logits_dtype"]))
+    model = load_model(folder, getattr(torch, settings["logits_dtype"]))
     if adapter:
-        model = PeftModel.from_pretrained(model, adapter)
+        model = load_adapter(model, adapter)
     device = "cuda" if settings["device"] == "gpu" else "cpu"
     model = model.to(device).eval()
     for ids in prompts:
@@ -279,11 +276,9 @@ def prove_logits(
     One model is in memory at a time; the logits of the first wait on the disk.
     """
     import torch
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(merged)
-    texts = [tokenizer.apply_chat_template(chat, tokenize=False) for chat in chats]
-    ids = [tokenizer(text, add_special_tokens=False)["input_ids"][: settings["max_prompt_tokens"]] for text in texts]
+    reader = load_chat(merged)
+    ids = [row[: settings["max_prompt_tokens"]] for row in reader.encode([reader.render(chat) for chat in chats])]
     prompts = [torch.tensor([row]) for row in ids]
     trained = (adapter, None) if is_full(adapter) else (base, adapter)
     rows = []
@@ -392,6 +387,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     args.verify.unlink(missing_ok=True)
+    for folder in (args.base, args.adapter, args.merged):
+        check_folder(folder)
     prepare_torch(args.threads, args.settings["device"])
     facts = verify(args)
     inputs = {getattr(args, name).as_posix(): digest for name, digest in facts["hashes"].items()}

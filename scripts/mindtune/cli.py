@@ -4,6 +4,9 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+from mindtune import variables
 
 # A write that fails so names no file
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -14,7 +17,11 @@ class UserError(Exception):
 
 
 def run(main: Callable[[], None]) -> int:
-    """Run a program's main and return its exit status: 0, or 2 with one line on stderr after a UserError or a file error."""
+    """Run a program's main and return its exit status: 0, or 2 with one line on stderr after a UserError or a file error.
+
+    Of the environment it sees what is listed in mindtune/variables.py.
+    """
+    variables.keep_listed(variables.PROGRAMS.get(Path(sys.argv[0]).name, ()))
     os.environ.setdefault("PYTHONUTF8", "1")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", line_buffering=True)

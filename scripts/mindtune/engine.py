@@ -25,6 +25,8 @@ from mindtune import lmdeploy_server, transformers_server, watchdog
 from mindtune.chat_client import Client
 from mindtune.cli import UserError
 from mindtune.preflight import check_gpu, check_node
+from mindtune.safe_loading import check_folder
+from mindtune.variables import listed
 
 ENGINES = ("transformers", "lmdeploy")
 KEYS = {
@@ -136,9 +138,9 @@ def transformers_command(model: Path, engine: Mapping[str, Any], port_file: Path
 
 
 def environment(engine: Mapping[str, Any], key_file: Path) -> dict[str, str]:
-    """The server's environment: this process's, offline, with the thread count and the place of the key."""
+    """The server's environment: what is listed in mindtune/variables.py, offline, with the thread count and the place of the key."""
     return {
-        **os.environ,
+        **listed(os.environ),
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_OFFLINE": "1",
@@ -269,6 +271,7 @@ def serve(model: str | Path, engine: Mapping[str, Any], log: str | Path) -> Iter
         raise UserError(
             f"{model} is no model folder: it needs config.json and *.safetensors files; make it with the workflow"
         )
+    check_folder(model)
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="mindtune-") as folder:
         key, key_file, port_file = secrets.token_urlsafe(32), Path(folder) / "key", Path(folder) / "port"

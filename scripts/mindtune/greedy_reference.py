@@ -13,14 +13,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# last on the path: our programs have names that a library's module may have
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from mindtune.chat import ChatTemplate, load_chat_template
+from mindtune.cli import run
+from mindtune.safe_loading import end_tokens, load_model, load_tokenizer
+
 
 def reference(
-    model: Any, tokenizer: Any, chat: list[dict[str, str]], max_tokens: int, ends: list[int]
+    model: Any, tokenizer: Any, template: ChatTemplate, chat: list[dict[str, str]], max_tokens: int, ends: list[int]
 ) -> dict[str, Any]:
     """The greedy reply to one chat, by transformers' own `generate`."""
     from transformers import GenerationConfig
 
-    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    text = template.render(chat, add_generation_prompt=True)
     prompt = tokenizer(text, add_special_tokens=False, return_tensors="pt").to(model.device)
     # nothing but the end tokens is taken from the model's own settings, which also sample and punish repetition
     plain = GenerationConfig(
@@ -42,7 +49,7 @@ def reference(
 
 def main() -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers import GenerationConfig
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
@@ -53,20 +60,16 @@ def main() -> None:
     parser.add_argument("--threads", required=True, type=int)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    local = {"local_files_only": True, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(args.model, **local)
+    tokenizer, template = load_tokenizer(args.model), load_chat_template(args.model)
     # the arithmetic of the server: fp32 on a CPU, as transformers_server.py; the model's own on a card
     dtype, device = (torch.float32, "cpu") if args.device == "cpu" else ("auto", "cuda")
-    model = (
-        AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype, use_safetensors=True, **local).to(device).eval()
-    )
-    ends = GenerationConfig.from_pretrained(args.model, local_files_only=True).eos_token_id or tokenizer.eos_token_id
-    ends = [ends] if isinstance(ends, int) else list(ends)
+    model = load_model(args.model, dtype).to(device).eval()
+    ends = end_tokens(args.model, tokenizer)
     model.generation_config = GenerationConfig()
     with torch.inference_mode():
-        replies = [reference(model, tokenizer, chat, args.max_tokens, ends) for chat in json.load(sys.stdin)]
+        replies = [reference(model, tokenizer, template, chat, args.max_tokens, ends) for chat in json.load(sys.stdin)]
     print(json.dumps(replies))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -1,35 +1,29 @@
 """Snapshots of datasets and models: from ModelScope, from Hugging Face (HF_ENDPOINT is respected) or from a local path.
 
-A hub snapshot is taken at a named revision, and only files whose names match are taken. Nothing is unpacked and
-nothing is executed: model folders with pickles or Python code are refused.
+A hub snapshot is taken at a named revision. Of every source only files are taken whose names stand in a list; nothing is
+unpacked and nothing is executed. A local model folder with pickles or code in it is refused (see mindtune.model_files).
 """
 
 import os
 import shutil
 from collections.abc import Sequence
-from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mindtune.chat_templates import check_templates
 from mindtune.cli import UserError
-from mindtune.records import link_or_copy, list_files, read_json, sha256_file, sha256_listing
+from mindtune.model_files import ABOUT, check_files, matches, read_object
+from mindtune.records import link_or_copy, list_files, sha256_file, sha256_listing
 
 SPEC_KEYS = ("source", "id", "revision", "path", "sha256", "licence")
 PACKAGES = {"modelscope": "modelscope", "huggingface": "huggingface_hub"}
 CONNECT_SECONDS = 5.0  # a hub that does not answer by then is taken for unreachable
 
-ABOUT = ["README*", "LICENSE*", "LICENCE*", "NOTICE*"]
-DATA = [
+DATA = ABOUT + [
     f"*{suffix}{packed}"
     for suffix in (".json", ".jsonl", ".parquet", ".arrow", ".csv", ".txt")
     for packed in ("", ".gz", ".zst")
 ]
-TOKENIZER = [
-    "config.json", "generation_config.json", "tokenizer*.json", "tokenizer.model", "special_tokens_map.json",
-    "added_tokens.json", "vocab.json", "merges.txt", "chat_template*", "configuration.json",
-]  # fmt: skip
-WEIGHTS = ["*.safetensors", "*.safetensors.index.json"]
-UNSAFE = ["*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.py"]
 
 
 def check_spec(spec: dict[str, Any], key: str) -> None:
@@ -49,11 +43,6 @@ def local_path(given: str, spec: dict[str, Any]) -> Path | None:
     """Where the files lie on this machine: the path given, else that of a local source; None for a hub's."""
     path = given or (spec["path"] if spec["source"] == "local" else "")
     return Path(path) if path else None
-
-
-def matches(name: str, patterns: Sequence[str]) -> bool:
-    """True when a file's base name fits one of the patterns, in any case of letters."""
-    return any(fnmatch(PurePosixPath(name).name.lower(), pattern.lower()) for pattern in patterns)
 
 
 def download(spec: dict[str, Any], kind: str, patterns: Sequence[str], key: str) -> Path:
@@ -144,37 +133,47 @@ def snapshot_files(folder: Path, patterns: Sequence[str], key: str) -> dict[str,
     return chosen
 
 
-def refuse_unsafe(files: Sequence[str], folder: Path) -> None:
-    """No pickles and no Python code in a model folder: loading either can run anything."""
-    if unsafe := [name for name in files if matches(name, UNSAFE)]:
-        raise UserError(
-            f"{folder / unsafe[0]} can run code when it is loaded (found {len(unsafe)} such file(s)); expected safetensors "
-            "and JSON only: convert the weights to safetensors and take such files out of the folder"
-        )
-
-
 def check_model(folder: Path, whole: bool) -> None:
-    """What a model folder must have.
-
-    Config.json without code of its own, tokenizer.json; when whole, every shard as well.
-    """
+    """What a model folder must have, config.json and tokenizer.json, and when whole every shard; and what none may have."""
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise UserError(
                 f"the model has no {name} among its files; expected a complete Hugging Face model folder, fetch it again"
             )
-    if "auto_map" in read_json(folder / "config.json"):
-        raise UserError(
-            "the model's config.json names code of its own (auto_map); use a model that transformers knows, like Qwen2.5"
-        )
+    check_files(folder)
+    check_templates(folder)
     if not whole:
         return
     present = {name for name in list_files(folder) if name.endswith(".safetensors")}
-    index = folder / "model.safetensors.index.json"
-    expected = set(read_json(index)["weight_map"].values()) if index.is_file() else {"model.safetensors"}
-    if missing := sorted(expected - present):
+    if missing := sorted(shards(folder) - present):
         raise UserError(
             f"the model lacks {len(missing)} of its weight files, {missing[0]} first; fetch it again, or complete the folder"
+        )
+
+
+def shards(folder: Path) -> set[str]:
+    """Names of the weight files that a model's index lists, or of the one that it has without an index."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return {"model.safetensors"}
+    names = read_object(index).get("weight_map")
+    files = set(names.values()) if isinstance(names, dict) and all(map(is_plain, names.values())) else set()
+    if not files:
+        raise UserError(f"{index} has no weight_map of tensors to file names; fetch the model again")
+    return files
+
+
+def is_plain(name: object) -> bool:
+    """True for the name of a file that lies in the folder itself."""
+    return isinstance(name, str) and name == PurePosixPath(name).name
+
+
+def compare_parts(hashes: dict[str, str], tokenizer: dict[str, str], key: str) -> None:
+    """The tokenizer was fetched apart and before: its files must be those of the whole model, whose hash may be pinned."""
+    if differing := sorted(name for name in tokenizer if hashes.get(name) != tokenizer[name]):
+        raise UserError(
+            f"{key}: {differing[0]} of the tokenizer that was fetched before is not that of the whole model; the source changed "
+            "in between, so check it, delete results/base/fetch_tokenizer.json and run again"
         )
 
 

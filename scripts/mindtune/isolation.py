@@ -9,6 +9,7 @@ from typing import Any
 
 from mindtune.cli import UserError
 from mindtune.micro_batch import pack_batch
+from mindtune.safe_loading import load_config, random_model
 
 LENGTHS = (37, 64, 11)
 # Share of the logits' own spread; rounding alone was seen to give 1e-6 in float32, and a broken mask gives more than 0.3
@@ -42,16 +43,15 @@ def difference(model: Any, rows: list[dict[str, Any]], flash: bool) -> float:
 def build(folder: Path, attention: str, device: str, dtype: str) -> Any:
     """Two layers of the base model's shape with random weights."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = load_config(folder)
     config.num_hidden_layers = 2
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[:2]
     config._attn_implementation = attention
     torch.manual_seed(0)
     with torch.device(device):
-        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
+        return random_model(config, getattr(torch, dtype)).eval()
 
 
 def check_isolation(model: str, attention: str, device: str, dtype: str) -> None:

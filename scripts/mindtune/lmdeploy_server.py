@@ -11,9 +11,17 @@ from pathlib import Path
 KEY_VARIABLE = "MINDTUNE_API_KEY_FILE"
 
 
+def no_remote_code() -> None:
+    """Off and without a flag that switches it on, whatever LMDeploy's default becomes. Before its parsers are made."""
+    from lmdeploy.cli.utils import ArgumentHelper
+
+    ArgumentHelper.trust_remote_code = staticmethod(lambda parser: parser.set_defaults(trust_remote_code=False))
+
+
 def main() -> None:
     from lmdeploy.cli import run
 
+    no_remote_code()
     key = Path(os.environ[KEY_VARIABLE]).read_text(encoding="ascii").strip()
     sys.argv = ["lmdeploy", *sys.argv[1:], "--api-keys", key]
     run()

@@ -88,6 +88,7 @@ def model_card(model: Mapping[str, Any], toy: bool, records: Sequence[Mapping[st
         packages=by_stage["train_lora"]["env"],
         method=METHODS[method],
         trained_as="the trained weights" if method == "full" else "base + adapter",
+        template=by_stage.get("fetch_model", {}).get("facts", {}).get("template"),
         merge=by_stage["merge_adapter"],
         proof=by_stage["verify_merge"]["facts"],
         scores=scores(by_stage),

@@ -6,12 +6,11 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from mindtune.cli import UserError
+from mindtune.variables import listed
 
-HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_SDK_TOKEN")
 # in a folder of its own: ms-swift puts the folder of a plugin on the import path
 PLUGIN = Path(__file__).parents[1] / "plugins" / "mindtune_swift_plugin.py"
 
@@ -38,34 +37,6 @@ def data_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[st
         "dataset_num_proc": 1,
         "strict": True,
     }
-
-
-def run_no_remote_code() -> None:
-    """Keep ms-swift 4.6.0 in this process from running code of a model folder, for which it has no flag.
-
-    Its loaders run it by default; and where it looks a model up it always lets transformers run it, which it then says in its log.
-    """
-    from swift.model import model_meta
-    from swift.model.register import ModelLoader
-    from transformers import AutoConfig
-
-    def from_pretrained(folder: str, **_: Any) -> Any:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-
-    ModelLoader.default_trust_remote_code = False
-    model_meta.AutoConfig = SimpleNamespace(from_pretrained=from_pretrained)
-    model_meta.logger.addFilter(lambda line: line.funcName != "_get_model_info" or "trust_remote_code" not in line.msg)
-
-
-def training_template(folder: Path, model: Mapping[str, Any], **options: Any) -> Any:
-    """ms-swift's template over a folder's tokenizer, for programs that run no `swift` command; code in the folder is not run."""
-    run_no_remote_code()
-    from swift.model import get_processor
-    from swift.template import get_template
-
-    return get_template(
-        get_processor(str(folder), model_type=model["type"]), template_type=model["template"], **options
-    )
 
 
 def method_flags(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,18 +104,13 @@ def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment of an ms-swift process: offline and without hub tokens, `extra` laid over it.
+    """The environment of an ms-swift process: what is listed in mindtune/variables.py, offline, with `extra` laid over it.
 
-    With a ModelScope token ms-swift logs in first, and without a connection dies of it. SwanLab has none of the user's settings: it
-    would call a webhook among them even when it records offline. Processes that train together talk over the loopback interface only.
+    With a ModelScope token ms-swift logs in first, and without a connection dies of it; SwanLab would call a webhook of the user's
+    even when it records offline. Processes that train together talk over the loopback interface only.
     """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in HUB_TOKENS and not name.upper().startswith("SWANLAB_")
-    }
-    kept |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
-    return {**kept, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **extra}
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    return {**listed(os.environ), "GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo", **offline, **extra}
 
 
 def swift(

@@ -15,11 +15,19 @@ import json
 import os
 import queue
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+# last on the path: our programs have names that a library's module may have
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from mindtune.chat import load_chat_template
+from mindtune.cli import run
+from mindtune.safe_loading import end_tokens, load_model, load_tokenizer
 
 KEY_VARIABLE = "MINDTUNE_API_KEY_FILE"
 # Fields that change what is decoded, and the one value of each that is greedy
@@ -140,18 +148,15 @@ class Decoder:
 
     def __init__(self, folder: Path, device: str, threads: int, session_len: int) -> None:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
         torch.set_num_threads(threads)
         # bf16 is many times slower than fp32 on most CPUs, and fp32 holds every bf16 weight exactly
         dtype = torch.float32 if device == "cpu" else "auto"
-        local = {"local_files_only": True, "trust_remote_code": False}
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **local)
+        self.tokenizer, self.template = load_tokenizer(folder), load_chat_template(folder)
+        model = load_model(folder, dtype)
         self.model = model.to("cuda" if device == "gpu" else "cpu").eval()
         # Only the end tokens are taken: a published generation_config also sets sampling and a repetition penalty
-        ends = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
-        self.ends = {ends} if isinstance(ends, int) else set(ends or [self.tokenizer.eos_token_id])
+        self.ends = set(end_tokens(folder, self.tokenizer))
         self.session_len = session_len
         self.generated = 0
         self.stopping = threading.Event()
@@ -162,9 +167,9 @@ class Decoder:
     def encode(self, messages: list[dict[str, str]]) -> list[int]:
         """Token ids of the rendered prompt; a prompt that leaves no room for a reply is refused, as LMDeploy does."""
         try:
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = self.template.render(messages, add_generation_prompt=True)
         except Exception as error:
-            raise Refused(400, f"the chat template refuses these messages: {error}") from error
+            raise Refused(400, f"these messages cannot be rendered: {error}") from error
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         if len(ids) >= self.session_len:
             message = (
@@ -398,4 +403,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

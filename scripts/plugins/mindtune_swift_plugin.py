@@ -22,7 +22,7 @@ from swift.dataset import packing
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for our own package
 
-from mindtune.swift import run_no_remote_code
+from mindtune.safe_loading import guard_swift
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -30,7 +30,7 @@ if os.environ.get("TORCHELASTIC_RUN_ID"):
     # one process for each GPU: if their parent is killed they must not go on writing without its lock
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
-run_no_remote_code()
+guard_swift()
 
 # Once CUDA is there ms-swift 4.6.0 packs in a new process, which imports everything again: 15 s of an idle GPU for each data set.
 # Packing reads lengths only, so a thread does.

@@ -155,7 +155,7 @@ class Hub(BaseHTTPRequestHandler):
             self.end_headers()
 
     def answer_modelscope(self, path, query, body):
-        if path.endswith("/repo/tree"):
+        if path.endswith(("/repo/tree", "/repo/files")):
             files = [
                 {
                     "Path": name,
@@ -228,6 +228,7 @@ def model_folder(tmp_path, **more):
     folder.mkdir()
     files = {
         "config.json": b'{"model_type": "qwen2"}', "tokenizer.json": b"{}", "model.safetensors": b"weights", "LICENSE": b"Apache-2.0",
+        "chat_template.jinja": b"{{ messages[0]['content'] }}",
     } | more  # fmt: skip
     for name, data in files.items():
         (folder / name).write_bytes(data)
@@ -239,14 +240,90 @@ def test_model_parts(tmp_path):
     (tmp_path / "model/checkpoint-10").mkdir()
     (tmp_path / "model/checkpoint-10/model.safetensors").write_bytes(b"other weights")
     assert fetch_model(tmp_path, spec, "tokenizer").returncode == 0
-    assert sorted(path.name for path in (tmp_path / "base").iterdir()) == ["LICENSE", "config.json", "tokenizer.json"]
+    assert sorted(path.name for path in (tmp_path / "base").iterdir()) == [
+        "LICENSE",
+        "chat_template.jinja",
+        "config.json",
+        "tokenizer.json",
+    ]
     assert fetch_model(tmp_path, spec, "all").returncode == 0
     assert (tmp_path / "base/model.safetensors").read_bytes() == b"weights"
     assert not (tmp_path / "base/checkpoint-10").exists()
     assert json.loads((tmp_path / "base.json").read_text())["params"]["part"] == "all"
 
 
+@pytest.mark.parametrize("source", ["huggingface", "modelscope"])
+@pytest.mark.parametrize("part", ["tokenizer", "all"])
+def test_of_a_hub_s_model_only_listed_names_are_taken(tmp_path, endpoint, source, part):
+    listed = {
+        "config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": b"w", "chat_template.jinja": b"{{ messages }}",
+        "NOTICE": b"n", "README.md": b"r",
+    }  # fmt: skip
+    others = (
+        "NOTICE_x.py",
+        "chat_template.py",
+        "README.py",
+        "LICENSE_x.so",
+        "tokenizer_evil.json",
+        "modeling.py",
+        "a.bin",
+        "tokenizer.py",
+    )
+    Hub.files = listed | dict.fromkeys(others, b"import os")
+    spec = {"source": source, "id": "team/model", "revision": COMMIT}
+    done = fetch_model(tmp_path, spec, part, HF_ENDPOINT=endpoint, MODELSCOPE_ENDPOINT=endpoint)
+    assert done.returncode == 0, done.stderr
+    expected = listed.keys() - ({"model.safetensors"} if part == "tokenizer" else set())
+    assert {path.name for path in (tmp_path / "base").iterdir()} == expected
+
+
+@pytest.mark.parametrize("source", ["huggingface", "modelscope"])
+def test_a_hub_s_tokenizer_that_names_code_is_refused(tmp_path, endpoint, source):
+    Hub.files = {
+        "config.json": b"{}", "tokenizer.json": b"{}", "chat_template.jinja": b"x", "NOTICE_x.py": b"open('ran', 'w')",
+        "tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": ["NOTICE_x.Evil", null]}}',
+    }  # fmt: skip
+    spec = {"source": source, "id": "team/model", "revision": COMMIT}
+    done = fetch_model(tmp_path, spec, "tokenizer", HF_ENDPOINT=endpoint, MODELSCOPE_ENDPOINT=endpoint)
+    assert done.returncode == 2 and "tokenizer_config.json names code of its own" in done.stderr, done.stderr
+    assert not (tmp_path / "base").exists()
+
+
+def test_the_tokenizer_fetched_before_has_to_be_the_whole_models(tmp_path):
+    spec = model_folder(tmp_path)
+    assert fetch_model(tmp_path, spec, "tokenizer").returncode == 0
+    (tmp_path / "base.json").rename(tmp_path / "tokenizer.record")
+    before = ["--tokenizer-record", tmp_path / "tokenizer.record"]
+    words = [
+        "--spec",
+        json.dumps(spec),
+        "--part",
+        "all",
+        "--model",
+        tmp_path / "base",
+        "--record",
+        tmp_path / "base.json",
+        *before,
+    ]
+    assert run("fetch_model.py", tmp_path, *words).returncode == 0
+    facts = json.loads((tmp_path / "base.json").read_text())["facts"]
+    assert facts["template"] == {
+        "name": "different",
+        "sha256": hashlib.sha256(b"{{ messages[0]['content'] }}").hexdigest(),
+    }
+    (tmp_path / "model/tokenizer.json").write_text('{"换": 1}')
+    done = run("fetch_model.py", tmp_path, *words)
+    assert done.returncode == 2 and "tokenizer.json of the tokenizer that was fetched before" in done.stderr, (
+        done.stderr
+    )
+
+
 @pytest.mark.parametrize(("more", "word"), [
+    ({"model.safetensors.index.json": b"null"}, "should hold an object"),
+    ({"model.safetensors.index.json": b"{}"}, "has no weight_map"),
+    ({"model.safetensors.index.json": b'{"weight_map": {"a": "../../x.safetensors"}}'}, "has no weight_map"),
+    ({"config.json": b"null"}, "should hold an object"),
+    ({"chat_template.jinja": b"{{ 'a' * 10**9 }}"}, "takes more than 512 MB of memory"),
     ({"pytorch_model.bin": b"\x80"}, "can run code"),
     ({"modeling_x.py": b""}, "can run code"),
     ({"config.json": b'{"auto_map": {}}'}, "code of its own"),

@@ -148,10 +148,22 @@ package.__path__ = [sys.argv[1] + "/lmdeploy"]
 sys.modules["lmdeploy"] = package
 from lmdeploy.cli.cli import CLI
 from lmdeploy.cli.serve import SubCliServe
+from mindtune.lmdeploy_server import no_remote_code
+no_remote_code()
 SubCliServe.add_parsers()
 parsed = vars(CLI.parser.parse_args(json.loads(sys.argv[2])))
 print(json.dumps({name: value for name, value in parsed.items() if name != "run"}))
 """
+
+
+def test_lmdeploys_flag_to_run_a_folder_s_code_is_gone(lmdeploy_folder):
+    arguments = [*lmdeploy_command(Path("/x"), GPU_ENGINE, 23333)[3:], "--trust-remote-code"]
+    paths = os.pathsep.join([str(lmdeploy_folder), str(ROOT / "scripts")])
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE, lmdeploy_folder, json.dumps(arguments)], env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and "unrecognized arguments: --trust-remote-code" in done.stderr, done.stderr[-1000:]
 
 
 @pytest.mark.parametrize("backend", ["pytorch", "turbomind"])
@@ -161,7 +173,8 @@ def test_lmdeploys_own_parser_accepts_the_command(lmdeploy_folder, backend):
     arguments += ["--api-keys", "secret"]
     out = subprocess.run(
         [sys.executable, "-c", PARSE, lmdeploy_folder, json.dumps(arguments)],
-        env={**os.environ, "PYTHONPATH": str(lmdeploy_folder)}, check=True, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(lmdeploy_folder), str(ROOT / "scripts")])}, check=True,
+        capture_output=True, text=True,
     )  # fmt: skip
     parsed = json.loads(out.stdout.splitlines()[-1])
     expected = {

@@ -64,8 +64,8 @@ def test_code_in_a_model_folder_is_not_run(tmp_path):
         f"pathlib.Path({str(marker)!r}).touch()\n"
     )
     program = (
-        "import sys\nfrom pathlib import Path\nfrom mindtune.swift import training_template\n"
-        "training_template(Path(sys.argv[1]), {'type': 'qwen2', 'template': 'qwen2_5'})\n"
+        "import sys\nfrom mindtune.safe_loading import guard_swift\nguard_swift()\n"  # alone, without the look at the folder before
+        "from swift.model import get_processor\nget_processor(sys.argv[1], model_type='qwen2')\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(PLUGIN.parents[1]), "HF_MODULES_CACHE": str(tmp_path / "modules")}
     done = subprocess.run([sys.executable, "-c", program, str(folder)], env=environment, capture_output=True, text=True)
