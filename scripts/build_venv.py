@@ -17,7 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mindtune.cli import UserError, run
+from mindtune.preflight import check_room
 from mindtune.records import write_text
+
+# The larger of the two environments with torch for CUDA (serve, 7.3 GB)
+CUDA_BYTES = 8 * 10**9
 
 
 def uv(*arguments: str, find_links: bool = True) -> str:
@@ -73,6 +77,8 @@ def alone(folder: Path) -> Iterator[None]:
 def build(args: argparse.Namespace, folder: Path) -> str:
     """Build the environment and return the list of what is in it."""
     python = folder / "bin" / "python"
+    if args.torch == "cuda":
+        check_room(folder.parent, CUDA_BYTES)
     uv("venv", "--clear", "--relocatable", "--python", sys.executable, str(folder))
     install = ["pip", "install", "--python", str(python), "--no-deps"]
     for lock in args.locks:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from mindtune import hub
 from mindtune.cli import run
-from mindtune.records import list_files, partial_folder, write_record
+from mindtune.memory import stored_bytes
+from mindtune.preflight import check_results_room
+from mindtune.records import list_files, partial_folder, read_json, write_record
 
 
 def main() -> None:
@@ -37,6 +39,8 @@ def main() -> None:
     with partial_folder(arguments.model) as folder:
         hashes = hub.place(files, folder, link=True)
         hub.check_model(folder, whole)
+        if not whole and (base := stored_bytes(read_json(folder / "config.json"))):
+            check_results_room(folder, base)
         listing = hub.check_hash(hashes, spec.get("sha256") if whole else None, "model")
     write_record(
         arguments.record,
