@@ -41,7 +41,6 @@ TRAIN := scripts/mindtune/environments.py train
 DASHBOARD := scripts/mindtune/environments.py dashboard
 export PATH := $(CURDIR)/.venv/bin:$(value PATH)
 REPORTS := demo-tests/faults
-LOCKED := driver core train serve dashboard
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
@@ -135,8 +134,5 @@ docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/measur
 	mkdir -p docs && cp demo-docs/results/report/rulegraph.svg docs/rulegraph.svg && rm -rf demo-docs
 
 lock: .venv/READY ## pin what envs/*.in name, with hashes, and write the conda files
-	for env in $(LOCKED); do $(DRIVER) -m uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header \
-		--no-annotate --no-emit-package torch --output-file envs/$$env.lock envs/$$env.in || exit 1; done
-	for env in tiny smollm2 qlora train-gpu; do $(DRIVER) -m uv pip compile --quiet --no-deps --prerelease allow --generate-hashes --python-version 3.11 \
-		--no-header --no-annotate --output-file envs/$$env.lock envs/$$env.in || exit 1; done
+	$(DRIVER) scripts/lock_environments.py
 	$(DRIVER) scripts/write_docs.py

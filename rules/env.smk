@@ -1,7 +1,7 @@
 """
 Environments: one folder a stage family, pinned by a lock file, built from a package registry alone.
 
-INPUTS   envs/{env}.lock
+INPUTS   envs/{env}.lock, for a GPU envs/train-cuda.lock, for a CPU envs/train.torch, envs/build.txt
 OUTPUTS  .snakemake/venvs/{env}-{hash of what it is built from}/READY
 
 With `--sdm conda` the same pins come from envs/{env}.yaml and nothing is built here.
@@ -14,7 +14,10 @@ follows from it (dag.py, update_needrun: they are masked, and then not reached).
 from snakemake.settings.types import DeploymentMethod
 
 from mindtune.environments import (
+    BUILD_CONSTRAINTS,
     ENVIRONMENTS,
+    built_from,
+    env_locks,
     torch_build,
     torch_pins,
     venv_name,
@@ -42,6 +45,15 @@ def env_ready(*envs):
     return [os.path.join(VENV[env], "READY") for env in envs] if USE_VENV else []
 
 
+def trained_with(run):
+    """The files that say what trained and merged a run's model: locks, and the pin of a CPU build of torch."""
+    quantised = run_settings(config, run)["method"] == "qlora"
+    files = built_from("train", ON_GPU) + (
+        env_locks("qlora", ON_GPU) if quantised else []
+    )
+    return [at(name) for name in files]
+
+
 for env in ENVIRONMENTS:
     if not os.path.exists(os.path.join(VENV[env], "READY")):
 
@@ -49,7 +61,8 @@ for env in ENVIRONMENTS:
             name:
                 f"build_env_{env}"
             input:
-                lock=at(f"envs/{env}.lock"),
+                locks=[at(lock) for lock in env_locks(env, ON_GPU)],
+                constraints=at(BUILD_CONSTRAINTS),
                 torch=[at(pin) for pin in torch_pins(env, ON_GPU)],
             output:
                 ready=os.path.join(VENV[env], "READY"),
@@ -63,5 +76,6 @@ for env in ENVIRONMENTS:
                 exec >{log:q} 2>&1
                 take {GROUPS[build]:q}
                 {DRIVER_PYTHON:q} {SCRIPTS:q}/build_venv.py \
-                    --lock {input.lock:q} --torch-pin {input.torch:q} --torch={params.torch:q} --ready {output.ready:q}
+                    --locks {input.locks:q} --torch-pin {input.torch:q} --build-constraints {input.constraints:q} \
+                    --torch={params.torch:q} --ready {output.ready:q}
                 """

@@ -91,7 +91,7 @@ rule export_model:
                 for stage in ("pack_stats", "train_lora", "merge_adapter", "verify")
             ],
         ],
-        locks=at("envs/train.lock"),
+        locks=lambda w: trained_with(w.run),
         key=(
             at(config["export"]["signing_key"])
             if config["export"]["signing_key"]

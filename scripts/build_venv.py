@@ -1,8 +1,9 @@
-"""Build one virtual environment from its lock file, with `uv`, from whatever package registry this machine uses.
+"""Build one virtual environment from its locks, with `uv`, from whatever package registry this machine uses.
 
-Every package is installed by hash but torch: its build (CPU or CUDA) differs between machines, so it is pinned by version.
+Every package is installed by hash and without asking what else it wants, but a CPU build of torch: it comes from a place of the
+user's choice, so it is pinned by version. What builds a package that is published as sources alone is pinned by hash, too.
 
-Reads   envs/NAME.lock, envs/NAME.torch
+Reads   envs/NAME.lock, envs/build.txt, for a CPU envs/NAME.torch
 Writes  the folder of --ready; READY last, with the list of what was installed (first in INSTALLED)
 """
 
@@ -16,16 +17,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mindtune.cli import UserError, run
+from mindtune.preflight import check_room
 from mindtune.records import write_text
 
+# The larger of the two environments with torch for CUDA (serve, 7.3 GB)
+CUDA_BYTES = 8 * 10**9
 
-def uv(*arguments: str) -> str:
+
+def uv(*arguments: str, find_links: bool = True) -> str:
     """Run the driver environment's uv and return its standard output; its own message is the log."""
     environment = dict(os.environ)
     # uv has its own names for what pip users set: a folder of wheels, and an index
     for ours, pips in (("UV_FIND_LINKS", "PIP_FIND_LINKS"), ("UV_DEFAULT_INDEX", "PIP_INDEX_URL")):
         if pips in environment:
             environment.setdefault(ours, environment[pips])
+    if not find_links:
+        for name in ("UV_FIND_LINKS", "UV_TORCH_BACKEND"):
+            environment.pop(name, None)
     try:
         done = subprocess.run(
             [sys.executable, "-m", "uv", *arguments], env=environment, check=True, stdout=subprocess.PIPE, text=True
@@ -45,9 +53,8 @@ def torch_arguments(build: str) -> list[str]:
     return []
 
 
-def install_torch(python: Path, pin: Path, lock: Path, build: str) -> None:
-    """Install torch beside the locked packages and check that its build is the one asked for."""
-    uv("pip", "install", "--python", str(python), "-r", str(pin), *torch_arguments(build))
+def check_torch(python: Path, lock: Path, build: str) -> None:
+    """torch is of the build that was asked for; else a UserError."""
     cuda = subprocess.run(
         [python, "-c", "import torch; print(torch.version.cuda or '')"], check=True, stdout=subprocess.PIPE, text=True
     ).stdout.strip()
@@ -70,20 +77,25 @@ def alone(folder: Path) -> Iterator[None]:
 def build(args: argparse.Namespace, folder: Path) -> str:
     """Build the environment and return the list of what is in it."""
     python = folder / "bin" / "python"
+    if args.torch == "cuda":
+        check_room(folder.parent, CUDA_BYTES)
     uv("venv", "--clear", "--relocatable", "--python", sys.executable, str(folder))
-    uv("pip", "install", "--python", str(python), "--require-hashes", "--no-deps", "-r", str(args.lock))
+    install = ["pip", "install", "--python", str(python), "--no-deps"]
+    for lock in args.locks:
+        uv(*install, "--require-hashes", "--build-constraints", str(args.build_constraints), "-r", str(lock))
     for pin in args.torch_pin:
-        install_torch(python, pin, args.lock, args.torch)
+        uv(*install, "-r", str(pin), *torch_arguments(args.torch))
+    if args.torch:
+        check_torch(python, args.locks[0], args.torch)
     return uv("pip", "freeze", "--python", str(python))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lock", required=True, type=Path)
-    parser.add_argument(
-        "--torch-pin", nargs="*", type=Path, help="file that pins torch; none for an environment without it"
-    )
-    parser.add_argument("--torch", required=True, choices=("", "cpu", "cuda"))
+    parser.add_argument("--locks", required=True, nargs="+", type=Path, help="installed one after another, by hash")
+    parser.add_argument("--torch-pin", nargs="*", default=[], type=Path, help="what is pinned by version alone")
+    parser.add_argument("--build-constraints", required=True, type=Path, help="what builds packages from sources")
+    parser.add_argument("--torch", required=True, choices=("", "cpu", "cuda"), help="the build to check for")
     parser.add_argument("--ready", required=True, type=Path)
     args = parser.parse_args()
     folder = args.ready.parent

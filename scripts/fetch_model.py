@@ -13,6 +13,8 @@ from pathlib import Path
 from mindtune import hub
 from mindtune.chat_templates import named, template_text
 from mindtune.cli import run
+from mindtune.memory import stored_bytes
+from mindtune.preflight import check_results_room
 from mindtune.model_files import ABOUT, TOKENIZER, WEIGHTS, check_names
 from mindtune.records import list_files, partial_folder, read_json, write_record
 
@@ -43,6 +45,8 @@ def main() -> None:
         hub.check_model(folder, whole)
         if arguments.tokenizer_record:
             hub.compare_parts(hashes, read_json(arguments.tokenizer_record)["facts"]["files"], "model")
+        if not whole and (base := stored_bytes(read_json(folder / "config.json"))):
+            check_results_room(folder, base)
         listing = hub.check_hash(hashes, spec.get("sha256") if whole else None, "model")
     write_record(
         arguments.record,

@@ -19,7 +19,7 @@ from mindtune.cli import UserError, run
 from mindtune.figures import loss_curve
 from mindtune.kv_cache import card_memory
 from mindtune.memory import checkpoint_bytes, choose, fixed_bytes
-from mindtune.preflight import check_driver, check_node
+from mindtune.preflight import check_compiler, check_driver, check_node
 from mindtune.records import link_or_copy, partial, partial_folder, read_json, sha256_path, write_json, write_record
 from mindtune.safe_loading import check_folder
 from mindtune.shards import INDEX, is_full, weight_files
@@ -42,6 +42,7 @@ def preflight(settings: dict[str, Any], model: dict[str, Any], state_root: Path)
     check_node(state_root, checkpoint_bytes(model, settings) * (settings["save_total_limit"] + 1))
     if settings["device"] == "gpu":
         check_driver(settings["gpus"])
+        check_compiler()
         check_memory(smallest_card(), settings, model)
 
 

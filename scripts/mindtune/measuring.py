@@ -1,5 +1,6 @@
 """What every program that measures something has in common: where it ran, and the record it leaves."""
 
+import math
 import os
 import platform
 import shlex
@@ -125,6 +126,13 @@ def meets(found: Mapping[str, Any], targets: Mapping[str, float], at_least: Iter
         for name, bound in targets.items()
         if name in found
     }
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927), which stays within 0 and 1 and is wide where n is small."""
+    z = 1.959964
+    middle, half = hits / n + z * z / (2 * n), z * math.sqrt(hits / n * (1 - hits / n) / n + (z / (2 * n)) ** 2)
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
 def write_measurement(

@@ -19,6 +19,21 @@ def weights(model: Mapping[str, Any]) -> int:
     return layers * layer + output * model["vocab_size"] * hidden + hidden
 
 
+def stored_bytes(model: Mapping[str, Any]) -> int:
+    """Bytes of a model's files in 16 bits, from its config.json; 0 for one of another structure."""
+    sizes = (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "vocab_size",
+    )
+    if not all(isinstance(model.get(name), int) for name in sizes):
+        return 0
+    return 2 * weights({"tie_word_embeddings": False, **model})
+
+
 def fixed_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> float:
     """Bytes of a card's memory that a training takes before the first token, without what belongs to an adapter."""
     size = BYTES[settings["dtype"]]

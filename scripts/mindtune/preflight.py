@@ -1,7 +1,7 @@
 """Whether this node can do what a program is about to start: refused in seconds, before a model is loaded.
 
-Text is UTF-8, a folder has room, the card that was asked for is there (NVML), its driver fits torch's CUDA, and the packages that
-need the card can be imported. NVML is called directly, because not every environment has a package for it.
+Text is UTF-8, a folder has room, the card that was asked for is there (NVML), its driver fits torch's CUDA, Triton can compile, and the
+packages that need the card can be imported. NVML is called directly, because not every environment has a package for it.
 """
 
 import ctypes
@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from mindtune.cli import UserError
 NVML = "libnvidia-ml.so.1"
 # In the interpreter that will use the card, and gone with all that it loads there
 PROBE = """
-import importlib, json, sys
+import importlib, json, sys, sysconfig
 import torch
-print(json.dumps({"torch": torch.__version__, "cuda": torch.version.cuda, "cards": torch.cuda.device_count()}), flush=True)
+seen = {"torch": torch.__version__, "cuda": torch.version.cuda, "cards": torch.cuda.device_count()}
+print(json.dumps({**seen, "include": sysconfig.get_paths("posix_prefix")["include"]}), flush=True)
 for name in sys.argv[1:]:
     importlib.import_module(name)
 """
@@ -49,7 +51,9 @@ def check_driver(cards: int) -> dict[str, Any]:
 def check_gpu(python: str, cards: int, modules: Sequence[str]) -> None:
     """What a job on a GPU needs, seen by the interpreter that will use `cards` cards and import `modules`."""
     found = check_driver(cards)
-    check_torch(probe(python, modules), found, cards)
+    seen = probe(python, modules)
+    check_torch(seen, found, cards)
+    check_compiler(seen["include"])
 
 
 def check_this_process(cards: int, modules: Sequence[str]) -> None:
@@ -63,6 +67,31 @@ def check_this_process(cards: int, modules: Sequence[str]) -> None:
             raise not_importable(modules, sys.executable, f"{type(error).__name__}: {error}") from None
     seen = {"torch": torch.__version__, "cuda": torch.version.cuda, "cards": torch.cuda.device_count()}
     check_torch(seen, read_nvml(), cards)
+
+
+def check_compiler(include: str = sysconfig.get_paths("posix_prefix")["include"]) -> None:
+    """What Triton needs to compile its launcher at the first kernel: a C compiler and Python's headers, in the folder `include`."""
+    named = os.environ.get("CC")
+    if not any(shutil.which(name) for name in ([named] if named else ["gcc", "clang"])):
+        raise UserError(
+            f"this node has no C compiler ({f'CC is {named}' if named else 'neither gcc nor clang is on PATH'}), and Triton compiles with "
+            "one when the first kernel starts; load your cluster's module of gcc, or install it, then run again"
+        )
+    if not Path(include, "Python.h").is_file():
+        raise UserError(
+            f"{include} has no Python.h, which Triton compiles with when the first kernel starts; install Python's headers "
+            "(python3.11-dev, python3.11-devel), or make .venv with a Python that brings them, then run again"
+        )
+
+
+def check_results_room(folder: Path, base_bytes: int) -> None:
+    """Before anything large is fetched: room for the base and for a merged model of its size, of which exports are hard links."""
+    free, needed = shutil.disk_usage(folder).free, 2 * base_bytes
+    if free < needed:
+        raise UserError(
+            f"{folder} is on a disk with {free / 1e9:.0f} GB free, and this model needs {needed / 1e9:.0f} GB there (the base, and as much for "
+            "the merged model); free some space, or work in a folder on a larger disk (--directory)"
+        )
 
 
 def check_locale(*encodings: str) -> None:

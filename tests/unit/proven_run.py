@@ -17,8 +17,10 @@ VERIFY = {
     "max_prompt_tokens": 64,
     "logits_dtype": "float32",
     "device": "cpu",
-    "max_logit_difference": 0.25,
-    "min_argmax_agreement": 0.9,
+    "max_logit_rms": 0.12,
+    "max_logit_difference": 1.0,
+    "max_swapped_margin": 0.5,
+    "max_loaded_rms": 0.01,
 }
 DIALOGUES = [
     ["我最近总是失眠，晚上翻来覆去睡不着。", "听起来你很辛苦，我们一起看看可以怎么办。"],

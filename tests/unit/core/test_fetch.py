@@ -318,6 +318,22 @@ def test_the_tokenizer_fetched_before_has_to_be_the_whole_models(tmp_path):
     )
 
 
+def test_a_model_that_no_disk_can_hold_is_refused_with_its_tokenizer(tmp_path):
+    """The tokenizer comes first, and config.json with it: nobody downloads for an hour to learn that the disk is full."""
+    shape = {
+        "hidden_size": 8192,
+        "intermediate_size": 29568,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 8,
+        "vocab_size": 152064,
+    }
+    spec = model_folder(tmp_path, **{"config.json": json.dumps({**shape, "num_hidden_layers": 80_000_000}).encode()})
+    done = fetch_model(tmp_path, spec, "tokenizer")
+    assert done.returncode == 2, done.stderr
+    assert "GB free, and this model needs" in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "base").exists()
+
+
 @pytest.mark.parametrize(("more", "word"), [
     ({"model.safetensors.index.json": b"null"}, "should hold an object"),
     ({"model.safetensors.index.json": b"{}"}, "has no weight_map"),

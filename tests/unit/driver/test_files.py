@@ -126,7 +126,9 @@ def test_generated_pages_are_current():
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: run make docs"
 
 
-@pytest.mark.parametrize("env", ["driver", "core", "train", "serve", "dashboard", "tiny", "smollm2", "qlora"])
+@pytest.mark.parametrize(
+    "env", ["driver", "core", "train", "train-cuda", "serve", "dashboard", "tiny", "smollm2", "qlora"]
+)
 def test_locks_pin_everything_by_hash(env):
     lock = (ROOT / f"envs/{env}.lock").read_text(encoding="utf-8")
     entries = re.split(r"\n(?=\S)", lock.strip())
@@ -134,4 +136,6 @@ def test_locks_pin_everything_by_hash(env):
     for entry in entries:
         assert re.match(r"[\w.\[\],-]+==\S+", entry), entry
         assert "--hash=sha256:" in entry, entry
-        assert not entry.startswith("torch=="), "torch has its own pin, because its build differs between machines"
+    assert ("\ntorch==" in lock) is (env in ("train-cuda", "serve")), (
+        "torch for CUDA has hashes, torch for a CPU only a version"
+    )

@@ -158,7 +158,13 @@ def test_card_of_a_hub_dataset_with_scores():
         {"system": system, "metric": "BLEU", "value": value, "n": 90, "n_dialogues": 30, "signature": "nrefs:1|tok:zh"}
         for system, value in (("base", 3.1), ("tuned", 7.4), ("echo", 1.0))
     ]
-    logits = {"max_difference": 0.2, "max_difference_in_deviations": 0.1, "argmax_agreement": 0.9951, "positions": 2048}
+    logits = {
+        "max_rms_in_deviations": 0.05,
+        "max_difference_in_deviations": 0.1,
+        "argmax_agreement": 0.9951,
+        "positions": 2048,
+        "decisive_positions": 1500,
+    }
     proof = {"tensors": {"changed": {"exact": 196}, "other": {"equal": 143}}, "logits": logits, "prompts": [1, 2, 3]}
     records = [
         record(
@@ -180,7 +186,8 @@ def test_card_of_a_hub_dataset_with_scores():
     assert "toy" not in card
     assert "fine-tuned from qwen" in card
     assert "| BLEU | 3.1 | 7.4 | 90 | nrefs:1\\|tok:zh |" in card
-    assert "99.5 % of 2,048 positions" in card
+    assert "at each of 2,048 positions, by a root mean square of at most 0.05" in card
+    assert "the same token at 99.5 % of them, and at all 1,500 that are no near-ties" in card
     assert "LoRA, merged into the base" in card and "equal base + adapter" in card and "| lora rank | 8 |" in card
     training = next(record for record in records if record["stage"] == "train_lora")
     training["params"]["method"] = "full"

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import verify_merge
+import yaml
 from merge_adapter import merge
+from mindtune import proof_logits, proof_prompts, proof_tensors
 from mindtune.cli import UserError
 from mindtune.records import list_files, sha256_path
 from mindtune.shards import load_tensor, read_model
-from proven_run import KIND, MERGE, VERIFY, build_adapter, proven_run, run_program, verify_words
+from proven_run import KIND, MERGE, ROOT, VERIFY, build_adapter, proven_run, run_program, verify_words
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +138,7 @@ def test_another_dtype_is_stored_and_stated(run_folder, tmp_path):
     assert facts["config_keys_changed"] == ["dtype"]
     assert facts["converted_tensors"] == facts["merged_tensors"] + facts["other_tensors"]
     assert (
-        verify_merge.prove_tensors(run_folder / "base", run_folder / "adapter", tmp_path / "merged")["changed"]["n"]
+        proof_tensors.prove_tensors(run_folder / "base", run_folder / "adapter", tmp_path / "merged")["changed"]["n"]
         == 14
     )
 
@@ -182,7 +184,7 @@ def test_a_dora_adapter_is_merged_as_peft_does(run_folder, tmp_path, dtype):
 
     adapter = build_dora(run_folder / "base", tmp_path / "adapter")
     merge_into(run_folder / "base", adapter, tmp_path / "merged", dtype=dtype)
-    proof = verify_merge.prove_tensors(run_folder / "base", adapter, tmp_path / "merged")
+    proof = proof_tensors.prove_tensors(run_folder / "base", adapter, tmp_path / "merged")
     assert proof["changed"] == {"n": 14, "exact": 14}
     base = AutoModelForCausalLM.from_pretrained(run_folder / "base", dtype=torch.float32)
     theirs = PeftModel.from_pretrained(base, adapter).merge_and_unload().state_dict()
@@ -191,7 +193,7 @@ def test_a_dora_adapter_is_merged_as_peft_does(run_folder, tmp_path, dtype):
         assert torch.allclose(load_tensor(tensor).float(), exact, rtol=rounding, atol=1e-7), name
     flip_bit(tmp_path / "merged", "model.layers.0.mlp.up_proj.weight")
     with pytest.raises(UserError, match="up_proj.weight is not what was trained"):
-        verify_merge.prove_tensors(run_folder / "base", adapter, tmp_path / "merged")
+        proof_tensors.prove_tensors(run_folder / "base", adapter, tmp_path / "merged")
 
 
 def test_a_dora_adapter_without_a_magnitude_is_refused(run_folder, tmp_path):
@@ -223,11 +225,11 @@ def test_weights_that_were_all_trained_take_the_base_s_place(run_folder, tmp_pat
     trained = train_all(run_folder / "base", tmp_path / "trained")
     facts = merge_into(run_folder / "base", trained, tmp_path / "merged")
     assert (facts["merged_tensors"], facts["other_tensors"]) == (27, 0)
-    proof = verify_merge.prove_tensors(run_folder / "base", trained, tmp_path / "merged")
+    proof = proof_tensors.prove_tensors(run_folder / "base", trained, tmp_path / "merged")
     assert proof["changed"]["n"] == 27 and 0 < proof["largest_rounding"] < 2**-8
     flip_bit(tmp_path / "merged", "model.norm.weight")
     with pytest.raises(UserError, match="model.norm.weight is not what was trained"):
-        verify_merge.prove_tensors(run_folder / "base", trained, tmp_path / "merged")
+        proof_tensors.prove_tensors(run_folder / "base", trained, tmp_path / "merged")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,8 @@ def test_a_tied_head_that_is_stored_twice_is_left_out(run_folder, tmp_path):
     assert facts["left_out"] == ["lm_head.weight"]
     assert "lm_head.weight" not in read_model(tmp_path / "merged")
     assert (
-        verify_merge.prove_tensors(base, run_folder / "adapter", tmp_path / "merged")["other"]["n"] == len(weights) - 15
+        proof_tensors.prove_tensors(base, run_folder / "adapter", tmp_path / "merged")["other"]["n"]
+        == len(weights) - 15
     )
     weights["lm_head.weight"][0] += 1
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
@@ -365,7 +368,10 @@ def test_the_record_says_what_was_proven(run_folder):
     assert facts["tensors"]["changed"] == {"n": 14, "exact": 14}
     assert facts["tensors"]["other"]["n"] == facts["tensors"]["other"]["equal"] == 13
     assert 0 < facts["tensors"]["largest_rounding"] < 2**-8
-    assert 0 < facts["logits"]["max_difference_in_deviations"] < VERIFY["max_logit_difference"]
+    logits = facts["logits"]
+    assert 0 < logits["max_rms_in_deviations"] < VERIFY["max_logit_rms"] < logits["max_difference_in_deviations"] * 10
+    assert 0 < logits["decisive_positions"] < logits["positions"]
+    assert logits["max_loaded_rms_in_deviations"] < 1e-4, "peft merges otherwise than we do"
     assert len(facts["prompts"]) == 8 + 2
     chats = {row["chat"]: row for row in facts["prompts"]}
     assert chats["dialogue 对话-1"]["dialogue"]["tokens"] > chats["dialogue 对话-1"]["prompt"]["tokens"]
@@ -381,15 +387,15 @@ def test_one_wrong_bit_is_found(run_folder, tmp_path, name):
     merged = copy(run_folder / "merged", tmp_path / "merged")
     flip_bit(merged, name)
     with pytest.raises(UserError, match=rf"{name} is not .*1 of \d+ values differ"):
-        verify_merge.prove_tensors(run_folder / "base", run_folder / "adapter", merged)
+        proof_tensors.prove_tensors(run_folder / "base", run_folder / "adapter", merged)
 
 
 def test_an_unmerged_or_twice_merged_model_is_found(run_folder, tmp_path):
     with pytest.raises(UserError, match="is not what was trained"):
-        verify_merge.prove_tensors(run_folder / "base", run_folder / "adapter", run_folder / "base")
+        proof_tensors.prove_tensors(run_folder / "base", run_folder / "adapter", run_folder / "base")
     merge_into(run_folder / "merged", run_folder / "adapter", tmp_path / "twice")
     with pytest.raises(UserError, match="is not what was trained"):
-        verify_merge.prove_tensors(run_folder / "base", run_folder / "adapter", tmp_path / "twice")
+        proof_tensors.prove_tensors(run_folder / "base", run_folder / "adapter", tmp_path / "twice")
 
 
 def test_a_rewritten_tokenizer_is_found(run_folder, tmp_path):
@@ -397,56 +403,85 @@ def test_a_rewritten_tokenizer_is_found(run_folder, tmp_path):
     tokenizer = json.loads((merged / "tokenizer.json").read_text(encoding="utf-8"))
     (merged / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     with pytest.raises(UserError, match=r"tokenizer\.json differs from the base's"):
-        verify_merge.prove_side_files(run_folder / "base", merged)
+        proof_tensors.prove_side_files(run_folder / "base", merged)
 
 
 def test_a_lost_template_is_found(run_folder, tmp_path):
     merged = copy(run_folder / "merged", tmp_path / "merged")
     (merged / "chat_template.jinja").unlink()
     with pytest.raises(UserError, match=r"lacks chat_template\.jinja"):
-        verify_merge.prove_side_files(run_folder / "base", merged)
+        proof_tensors.prove_side_files(run_folder / "base", merged)
 
 
 def test_a_changed_config_is_found_but_a_stated_dtype_is_not(run_folder, tmp_path):
     merged = copy(run_folder / "merged", tmp_path / "merged")
     edit_json(merged / "config.json", dtype="float32")
-    assert "config.json" in verify_merge.prove_side_files(run_folder / "base", merged)
+    assert "config.json" in proof_tensors.prove_side_files(run_folder / "base", merged)
     edit_json(merged / "config.json", rms_norm_eps=1e-5)
     with pytest.raises(UserError, match=r"config\.json differs"):
-        verify_merge.prove_side_files(run_folder / "base", merged)
+        proof_tensors.prove_side_files(run_folder / "base", merged)
 
 
 def test_a_template_of_another_model_is_found(run_folder):
-    chats = verify_merge.fixed_chats()
+    chats = proof_prompts.fixed_chats()
     with pytest.raises(
         UserError, match=r"zh, no system, one turn, prompt: ms-swift's template gives .* they part at token"
     ):
-        verify_merge.prove_prompts(run_folder / "merged", chats, {"type": "qwen2", "template": "chatml"})
+        proof_prompts.prove_prompts(run_folder / "merged", chats, {"type": "qwen2", "template": "chatml"})
 
 
 def test_logits_of_another_rope_are_found(run_folder, tmp_path):
     """Equal tensors, another function: only the logits show it."""
     merged = copy(run_folder / "merged", tmp_path / "merged")
     edit_json(merged / "config.json", rope_parameters={"rope_theta": 100.0, "rope_type": "default"})
-    chats = list(verify_merge.fixed_chats().values())
-    with pytest.raises(UserError, match="standard deviations from base"):
-        verify_merge.prove_logits(
-            run_folder / "base", run_folder / "adapter", merged, chats, VERIFY | {"max_logit_difference": 0.05}
-        )
+    chats = list(proof_prompts.fixed_chats().values())
+    with pytest.raises(UserError, match=r"the same weights loaded as the base .* verify\.max_loaded_rms"):
+        proof_logits.prove_logits(run_folder / "base", run_folder / "adapter", merged, chats, VERIFY)
 
 
-def test_bounds_refuse_nan_and_low_agreement():
-    facts = {
-        "max_difference_in_deviations": 0.1,
-        "argmax_agreement": 0.99,
-        "positions": 100,
-        "largest_margin_swapped": 0.01,
+def logits_facts(one, two):
+    """What the proof finds between two models' logits."""
+    return proof_logits.summarise([proof_logits.compare_logits(one, two)], VERIFY)
+
+
+def test_each_bound_sees_what_the_others_do_not():
+    """Noise everywhere, one wrong logit among many, a swap of the first two: the proof names the bound that is broken."""
+    import torch
+
+    torch.manual_seed(0)
+    one = torch.randn(64, 20000)
+    one[:, 7] = one.amax(-1) + 1
+    proof_logits.check_bounds(logits_facts(one, one + 0.05 * torch.randn_like(one)), VERIFY)
+    row, swap, broken = one.clone(), one.clone(), one.clone()
+    row[:, 11] += 3
+    swap[3, 7] -= 0.7
+    swap[3, one[3].topk(2).indices[1]] += 0.7
+    broken[5, 5] = float("nan")
+    for two, key in (
+        (one + 0.15 * torch.randn_like(one), "max_logit_rms"),
+        (row, "max_logit_difference"),
+        (swap, "max_swapped_margin"),
+        (broken, "max_logit_rms"),
+    ):
+        with pytest.raises(UserError, match=rf"verify\.{key} allows"):
+            proof_logits.check_bounds(logits_facts(one, two), VERIFY)
+
+
+def test_a_right_merge_of_28_layers_passes_and_its_near_ties_may_swap():
+    """What was measured on a card for a right merge of the 7B shape, which bounds of single logits refused, and for no merge at all."""
+    right = {
+        "max_rms_in_deviations": 0.051,
+        "max_difference_in_deviations": 0.564,
+        "argmax_agreement": 0.83,
+        "max_swapped_margin_in_deviations": 0.2,
     }
-    bounds = {"max_logit_difference": 0.25, "min_argmax_agreement": 0.98}
-    verify_merge.check_bounds(facts, bounds)
-    for wrong in ({"max_difference_in_deviations": float("nan")}, {"argmax_agreement": 0.97}):
-        with pytest.raises(UserError):
-            verify_merge.check_bounds(facts | wrong, bounds)
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text(encoding="utf-8"))
+    bounds = {key: part["default"] for key, part in schema["properties"]["verify"]["properties"].items()}
+    proof_logits.check_bounds(right, bounds)
+    with pytest.raises(
+        UserError, match=r"root mean square of 0\.248 standard deviations .* verify.max_logit_rms allows 0\.12"
+    ):
+        proof_logits.check_bounds(right | {"max_rms_in_deviations": 0.248}, bounds)
 
 
 def test_a_missing_gpu_is_an_error_and_not_a_cpu():

@@ -8,7 +8,7 @@ from training import KIND, Training, environment, prepare, program
 
 VERIFY = {
     "n_prompts": 2, "max_prompt_tokens": 64, "logits_dtype": "float32", "device": "cpu",
-    "max_logit_difference": 0.25, "min_argmax_agreement": 0.9,
+    "max_logit_rms": 0.12, "max_logit_difference": 1.0, "max_swapped_margin": 0.5, "max_loaded_rms": 0.01,
 }  # fmt: skip
 MERGE = {"dtype": "bfloat16", "max_shard_size": "2GB"}
 

@@ -5,11 +5,13 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 from mindtune import preflight
 from mindtune.cli import UserError
+from mindtune.memory import stored_bytes
 
 SCRIPTS = Path(preflight.__file__).resolve().parents[1]
 DRIVER = {"driver": "550.54.15", "cuda": (12, 4), "names": ["NVIDIA H100 80GB HBM3"]}
@@ -62,6 +64,47 @@ def test_a_folder_without_room_is_named(tmp_path):
     preflight.check_room(tmp_path, 1)
     with pytest.raises(UserError, match=f"{tmp_path} has [0-9]+ MiB free and this job needs 1073741824 MiB there"):
         preflight.check_room(tmp_path, 1 << 50)
+
+
+def test_a_node_without_a_compiler_is_refused_before_the_first_kernel(tmp_path, monkeypatch):
+    headers = tmp_path / "include"
+    headers.mkdir()
+    (headers / "Python.h").touch()
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="neither gcc nor clang is on PATH"):
+        preflight.check_compiler(str(headers))
+    for name in ("clang", "my-cc"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    preflight.check_compiler(str(headers))
+    monkeypatch.setenv("CC", "/opt/无此/gcc")
+    with pytest.raises(UserError, match="CC is /opt/无此/gcc"):
+        preflight.check_compiler(str(headers))
+    monkeypatch.setenv("CC", "my-cc")
+    (headers / "Python.h").unlink()
+    with pytest.raises(UserError, match=f"{headers} has no Python.h"):
+        preflight.check_compiler(str(headers))
+
+
+def test_triton_would_look_for_the_headers_where_we_do():
+    """The probe's folder is that of the interpreter which is asked, which need not be this one."""
+    seen = preflight.probe(sys.executable, [])
+    assert seen["include"] == sysconfig.get_paths("posix_prefix")["include"]
+    assert Path(seen["include"]).name == f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def test_a_disk_that_cannot_hold_base_and_merged_is_named_in_the_first_seconds(tmp_path):
+    """Qwen2.5-7B's published sizes, and a disk that is too small for a model a thousand times as large."""
+    seven = {
+        "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+        "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False,
+    }  # fmt: skip
+    assert stored_bytes(seven) == 15_231_233_024
+    assert stored_bytes({"model_type": "other"}) == 0
+    preflight.check_results_room(tmp_path, 1)
+    with pytest.raises(UserError, match=f"{tmp_path} is on a disk with .* GB free, and this model needs 30462466 GB"):
+        preflight.check_results_room(tmp_path, stored_bytes(seven) * 10**6)
 
 
 def test_the_cards_are_those_that_the_job_asked_for():

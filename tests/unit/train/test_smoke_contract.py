@@ -12,8 +12,8 @@ import smoke_test
 from mindtune.chat import load_chat
 from mindtune.chat_client import Reply
 from mindtune.engine import serve
+from mindtune.proof_prompts import fixed_chats
 from models import build_small_model, copy_with_end
-from verify_merge import fixed_chats
 
 ROOT = Path(__file__).resolve().parents[3]
 ENGINE = {
