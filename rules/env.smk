@@ -15,6 +15,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from mindtune.environments import (
     ENVIRONMENTS,
+    built_from,
     torch_build,
     torch_pins,
     venv_name,
@@ -24,6 +25,8 @@ from mindtune.environments import (
 USE_VENV = not {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER} & set(
     workflow.deployment_settings.deployment_method
 )
+for path in {path for env in ENVIRONMENTS for path in built_from(env, ON_GPU)}:
+    at(path)
 VENV = {
     env: os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU))
     for env in ENVIRONMENTS

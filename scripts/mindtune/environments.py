@@ -25,10 +25,15 @@ def torch_build(env: str, on_gpu: bool) -> str:
     return "cuda" if on_gpu or env == "serve" else "cpu"
 
 
+def built_from(env: str, on_gpu: bool) -> list[str]:
+    """What an environment is built from: its lock, what is installed after it, and the program; relative paths."""
+    return [f"envs/{env}.lock", *torch_pins(env, on_gpu), "scripts/build_venv.py"]
+
+
 def venv_name(env: str, on_gpu: bool) -> str:
-    """`{env}-{hash}` over the lock, the pin and build of torch, and the program that builds it."""
+    """`{env}-{hash}` over what it is built from, and the build of torch."""
     digest = hashlib.sha256(torch_build(env, on_gpu).encode())
-    for name in (f"envs/{env}.lock", *torch_pins(env, on_gpu), "scripts/build_venv.py"):
+    for name in built_from(env, on_gpu):
         digest.update((ROOT / name).read_bytes())
     return f"{env}-{digest.hexdigest()[:12]}"
 
