@@ -16,9 +16,14 @@ def rule_families():
 
 
 def overlays_arguments():
-    """The --configfile arguments of this call, for a call of the same configuration."""
-    files = [os.path.relpath(path) for path in workflow.config_settings.configfiles]
-    return ["--configfile", *files] if files else []
+    """The --configfile and --config arguments of this call, for a call of the same configuration."""
+    settings = workflow.config_settings
+    files = [os.path.relpath(path) for path in settings.configfiles]
+    values = list(settings.config_args or [])
+    return [
+        *(["--configfile", *files] if files else []),
+        *(["--config", *values] if values else []),
+    ]
 
 
 rule rulegraph:
@@ -111,7 +116,9 @@ rule write_report:
     shell:
         r"""
         exec >{log:q} 2>&1
+        # a program's arguments have 2 MB in all; lists that grow with the runs go through a file
         {PY[core]:q} {SCRIPTS:q}/report.py \
-            --records {input.records:q} --images {input.images:q} --tables {input.table:q} \
+            --records @<(printf '%s\n' {input.records:q}) --images @<(printf '%s\n' {input.images:q}) \
+            --tables {input.table:q} \
             --title {params.title:q} --report {output:q}
         """

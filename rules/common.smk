@@ -5,13 +5,10 @@ Everything that depends on the configuration is resolved here once: after this f
 """
 
 import hashlib
-import json
 import os
-import re
 import sys
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
 BASE = os.path.relpath(workflow.basedir)
@@ -20,18 +17,27 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from mindtune.cli import UserError
 from mindtune.code import code_hash
-from mindtune.config import resolve, run_settings
+from mindtune.config import read_files, read_schema, resolve, run_settings, to_param
 from mindtune.records import check_records
+from mindtune.source_files import check_configured, check_source, files_below
 from mindtune.variables import GROUPS, shell_prefix
 
-try:
-    config = resolve(
-        config,
-        yaml.safe_load(
-            Path(workflow.basedir, "config/schema.yaml").read_text(encoding="utf-8")
-        ),
+
+def configured():
+    """What the configuration files and --config say, read strictly, and not as Snakemake reads them."""
+    settings = workflow.config_settings
+    first = (
+        []
+        if settings.replace_workflow_config
+        else [Path(workflow.basedir, "config/config.yaml")]
     )
+    return read_files([*first, *settings.configfiles], settings.config_args or [])
+
+
+try:
+    config = resolve(configured(), read_schema())
     if workflow.is_main_process:
+        check_configured(config, BASE)
         check_records(Path("results"))
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -46,8 +52,8 @@ SERVE_ENV = "serve" if config["serve"]["engine"] == "lmdeploy" else "train"
 
 
 wildcard_constraints:
-    dataset="[A-Za-z0-9_-]+",
-    run="[A-Za-z0-9_-]+",
+    dataset="[A-Za-z0-9_][A-Za-z0-9_-]*",
+    run="[A-Za-z0-9_][A-Za-z0-9_-]*",
     suite="|".join(SUITES),
 
 
@@ -61,18 +67,18 @@ shell.prefix(
 )
 
 
-def without_braces(path):
-    """The path; an error if it has braces, the one thing that no path of a rule can hold."""
-    if "{" in path or "}" in path:
-        raise WorkflowError(
-            f"{path} has braces in its path, which Snakemake takes for a wildcard; rename it"
-        )
-    return path
-
-
 def at(path):
-    """Where a file of the repository lies as seen from the working directory; an absolute path stays as it is."""
-    return without_braces(os.path.normpath(os.path.join(BASE, path)))
+    """Where a file of the repository lies as seen from the working directory; an absolute path stays as it is.
+
+    It must be there: Snakemake takes the outputs of a rule without one of its inputs for files that somebody else made.
+    """
+    place = os.path.normpath(os.path.join(BASE, path))
+    if workflow.is_main_process:
+        try:
+            check_source(place)
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+    return place
 
 
 def lookup_key(path):
@@ -84,16 +90,8 @@ def lookup_key(path):
 
 
 def as_json(**values):
-    """Canonical JSON of named values: equal settings give equal params.
-
-    Braces inside texts are written as JSON escapes: Snakemake would take `{word}` in a param for a wildcard.
-    """
-    text = json.dumps(values, sort_keys=True, ensure_ascii=False)
-    return re.sub(
-        r'"(?:[^"\\]|\\.)*"',
-        lambda match: match[0].replace("{", "\\u007b").replace("}", "\\u007d"),
-        text,
-    )
+    """Canonical JSON of named values: equal settings give equal params."""
+    return to_param(values)
 
 
 def leaves_json(*paths):
@@ -118,12 +116,12 @@ def local_path(spec):
 
 
 def local_files(spec):
-    """The files of a local source, so that an edit of one is seen; none if it is not there (the program then says so)."""
+    """The files of a local source, so that an edit of one is seen."""
     path = local_path(spec)
-    files = [Path(path)] if path and os.path.isfile(path) else []
-    if path and os.path.isdir(path):
-        files = sorted(file for file in Path(path).rglob("*") if file.is_file())
-    return [without_braces(str(file)) for file in files]
+    try:
+        return files_below(path) if path else []
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def rules_hash():

@@ -27,8 +27,11 @@ from mindtune.environments import (
 USE_VENV = not {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER} & set(
     workflow.deployment_settings.deployment_method
 )
+for env in ENVIRONMENTS:
+    for path in built_from(env, ON_GPU):
+        at(path)
 VENV = {
-    env: without_braces(os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU)))
+    env: os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU))
     for env in ENVIRONMENTS
 }
 PY = {
@@ -48,9 +51,8 @@ def env_ready(*envs):
 def trained_with(run):
     """The files that say what trained and merged a run's model: locks, and the pin of a CPU build of torch."""
     quantised = run_settings(config, run)["method"] == "qlora"
-    files = built_from("train", ON_GPU) + (
-        env_locks("qlora", ON_GPU) if quantised else []
-    )
+    files = env_locks("train", ON_GPU) + torch_pins("train", ON_GPU)
+    files += env_locks("qlora", ON_GPU) if quantised else []
     return [at(name) for name in files]
 
 

@@ -129,6 +129,6 @@ rule evaluation_table:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/evaluation_table.py \
-            --scores {input.scores:q} --runs {params.runs:q} \
+            --scores @<(printf '%s\n' {input.scores:q}) --runs @<(printf '%s\n' {params.runs:q}) \
             --csv {output.csv:q} --markdown {output.markdown:q} --latex {output.latex:q} --record {output.record:q}
         """

@@ -17,11 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
-import yaml
 from mindtune import bench_corpus, bench_peers
 from mindtune.chat import load_chat, to_messages
 from mindtune.cli import UserError, run
-from mindtune.config import with_defaults
+from mindtune.config import read_schema, with_defaults
 from mindtune.duplicates import grams, jaccard, spoken_text
 from mindtune.measuring import head, timed
 from mindtune.records import read_json, write_json
@@ -34,7 +33,7 @@ STAGE_TARGET = {"minutes_at_1000000": 10, "gb": 4, "slope": 1.1, "recall": 0.95,
 
 def settings() -> tuple[dict[str, Any], dict[str, Any]]:
     """The cleaning's and the split's settings by the schema's defaults."""
-    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text(encoding="utf-8"))
+    schema = read_schema()
     data = with_defaults({}, schema["properties"]["data"])
     contamination = {key: value for key, value in data["contamination"].items() if key != "files"}
     return data["clean"] | {"max_tokens": MAX_TOKENS}, data["split"] | {"contamination": contamination}

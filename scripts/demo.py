@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
 from mindtune.cli import UserError, run
 from mindtune.records import write_json
+from mindtune.strict_yaml import read_strictly
 
 ROOT = Path(__file__).resolve().parent.parent
 TIERS = {"tiny": "config/demo.yaml", "smollm2": "config/demo-smollm2.yaml"}
@@ -25,7 +25,7 @@ def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int, t
     """The Snakemake call; for somebody's own data with a configuration in the working directory: theirs, and run `main` alone."""
     config_file = ROOT / TIERS[tier]
     if data:
-        config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+        config = read_strictly(config_file)
         config["datasets"] = {"demo": {"source": "local", "path": str(data.resolve()), "licence": "unknown"}}
         config["data"]["accept_unlicensed"] = ["demo"]
         config["runs"] = {"main": config["runs"]["main"]}

@@ -31,9 +31,15 @@ def read_scores(paths: list[Path], runs: list[str]) -> list[tuple[str, dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scores", type=Path, nargs="+", required=True, help="scores records")
-    parser.add_argument("--runs", nargs="+", required=True, help="the run of each scores record, in the same order")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars="@"
+    )
+    parser.add_argument(
+        "--scores", type=Path, nargs="+", required=True, help="scores records; @FILE: one a line in FILE"
+    )
+    parser.add_argument(
+        "--runs", nargs="+", required=True, help="the run of each scores record, in the same order; or @FILE"
+    )
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--markdown", type=Path, required=True)
     parser.add_argument("--latex", type=Path, required=True)

@@ -14,8 +14,8 @@ from mindtune import hub
 from mindtune.chat_templates import named, template_text
 from mindtune.cli import run
 from mindtune.memory import stored_bytes
-from mindtune.preflight import check_results_room
 from mindtune.model_files import ABOUT, TOKENIZER, WEIGHTS, check_names
+from mindtune.preflight import check_results_room
 from mindtune.records import list_files, partial_folder, read_json, write_record
 
 

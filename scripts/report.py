@@ -237,9 +237,13 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=Path, nargs="+", required=True, help="stage records, JSON")
-    parser.add_argument("--images", type=Path, nargs="*", default=[], help="figures, PNG or SVG")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars="@"
+    )
+    parser.add_argument(
+        "--records", type=Path, nargs="+", required=True, help="stage records, JSON; @FILE: one a line in FILE"
+    )
+    parser.add_argument("--images", type=Path, nargs="*", default=[], help="figures, PNG or SVG; or @FILE")
     parser.add_argument("--tables", type=Path, nargs="*", default=[], help="tables, Markdown")
     parser.add_argument("--title", required=True)
     parser.add_argument("--report", type=Path, required=True, help="the HTML page to write")

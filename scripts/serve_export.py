@@ -17,9 +17,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mindtune.cli import UserError, run
-from mindtune.config import merge, resolve
+from mindtune.config import read_files, read_schema, resolve
 from mindtune.engine import check_engine, environment, lmdeploy_command, transformers_command
 from mindtune.environments import ROOT, venv_name, venvs_folder
 from mindtune.secret_files import check_secret
@@ -31,11 +30,7 @@ TURBOMIND = "import sys; from lmdeploy import turbomind; sys.exit(not turbomind.
 
 def read_config(overlay: Path | None) -> dict[str, Any]:
     """The resolved configuration: config/config.yaml, with another file laid over it if there is one."""
-    files = [ROOT / "config/config.yaml", *([overlay] if overlay else [])]
-    config: dict[str, Any] = {}
-    for file in files:
-        config = merge(config, yaml.safe_load(file.read_text(encoding="utf-8")) or {})
-    return resolve(config, yaml.safe_load((ROOT / "config/schema.yaml").read_text(encoding="utf-8")))
+    return resolve(read_files([ROOT / "config/config.yaml", *([overlay] if overlay else [])]), read_schema())
 
 
 def engine_python(config: dict[str, Any]) -> str:

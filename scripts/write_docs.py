@@ -10,13 +10,17 @@ from typing import Any
 
 import yaml
 from mindtune.cli import run
+from mindtune.config import read_schema
 from mindtune.records import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Configuration
 
 `config.yaml` is the experiment; `--configfile FILE` lays another file over it, as `demo.yaml` does. Every key is checked before
-anything runs: an unknown one, a wrong type or a contradiction stops with one sentence. A key that is left out has its default.
+anything runs: an unknown one, a wrong type, a contradiction or a file that is not there stops with one sentence. A key that is
+left out has its default. An overlay removes a run or a dataset of `config.yaml` with null: `runs: {main: null}`.
+Numbers work in `--config` as in a file: `--config train='{lora: {rank: 4}}'`. Names of runs and datasets are folders: letters A-Z
+and a-z, digits, `_` and `-` (not first), at most 64. `ms-swift.json` lists what `model.type` and `model.template` may be.
 `hotlines.yaml` lists the help lines that cleaning keeps. This page is generated from `schema.yaml` (`make docs`).
 
 | key | default | meaning |
@@ -58,7 +62,7 @@ def rows(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str, 
 
 def config_page() -> str:
     """The text of config/README.md."""
-    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text(encoding="utf-8"))
+    schema = read_schema()
     return HEAD + "".join(f"| `{key}` | {default} | {meaning} |\n" for key, default, meaning in rows(schema))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mindtune.config import is_licence
+from mindtune.licences import is_licence
 from mindtune.model_card import source_name
 
 TEMPLATE = Path(__file__).with_name("datasheet.md.j2")

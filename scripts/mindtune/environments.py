@@ -33,13 +33,13 @@ def torch_build(env: str, on_gpu: bool) -> str:
 
 def built_from(env: str, on_gpu: bool) -> list[str]:
     """Every file that says what is in an environment; relative paths."""
-    return [*env_locks(env, on_gpu), *torch_pins(env, on_gpu), BUILD_CONSTRAINTS]
+    return [*env_locks(env, on_gpu), *torch_pins(env, on_gpu), BUILD_CONSTRAINTS, "scripts/build_venv.py"]
 
 
 def venv_name(env: str, on_gpu: bool) -> str:
-    """`{env}-{hash}` over the locks, the pin and build of torch, and the program that builds it."""
+    """`{env}-{hash}` over what it is built from, and the build of torch."""
     digest = hashlib.sha256(torch_build(env, on_gpu).encode())
-    for name in (*built_from(env, on_gpu), "scripts/build_venv.py"):
+    for name in built_from(env, on_gpu):
         digest.update((ROOT / name).read_bytes())
     return f"{env}-{digest.hexdigest()[:12]}"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mindtune.cli import UserError
+from mindtune.strict_yaml import read_strictly
 
 Mask = Callable[[str], tuple[str, int]]
 
@@ -68,14 +69,12 @@ class Hotlines:
 
 def load_hotlines(path: str | Path) -> Hotlines:
     """Read config/hotlines.yaml: a list `hotlines` of entries with a `number`."""
-    import yaml
-
+    if not Path(path).is_file():
+        raise UserError(f"{path} is missing; give the list of official hotlines that must stay unmasked")
+    content = read_strictly(Path(path))
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         numbers = [str(entry["number"]) for entry in content["hotlines"]]
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; give the list of official hotlines that must stay unmasked") from error
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(f"{path} is not a list `hotlines:` of entries with a quoted `number:` ({error})") from error
     return Hotlines(frozenset(re.sub(r"\D", "", number) for number in numbers))
 

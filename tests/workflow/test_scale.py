@@ -1,12 +1,19 @@
 """A thousand variants of the training plan in the time that a person waits for."""
 
 import json
+import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
+from mindtune.environments import venvs_folder
+from mindtune.records import write_json
 from planning import ROOT, snakemake
 
 VARIANTS, SECONDS = 1000, 25
+# The other tests' environments are empty files
+VENVS = venvs_folder()
 
 
 def planning_seconds(folder: Path, variants: int) -> float:
@@ -32,3 +39,62 @@ def test_a_thousand_variants_plan_in_25_s(tmp_path):
     if seconds > SECONDS:
         tenth = planning_seconds(tmp_path, VARIANTS // 10)
         assert seconds <= 12 * tenth, f"planning took {seconds:.1f} s, and {tenth:.1f} s for a tenth of the variants"
+
+
+STAGES = ("cache_dataset", "pack_stats", "train_lora", "merge_adapter", "verify", "export_model", "replies/dialogue")
+SCORES = {
+    "suite": "dialogue",
+    "rows": [{"suite": "dialogue", "system": "tuned", "metric": "bleu", "group": "all", "value": 1.5, "n": 3}],
+    "paired": [],
+}
+
+
+def write_finished(work: Path, runs: list[str]) -> None:
+    """The small files from which tables and report are made."""
+
+    def record(path: str, **facts: object) -> None:
+        parts = {"inputs": {}, "outputs": {}, "params": {}, "facts": facts, "env": {}}
+        write_json(work / "results" / path, {"stage": Path(path).stem, **parts})
+
+    for run in runs:
+        for stage in STAGES:
+            record(f"runs/{run}/{stage}.json")
+        record(f"runs/{run}/scores/dialogue.json", **SCORES)
+        for figure in ("lengths", "fill", "loss"):
+            path = work / f"results/runs/{run}/figures/{figure}.svg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("<svg/>")
+    record(f"runs/{runs[0]}/smoke.json")
+    for stage in ("fetch_dataset", "clean_dialogues", "split_dialogues"):
+        record(f"data/demo/{stage}.json")
+    for path in (
+        "base/fetch_tokenizer.json",
+        "base/fetch_model.json",
+        "base/replies/demo/dialogue.json",
+        "export.json",
+    ):
+        record(path)
+    (work / "results/report").mkdir()
+    (work / "results/report/rulegraph.svg").write_text("<svg/>")
+
+
+def test_tables_and_report_take_more_runs_than_a_command_has_room_for(tmp_path):
+    """The names alone of 2,000 runs' files are 2.6 MB; Linux lets a program have 2 MB of arguments."""
+    runs = [f"{number:04}-{'r' * 59}" for number in range(2000)]
+    assert {len(run) for run in runs} == {64}
+    removed = {"main": None, "seed43": None}
+    overlay = {"runs": removed | {run: {"dataset": "demo"} for run in runs}, "export": {"run": runs[0]}}
+    (tmp_path / "runs.json").write_text(json.dumps(overlay))
+    write_finished(tmp_path, runs)
+    command = [
+        sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path,
+        "--configfile", ROOT / "config/demo.yaml", tmp_path / "runs.json", "--cores", "1", "--quiet", "all",
+        "--allowed-rules", "build_env_core", "evaluation_table", "write_report", "--", "results/report/report.html",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "MINDTUNE_VENVS": VENVS})
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    page = (tmp_path / "results/report/report.html").read_text(encoding="utf-8")
+    table = (tmp_path / "results/tables/evaluation.csv").read_text(encoding="utf-8")
+    for run in (runs[0], runs[999], runs[-1]):
+        assert f"results/runs/{run}/train_lora.json" in page and f"results/runs/{run}/figures/loss.svg" in page
+        assert run in table

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mindtune.cli import UserError
-from mindtune.config import leaves, merge, resolve, run_settings
+from mindtune.config import leaves, merge, read_files, resolve, run_settings
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text(encoding="utf-8"))
@@ -63,6 +63,27 @@ def test_seed_values():
         ("train.per_device_train_batch_size", 8, ["train.batch_size"]),
         ("train.lora_rank", 8, ["train.lora.rank"]),
         ("train.lora.target_modules", "q_proj,k_proj", ["train.lora.target_modules", "array"]),
+        ("train.epochs", 1.0, ["train.epochs is 1.0", "an integer", "write 1"]),
+        ("train.lora.alpha", 32.0, ["train.lora.alpha is 32.0", "write 32"]),
+        ("train.epochs", "3", ["train.epochs is the text '3'", "an integer", "without quotes"]),
+        ("train.learning_rate", float("nan"), ["train.learning_rate is nan", "a finite number"]),
+        ("train.learning_rate", float("inf"), ["train.learning_rate is inf"]),
+        ("train.learning_rate", 50, ["train.learning_rate is 50", "at most 0.1"]),
+        ("train.seed", 2**32, ["train.seed", "at most 4294967295"]),
+        ("train.lora.target_modules", ["q_proj", "k_prj"], ["'k_prj'", "the nearest name is k_proj"]),
+        ("train.lora.target_modules", ["all_linear"], ["'all_linear'", "all seven"]),
+        ("runs.main.lora", {"target_modules": ["W_pack"]}, ["run main", "'W_pack'", "qwen2"]),
+        ("model.type", "qwen22", ["model.type", "'qwen22'", "nearest", "qwen2"]),
+        ("model.template", "qwen2.5", ["model.template", "qwen2_5"]),
+        ("runs.-h", {"dataset": "mh"}, ["'-h'", "not first"]),
+        ("runs.张三", {"dataset": "mh"}, ["'张三'", "letters A-Z"]),
+        ("datasets.--help", {"source": "local", "path": "x", "licence": "MIT"}, ["datasets", "'--help'"]),
+        ("runs." + "x" * 65, {"dataset": "mh"}, ["64"]),
+        ("evaluate.dialogue.system", "你" * 30_000, ["evaluate.dialogue.system", "at most 60,000"]),
+        ("data.clean.role_map", {f"角色{n}": "human" for n in range(3000)}, ["data.clean", "at most 60,000"]),
+        ("train.packing", "yes", ["train.packing", "true or false"]),
+        ("serve.model_name", 7, ["serve.model_name is 7", "quotes"]),
+        ("train", None, ["train is None", "a mapping"]),
         ("train.batch_size", 0, ["train.batch_size", "at least 1"]),
         ("train.batch_size", True, ["train.batch_size", "integer"]),
         ("serve.cache_max_entry_count", 0, ["serve.cache_max_entry_count", "more than 0"]),
@@ -131,3 +152,54 @@ def test_no_mapping_takes_unknown_keys():
 
 def test_a_dataset_that_no_run_uses_needs_no_licence():
     resolve(edited(SEED, "datasets.other", {"source": "local", "path": "x", "licence": "none"}), SCHEMA)
+
+
+def test_an_overlay_removes_a_run_and_a_dataset():
+    overlay = {"runs": {"main": None}, "datasets": {"mh": None}, "export": {"run": "seed43"}}
+    config = resolve(merge(merge(DEMO, overlay), {"data": {"accept_unlicensed": []}}), SCHEMA)
+    assert list(config["runs"]) == ["seed43"] and list(config["datasets"]) == ["demo"]
+    with pytest.raises(UserError, match="export.run is 'main', which is not among runs"):
+        resolve(merge(DEMO, {"runs": {"main": None}}), SCHEMA)
+    with pytest.raises(UserError, match="runs"):
+        resolve(merge(DEMO, {"runs": {"main": None, "seed43": None}}), SCHEMA)
+
+
+def test_what_is_null_by_meaning_stays():
+    assert (
+        resolve(edited(DEMO, "evaluate.dialogue.max_dialogues", None), SCHEMA)["evaluate"]["dialogue"]["max_dialogues"]
+        is None
+    )
+
+
+def test_an_architecture_with_other_layers_may_name_them():
+    config = edited(edited(DEMO, "model.type", "baichuan2"), "train.lora.target_modules", ["W_pack", "o_proj"])
+    assert resolve(config, SCHEMA)["train"]["lora"]["target_modules"] == ["W_pack", "o_proj"]
+
+
+def test_every_number_has_a_largest_value():
+    def unbounded(schema, path=""):
+        types = schema.get("type", [])
+        types = [types] if isinstance(types, str) else types
+        if {"integer", "number"} & set(types) and not {"maximum", "exclusiveMaximum"} & schema.keys():
+            yield path
+        for name, part in schema.get("properties", {}).items():
+            yield from unbounded(part, f"{path}.{name}")
+        for name in ("additionalProperties", "items"):
+            if isinstance(schema.get(name), dict):
+                yield from unbounded(schema[name], f"{path}.*")
+
+    assert list(unbounded(SCHEMA)) == []
+
+
+def test_arguments_lie_over_files_and_hold_numbers(tmp_path):
+    (tmp_path / "a.yaml").write_text("train: {lora: {rank: 8, alpha: 32}, seed: 1}\n")
+    (tmp_path / "b.json").write_text('{"train": {"seed": 2}}')
+    files = [tmp_path / "a.yaml", tmp_path / "b.json"]
+    config = read_files(files, ["train={lora: {rank: 4}, learning_rate: 1.0e-4}", "export={run: 心}"])
+    assert config["train"] == {"lora": {"rank": 4, "alpha": 32}, "seed": 2, "learning_rate": 1.0e-4}
+    assert config["export"] == {"run": "心"}
+    with pytest.raises(UserError, match="--config train line 1 has the key 'seed' again"):
+        read_files(files, ["train={seed: 1, seed: 2}"])
+    (tmp_path / "list.yaml").write_text("- a\n")
+    with pytest.raises(UserError, match=r"list\.yaml is no mapping"):
+        read_files([tmp_path / "list.yaml"])

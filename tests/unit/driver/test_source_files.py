@@ -1,0 +1,72 @@
+"""Every path that the configuration names is there, can be read, and has a name that Snakemake takes as it stands."""
+
+import copy
+
+import pytest
+from mindtune.cli import UserError
+from mindtune.source_files import check_configured, check_source, files_below
+
+CONFIG = {
+    "datasets": {"对话": {"source": "local", "path": "数据"}, "hub": {"source": "modelscope", "path": None}},
+    "model": {"source": "local", "path": "模型"},
+    "data": {"contamination": {"files": ["题.jsonl"]}},
+    "export": {"signing_key": "钥匙.pem"},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("数据/甲.jsonl", "模型/config.json", "题.jsonl", "钥匙.pem"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    return tmp_path
+
+
+def test_what_is_there_passes(folder):
+    check_configured(CONFIG, str(folder))
+    without = copy.deepcopy(CONFIG)
+    without["export"]["signing_key"] = None
+    (folder / "钥匙.pem").unlink()
+    check_configured(without, str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("数据/甲.jsonl", "datasets.对话.path"),
+        ("模型/config.json", "model.path"),
+        ("题.jsonl", "data.contamination.files"),
+        ("钥匙.pem", "export.signing_key"),
+    ],
+)
+def test_what_is_not_there_is_named_with_its_key(folder, name, key):
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=f"config key {key} is '{name.split('/')[0]}'"):
+        check_configured(CONFIG, str(folder))
+
+
+def test_a_folder_in_place_of_a_file(folder):
+    (folder / "钥匙.pem").unlink()
+    (folder / "钥匙.pem").mkdir()
+    (folder / "钥匙.pem/a").touch()
+    with pytest.raises(UserError, match="export.signing_key is '钥匙.pem', a folder"):
+        check_configured(CONFIG, str(folder))
+
+
+@pytest.mark.parametrize("name", ["<x>.jsonl", "{run}.jsonl", "a}.jsonl"])
+def test_names_to_which_snakemake_gives_a_meaning(folder, name):
+    (folder / "数据" / name).write_text("{}")
+    for call in (
+        lambda: check_configured(CONFIG, str(folder)),
+        lambda: files_below(str(folder / "数据")),
+        lambda: check_source(str(folder / "数据" / name)),
+    ):
+        with pytest.raises(UserError, match="in its path, to which Snakemake gives a meaning; rename it"):
+            call()
+
+
+def test_odd_names_that_are_taken_as_they_stand(folder):
+    for name in ("a b.jsonl", "o'brien.jsonl", "$(touch x).jsonl", "<>.jsonl", "<X>.jsonl", "-h.jsonl", "对话.jsonl"):
+        (folder / "数据" / name).write_text("{}")
+    check_configured(CONFIG, str(folder))
+    assert len(files_below(str(folder / "数据"))) == 8
