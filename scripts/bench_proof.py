@@ -96,16 +96,15 @@ def random_model(shape: Mapping[str, Any], device: str) -> Any:
     return model
 
 
-def load_model(word: str, device: str) -> Any:
+def model_of(word: str, device: str) -> Any:
     """A model by its word: the name of a shape, or a folder."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     if word in SHAPES:
         return random_model(SHAPES[word], device).eval()
     if not Path(word).is_dir():
         raise UserError(f"--models: {word!r} is neither a folder nor one of {', '.join(SHAPES)}")
-    return AutoModelForCausalLM.from_pretrained(word, dtype=torch.float32).to(device).eval()
+    return load_model(word, torch.float32).to(device).eval()
 
 
 def random_adapter(merging: Merging, size: float, seed: int) -> Adapter:
@@ -209,16 +208,15 @@ def check(merging: Merging, right: Adapter, other: Adapter, prompts: list[Any], 
 def measure(label: str, word: str, trained: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Every check of one model."""
     import torch
-    from transformers import AutoTokenizer
 
     device = "cuda" if args.device == "gpu" else "cpu"
     dialogues = [to_messages(row["conversations"]) for row in read_jsonl(args.prompts)]
-    tokenizer = AutoTokenizer.from_pretrained(args.tokenizer if word in SHAPES else word)
-    merging = Merging(load_model(word, device), torch.bfloat16)
+    reader = load_chat(args.tokenizer if word in SHAPES else word)
+    merging = Merging(model_of(word, device), torch.bfloat16)
     found, start = [], time.monotonic()
     for name, seed, right, other in adapters(merging, args, trained):
         drawn = random.Random(seed).sample(dialogues, min(args.n_prompts, len(dialogues)))
-        prompts = prompt_ids(tokenizer, drawn, args.max_prompt_tokens)
+        prompts = prompt_ids(reader, drawn, args.max_prompt_tokens)
         rows = check(merging, right, other, prompts, args.bounds)
         found += [{"model": label, "adapters": name, **row} for row in rows]
         print(f"{label}, {name}, seed {seed}: {time.monotonic() - start:.0f} s", flush=True)
