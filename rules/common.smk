@@ -22,16 +22,24 @@ from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import resolve, run_settings
 from mindtune.records import check_records
+from mindtune.start import rule_files, start_path, start_text, take_start, write_start
 
-try:
-    config = resolve(
-        config,
-        yaml.safe_load(
-            Path(workflow.basedir, "config/schema.yaml").read_text(encoding="utf-8")
-        ),
-    )
+
+def configuration():
+    """The resolved configuration of a call that somebody typed, after the checks of the folder that it is to work in."""
+    schema = Path(workflow.basedir, "config/schema.yaml").read_text(encoding="utf-8")
+    resolved = resolve(config, yaml.safe_load(schema))
     if workflow.is_main_process:
         check_records(Path("results"))
+    return resolved
+
+
+START = config.get("start")
+
+try:
+    STARTED = take_start(config) if START else None
+    config = STARTED["config"] if STARTED else configuration()
+    ON_GPU = int(config["train"]["device"] == "gpu")
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -40,7 +48,6 @@ EXPORT_RUN = config["export"]["run"]
 USED_DATASETS = sorted({config["runs"][run]["dataset"] for run in RUNS})
 PLUGIN = "plugins/mindtune_swift_plugin.py"
 SUITES = ["dialogue"]
-ON_GPU = int(config["train"]["device"] == "gpu")
 SERVE_ENV = "serve" if config["serve"]["engine"] == "lmdeploy" else "train"
 
 
@@ -48,13 +55,6 @@ wildcard_constraints:
     dataset="[A-Za-z0-9_-]+",
     run="[A-Za-z0-9_-]+",
     suite="|".join(SUITES),
-
-
-# Every job: UTF-8 whatever the node's locale, one thread per library unless a program says otherwise, no hub, no telemetry.
-shell.prefix(
-    "set -euo pipefail; export PYTHONUTF8=1 LC_ALL=C.UTF-8 PYTHONNOUSERSITE=1 PYTHONHASHSEED=0 OMP_NUM_THREADS=1 "
-    "TOKENIZERS_PARALLELISM=false DO_NOT_TRACK=1 HF_HUB_DISABLE_TELEMETRY=1; "
-)
 
 
 def at(path):

@@ -24,10 +24,14 @@ from mindtune.environments import (
 USE_VENV = not {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER} & set(
     workflow.deployment_settings.deployment_method
 )
-VENV = {
-    env: os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU))
-    for env in ENVIRONMENTS
-}
+VENV = (
+    STARTED["environments"]
+    if STARTED
+    else {
+        env: os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU))
+        for env in ENVIRONMENTS
+    }
+)
 PY = {
     env: os.path.join(VENV[env], "bin", "python") if USE_VENV else "python"
     for env in ENVIRONMENTS
@@ -57,6 +61,12 @@ for env in ENVIRONMENTS:
                 f"logs/envs/{os.path.basename(VENV[env])}.log",
             localrule: True
             params:
+                # the folder's name promises these pins: the program stops if they changed since the start
+                code=code_hash(
+                    "build_venv.py",
+                    f"../envs/{env}.lock",
+                    *[f"../{pin}" for pin in torch_pins(env, ON_GPU)],
+                ),
                 torch=torch_build(env, ON_GPU),
             shell:
                 r"""

@@ -15,10 +15,13 @@ class UserError(Exception):
 
 def run(main: Callable[[], None]) -> int:
     """Run a program's main and return its exit status: 0, or 2 with one line on stderr after a UserError or a file error."""
+    from mindtune.unchanged import check_program
+
     os.environ.setdefault("PYTHONUTF8", "1")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", line_buffering=True)
     try:
+        check_program()
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
