@@ -21,16 +21,24 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import resolve, run_settings
+from mindtune.identity import check_identity
 from mindtune.records import check_records
 from mindtune.start import rule_files, start_path, start_text, take_start, write_start
 
 
 def configuration():
     """The resolved configuration of a call that somebody typed, after the checks of the folder that it is to work in."""
+    replace = config.pop("replace", None)
+    if replace and "replace" not in workflow.config_settings.config:
+        raise UserError(
+            f"config key replace is {replace!r} in a file, where it would let every start replace what the folder holds; "
+            f"remove it there and give it once, as --config replace={replace}"
+        )
     schema = Path(workflow.basedir, "config/schema.yaml").read_text(encoding="utf-8")
     resolved = resolve(config, yaml.safe_load(schema))
     if workflow.is_main_process:
         check_records(Path("results"))
+        check_identity(resolved, Path("results"), replace)
     return resolved
 
 
