@@ -18,6 +18,7 @@ BASE = os.path.relpath(workflow.basedir)
 SCRIPTS = os.path.normpath(os.path.join(BASE, "scripts"))
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
+from mindtune.cards import check_runs, count_cards
 from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import resolve, run_settings
@@ -42,12 +43,23 @@ def configuration():
     return resolved
 
 
+def limit_cards():
+    """On one machine as many jobs on a GPU as it has cards; a cluster counts them itself. Snakemake's --resources gpu=N wins."""
+    given = workflow.global_resources
+    if "gpu" not in given and workflow.resource_settings.nodes is None:
+        workflow.register_resource("gpu", max(1, count_cards()))
+    if "gpu" in given and not STARTED:  # a start has been checked where it was made
+        check_runs(config, given["gpu"].value)
+
+
 START = config.get("start")
 
 try:
     STARTED = take_start(config) if START else None
     config = STARTED["config"] if STARTED else configuration()
     ON_GPU = int(config["train"]["device"] == "gpu")
+    if ON_GPU and workflow.is_main_process:
+        limit_cards()
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

@@ -25,7 +25,7 @@ KEPT_SECONDS = 90 * 24 * 3600
 
 def rule_files() -> dict[str, str]:
     """{file below the repository: SHA-256} of all that a job reads to know its rule: the rules, and what they import."""
-    library = sources(*[f"mindtune/{name}.py" for name in ("start", "config", "environments", "identity")])
+    library = sources(*[f"mindtune/{name}.py" for name in ("start", "config", "environments", "identity", "cards")])
     paths = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk"), *library]
     return {path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths)}
 
