@@ -19,6 +19,10 @@ HEAD = """# Configuration
 anything runs: an unknown one, a wrong type or a contradiction stops with one sentence. A key that is left out has its default.
 `hotlines.yaml` lists the help lines that cleaning keeps. This page is generated from `schema.yaml` (`make docs`).
 
+`source` with `id` and `revision` (a hub), `id` (a package) or `path` (local) say what a model or a data set is. A folder that holds
+results of another one under the same name refuses the configuration, unless the command line says `--config replace=model`, `data` or
+`all`; a file cannot say it. Every other key may be edited at any time, and counts from the next start on.
+
 | key | default | meaning |
 |---|---|---|
 """
