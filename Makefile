@@ -8,6 +8,7 @@ CORES ?= 2
 MODEL ?= tiny
 DATA ?=
 WORKDIR ?= $(if $(filter dashboard,$(MAKECMDGOALS)),.,demo)
+REPLACE ?=
 DATASET ?= demo
 ID ?=
 SHAREGPT ?=
@@ -57,8 +58,8 @@ setup: .venv/READY ## make the driver environment (.venv): Snakemake and the too
 	$(DRIVER) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r envs/driver.lock
 	@touch $@
 
-demo: .venv/READY ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.jsonl] [WORKDIR=demo]
-	@$(DRIVER) scripts/demo.py --model="$$MODEL" --data="$$DATA" --workdir="$$WORKDIR" --cores="$$CORES"
+demo: .venv/READY ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.jsonl] [WORKDIR=demo] [REPLACE=model|data|all]
+	@$(DRIVER) scripts/demo.py --model="$$MODEL" --data="$$DATA" --workdir="$$WORKDIR" --cores="$$CORES" --replace="$$REPLACE"
 
 row: .venv/READY ## what happened to one dialogue, step by step: ID=... [DATASET=demo] [WORKDIR=demo]
 	@"$$($(DRIVER) $(CORE))" scripts/show_row.py --workdir="$$WORKDIR" --dataset="$$DATASET" --id="$$ID" --hotlines config/hotlines.yaml

@@ -6,7 +6,10 @@ from snakemake.utils import min_version
 min_version("9.27.1")
 
 
-configfile: f"{workflow.basedir}/config/config.yaml"
+# A job takes what its start wrote down (rules/start.smk), whatever the files say by then
+if "start" not in config:
+
+    configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "rules/common.smk"
@@ -17,6 +20,7 @@ include: "rules/export.smk"
 include: "rules/evaluate.smk"
 include: "rules/serve.smk"
 include: "rules/audit.smk"
+include: "rules/start.smk"
 
 
 localrules:

@@ -15,17 +15,6 @@ def rule_families():
     }
 
 
-def overlays_arguments():
-    """The --configfile and --config arguments of this call, for a call of the same configuration."""
-    settings = workflow.config_settings
-    files = [os.path.relpath(path) for path in settings.configfiles]
-    values = list(settings.config_args or [])
-    return [
-        *(["--configfile", *files] if files else []),
-        *(["--config", *values] if values else []),
-    ]
-
-
 rule rulegraph:
     """Draw the graph of the rules, as an SVG and as Mermaid text."""
     input:
@@ -48,12 +37,11 @@ rule rulegraph:
             runs=RUNS,
             engine=config["serve"]["engine"],
         ),
-        overlays=overlays_arguments(),
         snakefile=at("Snakefile"),
     shell:
         r"""
         exec 2>{log:q}
-        {DRIVER_PYTHON:q} -m snakemake --snakefile {params.snakefile:q} {params.overlays:q} \
+        {DRIVER_PYTHON:q} -m snakemake --snakefile {params.snakefile:q} --config start={START:q} \
             --workflow-profile none --rulegraph dot --forceall all \
             | {PY[core]:q} {SCRIPTS:q}/draw_rulegraph.py --dot - --families {params.families:q} \
                 --svg {output.svg:q} --mermaid {output.mermaid:q}

@@ -15,11 +15,14 @@ BASE = os.path.relpath(workflow.basedir)
 SCRIPTS = os.path.normpath(os.path.join(BASE, "scripts"))
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
+from mindtune.cards import check_runs, count_cards
 from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import read_files, read_schema, resolve, run_settings, to_param
+from mindtune.identity import check_identity
 from mindtune.records import check_records
 from mindtune.source_files import check_configured, check_source, files_below
+from mindtune.start import rule_files, start_path, start_text, take_start, write_start
 from mindtune.variables import GROUPS, shell_prefix
 
 
@@ -34,11 +37,40 @@ def configured():
     return read_files([*first, *settings.configfiles], settings.config_args or [])
 
 
-try:
-    config = resolve(configured(), read_schema())
+def configuration():
+    """The resolved configuration of a call that somebody typed, after the checks of the folder that it is to work in."""
+    given = configured()
+    replace = given.pop("replace", None)
+    if replace and "replace" not in workflow.config_settings.config:
+        raise UserError(
+            f"config key replace is {replace!r} in a file, where it would let every start replace what the folder holds; "
+            f"remove it there and give it once, as --config replace={replace}"
+        )
+    resolved = resolve(given, read_schema())
     if workflow.is_main_process:
-        check_configured(config, BASE)
+        check_configured(resolved, BASE)
         check_records(Path("results"))
+        check_identity(resolved, Path("results"), replace)
+    return resolved
+
+
+def limit_cards():
+    """On one machine as many jobs on a GPU as it has cards; a cluster counts them itself. Snakemake's --resources gpu=N wins."""
+    given = workflow.global_resources
+    if "gpu" not in given and workflow.resource_settings.nodes is None:
+        workflow.register_resource("gpu", max(1, count_cards()))
+    if "gpu" in given and not STARTED:  # a start has been checked where it was made
+        check_runs(config, given["gpu"].value)
+
+
+START = config.get("start")
+
+try:
+    STARTED = take_start(config) if START else None
+    config = STARTED["config"] if STARTED else configuration()
+    ON_GPU = int(config["train"]["device"] == "gpu")
+    if ON_GPU and workflow.is_main_process:
+        limit_cards()
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -47,7 +79,6 @@ EXPORT_RUN = config["export"]["run"]
 USED_DATASETS = sorted({config["runs"][run]["dataset"] for run in RUNS})
 PLUGIN = "plugins/mindtune_swift_plugin.py"
 SUITES = ["dialogue"]
-ON_GPU = int(config["train"]["device"] == "gpu")
 SERVE_ENV = "serve" if config["serve"]["engine"] == "lmdeploy" else "train"
 
 
@@ -55,16 +86,6 @@ wildcard_constraints:
     dataset="[A-Za-z0-9_][A-Za-z0-9_-]*",
     run="[A-Za-z0-9_][A-Za-z0-9_-]*",
     suite="|".join(SUITES),
-
-
-# Every job: an environment of listed variables (a rule can `take` a group of them more), UTF-8 whatever the node's locale, one thread
-# per library unless a program says otherwise, no hub, no telemetry.
-shell.prefix(
-    "set -euo pipefail; "
-    + shell_prefix().replace("{", "{{").replace("}", "}}")
-    + "export PYTHONUTF8=1 LC_ALL=C.UTF-8 PYTHONNOUSERSITE=1 PYTHONHASHSEED=0 OMP_NUM_THREADS=1 "
-    "TOKENIZERS_PARALLELISM=false DO_NOT_TRACK=1 HF_HUB_DISABLE_TELEMETRY=1; "
-)
 
 
 def at(path):

@@ -30,10 +30,14 @@ USE_VENV = not {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER} & set(
 for env in ENVIRONMENTS:
     for path in built_from(env, ON_GPU):
         at(path)
-VENV = {
-    env: os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU))
-    for env in ENVIRONMENTS
-}
+VENV = (
+    STARTED["environments"]
+    if STARTED
+    else {
+        env: os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU))
+        for env in ENVIRONMENTS
+    }
+)
 PY = {
     env: os.path.join(VENV[env], "bin", "python") if USE_VENV else "python"
     for env in ENVIRONMENTS
@@ -72,6 +76,12 @@ for env in ENVIRONMENTS:
                 f"logs/envs/{os.path.basename(VENV[env])}.log",
             localrule: True
             params:
+                # the folder's name promises these pins: the program stops if they changed since the start
+                code=code_hash(
+                    "build_venv.py",
+                    f"../envs/{env}.lock",
+                    *[f"../{pin}" for pin in torch_pins(env, ON_GPU)],
+                ),
                 torch=torch_build(env, ON_GPU),
             shell:
                 r"""

@@ -17,12 +17,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from mindtune.chat import to_messages
+from mindtune.chat import load_chat, to_messages
 from mindtune.cli import UserError, run
 from mindtune.measuring import command, head, wilson
 from mindtune.merging import read_adapter
 from mindtune.proof_logits import check_bounds, compare_logits, prompt_ids, summarise
 from mindtune.records import read_jsonl, write_json
+from mindtune.safe_loading import load_model
 from mindtune.shards import load_tensor
 from mindtune.wrong_merges import (
     Adapter,

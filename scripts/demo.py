@@ -21,7 +21,7 @@ TIERS = {"tiny": "config/demo.yaml", "smollm2": "config/demo-smollm2.yaml"}
 MEMORY_MB = 4000
 
 
-def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int, target: str) -> list[str]:
+def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int, target: str, replace: str) -> list[str]:
     """The Snakemake call; for somebody's own data with a configuration in the working directory: theirs, and run `main` alone."""
     config_file = ROOT / TIERS[tier]
     if data:
@@ -39,7 +39,8 @@ def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int, t
         "--cores", str(cores),
         "--resources", f"mem_mb={MEMORY_MB}",
         "--rerun-incomplete",
-        target,
+        *(["--config", f"replace={replace}"] if replace else []),
+        "--", target,
     ]  # fmt: skip
 
 
@@ -80,6 +81,9 @@ def main() -> None:
     parser.add_argument("--data", default="", help="a file or folder of dialogues; empty: the project's own samples")
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--cores", type=int, required=True)
+    parser.add_argument(
+        "--replace", default="", help="what of another demo in that folder may be replaced: model, data or all"
+    )
     parser.add_argument("--target", default="all", help="what to make; the table is shown for all")
     args = parser.parse_args()
     if args.model not in TIERS:
@@ -93,7 +97,7 @@ def main() -> None:
         raise UserError(f"WORKDIR is {args.workdir}, where the real results lie; give a folder of its own")
     args.workdir.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    done = subprocess.run(snakemake_command(args.model, data, args.workdir, args.cores, args.target))
+    done = subprocess.run(snakemake_command(args.model, data, args.workdir, args.cores, args.target, args.replace))
     if done.returncode != 0:
         raise UserError(
             f"Snakemake ended with status {done.returncode}; the cause stands above and in the log that it names"

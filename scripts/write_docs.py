@@ -23,6 +23,10 @@ Numbers work in `--config` as in a file: `--config train='{lora: {rank: 4}}'`. N
 and a-z, digits, `_` and `-` (not first), at most 64. `ms-swift.json` lists what `model.type` and `model.template` may be.
 `hotlines.yaml` lists the help lines that cleaning keeps. This page is generated from `schema.yaml` (`make docs`).
 
+`source` with `id` and `revision` (a hub), `id` (a package) or `path` (local) say what a model or a data set is. A folder that holds
+results of another one under the same name refuses the configuration, unless the command line says `--config replace=model`, `data` or
+`all`; a file cannot say it. Every other key may be edited at any time, and counts from the next start on.
+
 | key | default | meaning |
 |---|---|---|
 """

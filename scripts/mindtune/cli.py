@@ -21,11 +21,14 @@ def run(main: Callable[[], None]) -> int:
 
     Of the environment it sees what is listed in mindtune/variables.py.
     """
+    from mindtune.unchanged import check_program
+
     variables.keep_listed(variables.PROGRAMS.get(Path(sys.argv[0]).name, ()))
     os.environ.setdefault("PYTHONUTF8", "1")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", line_buffering=True)
     try:
+        check_program()
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

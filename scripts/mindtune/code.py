@@ -2,10 +2,13 @@
 
 import ast
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent.parent
+# {program: {file: SHA-256}} of every `code_hash` so far, of the very bytes that went into it
+HASHED: dict[str, dict[str, str]] = {}
 
 
 @cache
@@ -46,7 +49,18 @@ def sources(program: str, *extra: str) -> tuple[Path, ...]:
 @cache
 def code_hash(program: str, *extra: str) -> str:
     """First 16 hex digits of SHA-256 over names and bytes of `sources`."""
-    digest = hashlib.sha256()
+    digest, files = hashlib.sha256(), {}
     for path in sources(program, *extra):
-        digest.update(path.relative_to(SCRIPTS).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        name, content = path.relative_to(SCRIPTS).as_posix(), path.read_bytes()
+        digest.update(name.encode() + b"\0" + content + b"\0")
+        files[name] = hashlib.sha256(content).hexdigest()
+    HASHED.setdefault(program, {}).update(files)
     return digest.hexdigest()[:16]
+
+
+def changed(files: dict[str, str], folder: Path = SCRIPTS) -> Iterable[str]:
+    """Names of the files below a folder whose bytes have another SHA-256 now, or that are gone."""
+    for name, digest in sorted(files.items()):
+        path = folder / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            yield name

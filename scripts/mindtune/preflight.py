@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mindtune.card_claims import claim
 from mindtune.cli import UserError
 
 NVML = "libnvidia-ml.so.1"
@@ -42,9 +43,13 @@ def check_node(folder: Path, room: int) -> None:
 
 
 def check_driver(cards: int) -> dict[str, Any]:
-    """The node has the cards that the program and its job want; what the driver says, in a second, before anything is imported."""
+    """The node has the cards that the program and its job want; what the driver says, in a second, before anything is imported.
+
+    Off a cluster the program takes its cards here, so that jobs side by side do not share one.
+    """
     found = read_nvml()
     check_cards(found["names"], cards, *asked_for())
+    claim(cards, len(found["names"]))
     return found
 
 

@@ -103,8 +103,8 @@ def small() -> dict[str, Any]:
 class Chain:
     """A working directory of the workflow, on the small model."""
 
-    def __init__(self, name: str, **config: Any) -> None:
-        self.work = base_folder() / name
+    def __init__(self, name: str, root: Path = ROOT, **config: Any) -> None:
+        self.work, self.root = base_folder() / name, root
         self.work.mkdir(exist_ok=True)
         self.config = self.work / "chain.json"
         self.configure(**config)
@@ -119,8 +119,8 @@ class Chain:
         place = [] if "--profile" in arguments else ["--cores", "2"]
         return [
             sys.executable, "-m", "snakemake",
-            "--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.work),
-            "--configfile", str(ROOT / "config/demo.yaml"), str(self.config),
+            "--snakefile", str(self.root / "Snakefile"), "--directory", str(self.work),
+            "--configfile", str(self.root / "config/demo.yaml"), str(self.config),
             *place, *arguments,
         ]  # fmt: skip
 
@@ -152,7 +152,7 @@ class Chain:
         target = base_folder() / name
         shutil.copytree(self.work, target, symlinks=True, copy_function=shutil.copy2)
         chain = object.__new__(Chain)
-        chain.work, chain.config = target, target / "chain.json"
+        chain.work, chain.config, chain.root = target, target / "chain.json", self.root
         return chain
 
     def hashes(self) -> dict[str, str]:
@@ -197,6 +197,17 @@ class Chain:
         assert not different, f"not as in an undisturbed run: {different}"
         assert not [name for name in found if name.endswith(".partial") or ".partial/" in name]
         assert not list((self.work / ".snakemake/locks").glob("*")), "Snakemake's lock is left"
+
+
+def clone(name: str) -> Path:
+    """The files of the repository as they would be committed, in a folder of their own, to be edited."""
+    folder = base_folder() / name
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in filter(None, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
 
 
 @functools.cache

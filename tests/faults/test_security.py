@@ -104,7 +104,7 @@ def test_config_values_are_only_text(tmp_path):
                 "revision": text,
             }
         )
-        done = made.run("results/base/fetch_model.json")
+        done = made.run("--config", "replace=model", "--", "results/base/fetch_model.json")
         # the folder does not exist, and the program says so: its name came through in one piece
         assert done.returncode == 1 and "error: " in done.stdout and "does not exist" in done.stdout, done.stdout[
             -3000:

@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import chain
 import pytest
 import yaml
-from chain import ROOT, base_folder, environment, small, write_json
+from chain import ROOT, environment, small, write_json
 from cluster import CLIENTS
 from jobs import slurm
 from mindtune.measuring import head
@@ -22,14 +23,7 @@ GPU_RULES = ["generate_base_replies", "generate_tuned_replies", "smoke_test", "t
 
 @pytest.fixture(scope="module")
 def clone() -> Path:
-    """The files of the repository as they would be committed, and nothing that was made with them."""
-    folder = base_folder() / "clone"
-    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in filter(None, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    return folder
+    return chain.clone("clone")
 
 
 @pytest.fixture(scope="module")

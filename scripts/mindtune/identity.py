@@ -1,0 +1,63 @@
+"""A results folder knows whose results it holds: the base model and the sources of its data sets, as the records of fetching say.
+
+Everything else of a configuration may be edited. Another model or another source under the same name is the one edit that throws
+away all that the folder holds; most often it is not meant: `--configfile` was forgotten. It has to be said by name.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mindtune.cli import UserError
+from mindtune.code import SCRIPTS
+from mindtune.records import read_json
+
+ROOT = SCRIPTS.parent
+REPLACEABLE = ("model", "data", "all")
+# What makes a source another one; a licence, a checksum or a template does not
+KEYS = {"local": ("source", "path"), "package": ("source", "id")}
+HUB_KEYS = ("source", "id", "revision")
+
+
+def identity(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a source's settings that says what it is."""
+    found = {key: spec.get(key) for key in KEYS.get(spec["source"], HUB_KEYS)}
+    return found | ({"path": os.path.normpath(ROOT / found["path"])} if found.get("path") else {})
+
+
+def recorded(*records: Path) -> dict[str, Any] | None:
+    """The settings that the first of these records holds; None if none of them is there."""
+    found = [read_json(path).get("params") for path in records if path.is_file()]
+    return next((params for params in found if params and "source" in params), None)
+
+
+def others(config: Mapping[str, Any], results: Path) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    """(kind, key, what the folder holds, what is configured) of everything that is another one now."""
+    base = results / "base"
+    pairs = [("model", "model", config["model"], recorded(base / "fetch_model.json", base / "fetch_tokenizer.json"))]
+    for name in sorted({run["dataset"] for run in config["runs"].values()}):
+        record = recorded(results / "data" / name / "fetch_dataset.json")
+        pairs.append(("data", f"datasets.{name}", config["datasets"][name], record))
+    for kind, key, spec, record in pairs:
+        if record and identity(record) != identity(spec):
+            yield kind, key, identity(record), identity(spec)
+
+
+def check_identity(config: Mapping[str, Any], results: Path, replace: str | None) -> None:
+    """Refuse a configuration that would replace the model or the data of a results folder, unless that is said by name."""
+    if replace not in (None, *REPLACEABLE):
+        raise UserError(
+            f"--config replace={replace} should be one of {', '.join(REPLACEABLE)}; name what may be replaced"
+        )
+    for kind, key, held, wanted in others(config, results):
+        if replace not in (kind, "all"):
+            raise UserError(
+                f"{results.absolute()} holds the results of {key} {words(held)}, and the configuration says {words(wanted)}, which "
+                f"would replace them; give the --configfile that made them, another --directory, or --config replace={kind} (make demo: REPLACE={kind})"
+            )
+
+
+def words(spec: Mapping[str, Any]) -> str:
+    """A source in a sentence."""
+    return " ".join(f"{key}={value}" for key, value in spec.items())
