@@ -31,7 +31,7 @@ PUBLIC_KEY ?=
 
 # What people give is text: make expands nothing in it, and recipes read it from the environment ("$$DATA"), where it needs no quotes
 GIVEN := PYTHON CORES MODEL DATA WORKDIR DATASET ID SHAREGPT TOKENIZER PARTS SIZES NEAR PEERS N SEED RECORD EXPORT EXPECT CONFIG \
-	PORT KEY STORE OUT PUBLIC_KEY USER
+	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE
 $(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $(name)))),\
 	$(eval override $(name) := $$(value $(name)))))
 export $(GIVEN)

@@ -55,7 +55,11 @@ def env_ready(*envs):
 def trained_with(run):
     """The files that say what trained and merged a run's model: locks, and the pin of a CPU build of torch."""
     quantised = run_settings(config, run)["method"] == "qlora"
-    files = env_locks("train", ON_GPU) + torch_pins("train", ON_GPU)
+    files = [
+        *env_locks("train", ON_GPU),
+        *torch_pins("train", ON_GPU),
+        BUILD_CONSTRAINTS,
+    ]
     files += env_locks("qlora", ON_GPU) if quantised else []
     return [at(name) for name in files]
 

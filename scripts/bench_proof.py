@@ -12,7 +12,7 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from mindtune.cli import UserError, run
 from mindtune.measuring import command, head, wilson
 from mindtune.merging import read_adapter
 from mindtune.proof_logits import check_bounds, compare_logits, prompt_ids, summarise
+from mindtune.random_models import SHAPES, random_model
 from mindtune.records import read_jsonl, write_json
 from mindtune.safe_loading import load_model
 from mindtune.shards import load_tensor
@@ -34,21 +35,6 @@ from mindtune.wrong_merges import (
     wrong_weights,
 )
 
-QWEN = {
-    "vocab_size": 152064, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
-    "bos_token_id": 151643, "eos_token_id": 151645,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0},
-}  # fmt: skip
-SHAPES = {
-    "qwen2.5-0.5b": {
-        **QWEN, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,
-        "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True,
-    },
-    "qwen2.5-7b": {
-        **QWEN, "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-    },
-}  # fmt: skip
 RIGHT = ("bfloat16", "float16", "float32")
 RANK, ALPHA = 8, 32
 COLUMNS = [
@@ -65,36 +51,6 @@ COLUMNS = [
     "agreement",
     "loaded rms",
 ]
-
-
-def random_model(shape: Mapping[str, Any], device: str) -> Any:
-    """A Qwen2 of a shape with random weights of a trained model's statistics, rounded to bfloat16.
-
-    Outputs keep the size of their inputs, what goes to the residual stream is divided by the root of the number of its summands,
-    rows differ in size, norms lie around 1, queries and keys have biases.
-    """
-    import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    torch.manual_seed(0)
-    with torch.device(device):
-        model = Qwen2ForCausalLM(Qwen2Config(**shape))
-    layers = shape["num_hidden_layers"]
-    for name, value in model.named_parameters():
-        part = name.split(".")[-2]
-        with torch.no_grad():
-            if name.endswith("bias"):
-                value.normal_(std=0.5 if part in ("q_proj", "k_proj") else 0.05)
-            elif "norm" in part:
-                value.normal_(1, 0.3)
-            elif part == "embed_tokens":
-                value.normal_(std=0.3)
-            else:
-                rows = torch.empty(value.shape[0], 1, device=value.device).normal_(std=0.3).exp_()
-                value.normal_(std=value.shape[1] ** -0.5).mul_(rows)
-                value.div_((2 * layers) ** 0.5 if part in ("o_proj", "down_proj") else 1)
-            value.copy_(value.to(torch.bfloat16))
-    return model
 
 
 def model_of(word: str, device: str) -> Any:

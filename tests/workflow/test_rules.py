@@ -1,5 +1,6 @@
 """Properties of the rules themselves: the profile resolves, the seed's run plans, and what no rule may do."""
 
+import os
 import re
 import subprocess
 
@@ -144,3 +145,15 @@ def test_a_torn_record_is_named_before_anything_runs(project):
         record.write_bytes(whole)
     assert status == 1
     assert f"{record.relative_to(project.work)} is not whole JSON" in output and "delete it and run again" in output
+
+
+def test_the_manifest_names_all_that_a_gpu_trained_with(tmp_path):
+    """The locks of torch for CUDA and of the quantiser, too: they made the model as much as train.lock did."""
+    edit = tmp_path / "edit.json"
+    edit.write_text('{"train": {"method": "qlora"}}', encoding="utf-8")
+    status, output = snakemake(
+        "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path), "--configfile", str(edit), "-n", "-p", "--", "results/export"
+    )  # fmt: skip
+    assert status == 0, output
+    locks = re.search(r"--locks ([^\n]*?) --code", output)[1].split()
+    assert [os.path.basename(name) for name in locks] == ["train.lock", "train-cuda.lock", "build.txt", "qlora.lock"]

@@ -60,6 +60,7 @@ def test_seed_values():
         ("data.accept_unlicensed", ["mh", "mhh"], ["'mhh'", "not among datasets"]),
         ("train.learning_rate", "2e-4", ["'2e-4'", "2.0e-4"]),
         ("train.train_type", "lora", ["older recipes", "train.method"]),
+        ("verify.min_argmax_agreement", 0.98, ["of an earlier version", "verify.max_swapped_margin"]),
         ("train.per_device_train_batch_size", 8, ["train.batch_size"]),
         ("train.lora_rank", 8, ["train.lora.rank"]),
         ("train.lora.target_modules", "q_proj,k_proj", ["train.lora.target_modules", "array"]),
