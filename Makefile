@@ -25,6 +25,7 @@ KEY ?= state/serve.key
 STORE ?= exports
 OUT ?= deploy/rendered
 PUBLIC_KEY ?=
+QUICK ?=
 DRIVER := .venv/bin/python
 CORE := scripts/mindtune/environments.py core
 TRAIN := scripts/mindtune/environments.py train
@@ -34,7 +35,7 @@ REPORTS := demo-tests/faults
 LOCKED := driver core train serve dashboard
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +60,10 @@ bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGP
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo
+
+audit: WORKDIR := .
+audit: .venv/READY ## is everything that the records name as it was made? file by file [WORKDIR=.] [QUICK=1]
+	@$(DRIVER) scripts/audit.py --workdir '$(WORKDIR)' $(if $(QUICK),--quick)
 
 verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [PUBLIC_KEY=FILE]
 	@python3 scripts/verify_export.py '$(EXPORT)'

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 BASE = os.path.relpath(workflow.basedir)
 SCRIPTS = os.path.normpath(os.path.join(BASE, "scripts"))
@@ -21,7 +22,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import resolve, run_settings
-from mindtune.records import check_records
+from mindtune.audit import find_records, missing_notes
 
 try:
     config = resolve(
@@ -31,7 +32,8 @@ try:
         ),
     )
     if workflow.is_main_process:
-        check_records(Path("results"))
+        for note in missing_notes(find_records()):
+            logger.warning(note)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
