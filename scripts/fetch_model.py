@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mindtune import hub
 from mindtune.cli import run
-from mindtune.records import list_files, partial_folder, write_record
+from mindtune.finite import check_finite
+from mindtune.records import list_files, partial_folder, write_hashed_record
 
 
 def main() -> None:
@@ -35,14 +36,17 @@ def main() -> None:
         name: file for name, file in files.items() if "/" not in name
     }  # onnx/, checkpoints and the like are not the model
     with partial_folder(arguments.model) as folder:
-        hashes = hub.place(files, folder, link=True)
+        # what the user may still write to must not share its bytes with what is trained on
+        hashes = hub.place(files, folder, link=not local)
         hub.check_model(folder, whole)
         listing = hub.check_hash(hashes, spec.get("sha256") if whole else None, "model")
-    write_record(
+        if whole:
+            check_finite(folder)
+    write_hashed_record(
         arguments.record,
         "fetch_model",
-        inputs=[],
-        outputs=[arguments.model],
+        inputs={},
+        outputs={arguments.model.as_posix(): listing},
         params={**spec, "part": arguments.part},
         facts={
             "files": hashes,

@@ -5,14 +5,13 @@ nothing is executed: model folders with pickles or Python code are refused.
 """
 
 import os
-import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mindtune.cli import UserError
-from mindtune.records import link_or_copy, list_files, read_json, sha256_file, sha256_listing
+from mindtune.records import copy_file, link_or_copy, list_files, read_json, sha256_file, sha256_listing
 
 SPEC_KEYS = ("source", "id", "revision", "path", "sha256", "licence")
 PACKAGES = {"modelscope": "modelscope", "huggingface": "huggingface_hub"}
@@ -179,7 +178,7 @@ def check_model(folder: Path, whole: bool) -> None:
 
 
 def place(files: dict[str, Path], folder: Path, link: bool) -> dict[str, str]:
-    """Copy (or hard link) files into a folder and return their hashes by name."""
+    """Copy files into a folder (or link them, a hub's cache being ours alone) and return their hashes by name."""
     hashes = {}
     for name in sorted(files):
         target = folder / name
@@ -187,7 +186,7 @@ def place(files: dict[str, Path], folder: Path, link: bool) -> dict[str, str]:
         if link:
             link_or_copy(files[name], target)
         else:
-            shutil.copyfile(files[name], target)
+            copy_file(files[name], target)
         hashes[name] = sha256_file(target)
     return hashes
 
