@@ -2,7 +2,7 @@
 Stage: audit.  What somebody else reads: the report, and the graph of the rules.
 
 INPUTS   records and figures of all stages
-OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd
+OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, and a record a rule
 """
 
 
@@ -28,6 +28,7 @@ rule rulegraph:
     output:
         svg="results/report/rulegraph.svg",
         mermaid="results/report/dag.mmd",
+        record="results/report/rulegraph.json",
     log:
         "logs/report/rulegraph.log",
     localrule: True
@@ -51,7 +52,7 @@ rule rulegraph:
         {DRIVER_PYTHON:q} -m snakemake --snakefile {params.snakefile:q} {params.overlays:q} \
             --workflow-profile none --rulegraph dot --forceall all \
             | {PY[core]:q} {SCRIPTS:q}/draw_rulegraph.py --dot - --families {params.families:q} \
-                --svg {output.svg:q} --mermaid {output.mermaid:q}
+                --svg {output.svg:q} --mermaid {output.mermaid:q} --record {output.record:q}
         """
 
 
@@ -87,6 +88,8 @@ rule write_report:
             *expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES),
             f"results/runs/{EXPORT_RUN}/smoke.json",
             "results/export.json",
+            "results/tables/evaluation_table.json",
+            "results/report/rulegraph.json",
         ],
         images=[
             "results/report/rulegraph.svg",
@@ -99,7 +102,8 @@ rule write_report:
         table="results/tables/evaluation.md",
         env=ancient(env_ready("core")),
     output:
-        report("results/report/report.html", category="report"),
+        report=report("results/report/report.html", category="report"),
+        record="results/report/write_report.json",
     log:
         "logs/report/write_report.log",
     localrule: True
@@ -113,5 +117,5 @@ rule write_report:
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/report.py \
             --records {input.records:q} --images {input.images:q} --tables {input.table:q} \
-            --title {params.title:q} --report {output:q}
+            --title {params.title:q} --report {output.report:q} --record {output.record:q}
         """

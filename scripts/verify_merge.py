@@ -37,8 +37,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from mindtune.adapter_config import check_trained, rank_and_alpha
 from mindtune.chat import load_chat, to_messages
 from mindtune.cli import UserError, run
+from mindtune.provenance import add_made_by, check_inputs
 from mindtune.records import (
     list_files,
     read_json,
@@ -108,7 +110,12 @@ def prove_tensor(merged: Tensor, base: Tensor, change: Change | None) -> float:
         raise UserError(f"{merged.file}: {merged.name} is not {what} ({detail}); merge again on this machine")
     if not torch.isfinite(found).all():
         raise UserError(
-            f"{merged.file}: {merged.name} holds NaN or infinity; the training diverged, or {found.dtype} is too small"
+            f"{merged.file}: {merged.name} holds NaN or infinity; "
+            + (
+                f"the training diverged, or {found.dtype} is too small"
+                if torch.isfinite(values).all()
+                else f"so does the base itself ({base.file}): take another copy or revision of it"
+            )
         )
     return ((wanted.float() - exact).norm() / exact.norm()).item() if change else 0.0
 
@@ -118,7 +125,8 @@ def changes_of(folder: Path) -> dict[str, Change]:
     if is_full(folder):
         return {name: Change({"whole": tensor}, 1.0) for name, tensor in read_model(folder).items()}
     config = read_json(folder / "adapter_config.json")
-    scale = config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
+    rank, alpha = rank_and_alpha(config, folder / "adapter_config.json")
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     kinds = ["lora_A.weight", "lora_B.weight", *(["lora_magnitude_vector"] if config.get("use_dora") else [])]
     tensors = read_tensors([folder / "adapter_model.safetensors"])
     found = [re.fullmatch(r"base_model\.model\.(.+)\.lora_A\.weight", name) for name in tensors]
@@ -344,6 +352,8 @@ def verify(args: argparse.Namespace) -> dict[str, Any]:
     dialogues = first_dialogues(args.prompts, args.settings["n_prompts"])
     folders = {"base": args.base, "adapter": args.adapter, "merged": args.merged}
     facts: dict[str, Any] = {"hashes": {name: sha256_listing(sha256_files(folder)) for name, folder in folders.items()}}
+    check_inputs(inputs_of(args, facts["hashes"]), args.made_by)
+    check_trained(args.adapter, args.made_by)
     facts["tensors"] = prove_tensors(args.base, args.adapter, args.merged)
     facts["files"] = prove_side_files(args.base, args.merged)
     fixed = fixed_chats()
@@ -353,6 +363,12 @@ def verify(args: argparse.Namespace) -> dict[str, Any]:
     facts["prompts"] = [row | ({"messages": fixed[row["chat"]][:-1]} if row["chat"] in fixed else {}) for row in rows]
     facts["logits"] = prove_logits(args.base, args.adapter, args.merged, dialogues.values(), args.settings)
     return facts
+
+
+def inputs_of(args: argparse.Namespace, hashes: Mapping[str, str]) -> dict[str, str]:
+    """{path: SHA-256} of what was proven, for the record, given the folders' hashes."""
+    inputs = {getattr(args, name).as_posix(): digest for name, digest in hashes.items()}
+    return inputs | {args.prompts.as_posix(): sha256_file(args.prompts)}
 
 
 def prepare_torch(threads: int, device: str) -> None:
@@ -372,6 +388,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--base", required=True, type=Path, help="base model folder")
     parser.add_argument("--adapter", required=True, type=Path, help="adapter folder")
     parser.add_argument("--merged", required=True, type=Path, help="merged model folder")
+    add_made_by(parser)
     parser.add_argument("--prompts", required=True, type=Path, help="clean dialogues (JSONL)")
     parser.add_argument(
         "--model", required=True, type=json.loads, help='JSON: {"type", "template"} as ms-swift calls them'
@@ -394,12 +411,10 @@ def main() -> None:
     args.verify.unlink(missing_ok=True)
     prepare_torch(args.threads, args.settings["device"])
     facts = verify(args)
-    inputs = {getattr(args, name).as_posix(): digest for name, digest in facts["hashes"].items()}
-    inputs[args.prompts.as_posix()] = sha256_file(args.prompts)
     write_hashed_record(
         args.verify,
         "verify_merge",
-        inputs=inputs,
+        inputs=inputs_of(args, facts["hashes"]),
         outputs={},
         params={"model": args.model, **args.settings},
         facts=facts,
