@@ -7,7 +7,7 @@ PYTHON ?=
 CORES ?= 2
 MODEL ?= tiny
 DATA ?=
-WORKDIR ?= $(if $(filter dashboard,$(MAKECMDGOALS)),.,demo)
+WORKDIR ?= $(if $(filter dashboard audit,$(MAKECMDGOALS)),.,demo)
 REPLACE ?=
 DATASET ?= demo
 ID ?=
@@ -23,15 +23,16 @@ RECORD ?=
 EXPORT ?= results/export
 EXPECT ?=
 CONFIG ?=
-PORT ?= $(if $(filter dashboard,$(MAKECMDGOALS)),5092,23333)
+PORT ?= $(if $(filter dashboard audit,$(MAKECMDGOALS)),5092,23333)
 KEY ?= state/serve.key
 STORE ?= exports
 OUT ?= deploy/rendered
 PUBLIC_KEY ?=
+QUICK ?=
 
 # What people give is text: make expands nothing in it, and recipes read it from the environment ("$$DATA"), where it needs no quotes
 GIVEN := PYTHON CORES MODEL DATA WORKDIR DATASET ID SHAREGPT TOKENIZER PARTS SIZES NEAR PEERS N SEED RECORD EXPORT EXPECT CONFIG \
-	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE
+	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK
 $(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $(name)))),\
 	$(eval override $(name) := $$(value $(name)))))
 export $(GIVEN)
@@ -44,7 +45,7 @@ export PATH := $(CURDIR)/.venv/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +71,9 @@ bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGP
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo
+
+audit: .venv/READY ## is everything that the records name as it was made? file by file [WORKDIR=.] [QUICK=1]
+	@$(DRIVER) scripts/audit.py --workdir="$$WORKDIR" $${QUICK:+--quick}
 
 verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [EXPECT=SHA256] [PUBLIC_KEY=FILE]
 	@if [ -z "$$PUBLIC_KEY" ]; then exec python3 -I scripts/verify_export.py $${EXPECT:+--expect="$$EXPECT"} -- "$$EXPORT"; fi; \

@@ -2,7 +2,7 @@
 Stage: audit.  What somebody else reads: the report, and the graph of the rules.
 
 INPUTS   records and figures of all stages
-OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd
+OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, and a record a rule
 """
 
 
@@ -22,6 +22,7 @@ rule rulegraph:
     output:
         svg="results/report/rulegraph.svg",
         mermaid="results/report/dag.mmd",
+        record="results/report/rulegraph.json",
     log:
         "logs/report/rulegraph.log",
     localrule: True
@@ -44,7 +45,7 @@ rule rulegraph:
         {DRIVER_PYTHON:q} -m snakemake --snakefile {params.snakefile:q} --config start={START:q} \
             --workflow-profile none --rulegraph dot --forceall all \
             | {PY[core]:q} {SCRIPTS:q}/draw_rulegraph.py --dot - --families {params.families:q} \
-                --svg {output.svg:q} --mermaid {output.mermaid:q}
+                --svg {output.svg:q} --mermaid {output.mermaid:q} --record {output.record:q}
         """
 
 
@@ -80,6 +81,8 @@ rule write_report:
             *expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES),
             f"results/runs/{EXPORT_RUN}/smoke.json",
             "results/export.json",
+            "results/tables/evaluation_table.json",
+            "results/report/rulegraph.json",
         ],
         images=[
             "results/report/rulegraph.svg",
@@ -92,7 +95,8 @@ rule write_report:
         table="results/tables/evaluation.md",
         env=ancient(env_ready("core")),
     output:
-        report("results/report/report.html", category="report"),
+        report=report("results/report/report.html", category="report"),
+        record="results/report/write_report.json",
     log:
         "logs/report/write_report.log",
     localrule: True
@@ -108,5 +112,5 @@ rule write_report:
         {PY[core]:q} {SCRIPTS:q}/report.py \
             --records @<(printf '%s\n' {input.records:q}) --images @<(printf '%s\n' {input.images:q}) \
             --tables {input.table:q} \
-            --title {params.title:q} --report {output:q}
+            --title {params.title:q} --report {output.report:q} --record {output.record:q}
         """

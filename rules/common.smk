@@ -10,17 +10,18 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 BASE = os.path.relpath(workflow.basedir)
 SCRIPTS = os.path.normpath(os.path.join(BASE, "scripts"))
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
+from mindtune.audit import find_records, missing_notes
 from mindtune.cards import check_runs, count_cards
 from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import read_files, read_schema, resolve, run_settings, to_param
 from mindtune.identity import check_identity
-from mindtune.records import check_records
 from mindtune.source_files import check_configured, check_source, files_below
 from mindtune.start import rule_files, start_path, start_text, take_start, write_start
 from mindtune.variables import GROUPS, shell_prefix
@@ -49,7 +50,8 @@ def configuration():
     resolved = resolve(given, read_schema())
     if workflow.is_main_process:
         check_configured(resolved, BASE)
-        check_records(Path("results"))
+        for note in missing_notes(find_records()):
+            logger.warning(note)
         check_identity(resolved, Path("results"), replace)
     return resolved
 

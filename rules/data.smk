@@ -7,7 +7,8 @@ OUTPUTS  results/base/tokenizer/, results/base/model/
          DATASHEET.md, croissant.json, and a record a rule
 
 A folder has no checksum in Snakemake, only a time. So rules take a folder as `ancient()` together with the record that holds
-its hash: the bytes decide what reruns, a touch does not.
+its hash: the bytes decide what reruns, a touch does not. A program compares what it reads with the records given as --made-by; the record
+beside a file is `ancient()`, because the file's own bytes decide.
 """
 
 
@@ -72,6 +73,9 @@ if config["model"]["source"] == "package":
             tokenizer=ancient("results/base/tokenizer"),
             tokenizer_record="results/base/fetch_tokenizer.json",
             dialogues=f"results/data/{dataset_of(EXPORT_RUN)}/train.jsonl",
+            dialogues_record=ancient(
+                f"results/data/{dataset_of(EXPORT_RUN)}/split_dialogues.json"
+            ),
             env=ancient(env_ready("train", config["model"]["id"])),
         output:
             model=directory("results/base/model"),
@@ -91,6 +95,7 @@ if config["model"]["source"] == "package":
             exec >{log:q} 2>&1
             {PY[train]:q} {SCRIPTS:q}/build_demo_model.py --tier {params.tier:q} --part all \
                 --package {params.package:q} --tokenizer {input.tokenizer:q} --dialogues {input.dialogues:q} \
+                --made-by {input.tokenizer_record:q} {input.dialogues_record:q} \
                 --model {output.model:q} --record {output.record:q}
             """
 
@@ -194,6 +199,7 @@ rule clean_dialogues:
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/clean_dialogues.py \
             --raw {input.raw:q} --tokenizer {input.tokenizer:q} --hotlines {input.hotlines:q} \
+            --made-by {input.raw_record:q} {input.tokenizer_record:q} \
             --settings {params.settings:q} --source-name {wildcards.dataset:q} --threads {threads} \
             --clean {output.clean:q} --rejected {output.rejected:q} --record {output.record:q}
         """
@@ -203,6 +209,7 @@ rule split_dialogues:
     """Split by groups, without a leak between the sides or from the evaluation into training."""
     input:
         clean="results/data/{dataset}/clean.jsonl",
+        clean_record=ancient("results/data/{dataset}/clean_dialogues.json"),
         held_out=[at(path) for path in config["data"]["contamination"]["files"]],
         env=ancient(env_ready("core")),
     output:
@@ -232,7 +239,8 @@ rule split_dialogues:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/split_dialogues.py \
-            --clean {input.clean:q} --held-out {input.held_out:q} --settings {params.settings:q} --threads {threads} \
+            --clean {input.clean:q} --made-by {input.clean_record:q} --held-out {input.held_out:q} \
+            --settings {params.settings:q} --threads {threads} \
             --train {output.train:q} --dev {output.dev:q} --test {output.test:q} \
             --contamination {output.contamination:q} --record {output.record:q}
         """

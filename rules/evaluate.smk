@@ -16,6 +16,7 @@ rule generate_base_replies:
         model=ancient("results/base/model"),
         model_record="results/base/fetch_model.json",
         prompts="results/data/{dataset}/test.jsonl",
+        prompts_record=ancient("results/data/{dataset}/split_dialogues.json"),
         env=ancient(env_ready("core", SERVE_ENV)),
     output:
         replies="results/base/replies/{dataset}/{suite}.jsonl",
@@ -40,6 +41,7 @@ rule generate_base_replies:
         exec >{log.program:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/generate_replies.py \
             --model {input.model:q} --suite {wildcards.suite:q} --prompts {input.prompts:q} \
+            --made-by {input.model_record:q} {input.prompts_record:q} \
             --engine {params.engine:q} --engine-python {PY[engine]:q} --settings {params.settings:q} \
             --replies {output.replies:q} --record {output.record:q} --log {log.server:q}
         """
@@ -51,6 +53,9 @@ rule generate_tuned_replies:
         model=ancient("results/runs/{run}/export"),
         model_record="results/runs/{run}/export_model.json",
         prompts=lambda w: f"results/data/{dataset_of(w.run)}/test.jsonl",
+        prompts_record=lambda w: ancient(
+            f"results/data/{dataset_of(w.run)}/split_dialogues.json"
+        ),
         env=ancient(env_ready("core", SERVE_ENV)),
     output:
         replies="results/runs/{run}/replies/{suite}.jsonl",
@@ -75,6 +80,7 @@ rule generate_tuned_replies:
         exec >{log.program:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/generate_replies.py \
             --model {input.model:q} --suite {wildcards.suite:q} --prompts {input.prompts:q} \
+            --made-by {input.model_record:q} {input.prompts_record:q} \
             --engine {params.engine:q} --engine-python {PY[engine]:q} --settings {params.settings:q} \
             --replies {output.replies:q} --record {output.record:q} --log {log.server:q}
         """
@@ -85,6 +91,10 @@ rule score_dialogue:
     input:
         base=lambda w: f"results/base/replies/{dataset_of(w.run)}/dialogue.jsonl",
         tuned="results/runs/{run}/replies/dialogue.jsonl",
+        replies_records=lambda w: [
+            ancient(f"results/base/replies/{dataset_of(w.run)}/dialogue.json"),
+            ancient(f"results/runs/{w.run}/replies/dialogue.json"),
+        ],
         env=ancient(env_ready("core")),
     output:
         scores="results/runs/{run}/scores/dialogue.json",
@@ -101,7 +111,8 @@ rule score_dialogue:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/score_dialogue.py \
-            --base {input.base:q} --tuned {input.tuned:q} --settings {params.settings:q} --scores {output.scores:q}
+            --base {input.base:q} --tuned {input.tuned:q} --made-by {input.replies_records:q} \
+            --settings {params.settings:q} --scores {output.scores:q}
         """
 
 

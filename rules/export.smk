@@ -34,7 +34,8 @@ rule merge_adapter:
         r"""
         exec >{log:q} 2>&1
         {PY[train]:q} {SCRIPTS:q}/merge_adapter.py \
-            --base {input.base:q} --adapter {input.adapter:q} --settings {params.settings:q} --threads {threads} \
+            --base {input.base:q} --adapter {input.adapter:q} \
+            --made-by {input.base_record:q} {input.adapter_record:q} --settings {params.settings:q} --threads {threads} \
             --merged {output.merged:q} --record {output.record:q}
         """
 
@@ -49,6 +50,9 @@ rule verify_merge:
         merged=ancient("results/runs/{run}/merged"),
         merged_record="results/runs/{run}/merge_adapter.json",
         prompts=lambda w: f"results/data/{dataset_of(w.run)}/dev.jsonl",
+        prompts_record=lambda w: ancient(
+            f"results/data/{dataset_of(w.run)}/split_dialogues.json"
+        ),
         env=ancient(env_ready("train")),
     output:
         verify="results/runs/{run}/verify.json",
@@ -70,6 +74,7 @@ rule verify_merge:
         exec >{log:q} 2>&1
         {PY[train]:q} {SCRIPTS:q}/verify_merge.py \
             --base {input.base:q} --adapter {input.adapter:q} --merged {input.merged:q} --prompts {input.prompts:q} \
+            --made-by {input.base_record:q} {input.adapter_record:q} {input.merged_record:q} {input.prompts_record:q} \
             --model {params.model:q} --settings {params.settings:q} --threads {threads} --verify {output.verify:q}
         """
 
@@ -142,5 +147,6 @@ rule publish_export:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/publish_export.py \
-            --export {input.export:q} --published {output.export:q} --record {output.record:q}
+            --export {input.export:q} --made-by {input.export_record:q} \
+            --published {output.export:q} --record {output.record:q}
         """

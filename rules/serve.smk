@@ -34,6 +34,7 @@ rule smoke_test:
         r"""
         exec >{log.program:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/smoke_test.py \
-            --export {input.export:q} --verify {input.verify:q} --engine {params.engine:q} --engine-python {PY[engine]:q} \
+            --export {input.export:q} --verify {input.verify:q} --made-by {input.export_record:q} \
+            --engine {params.engine:q} --engine-python {PY[engine]:q} \
             --settings {params.settings:q} --smoke {output.smoke:q} --server-log {log.server:q}
         """

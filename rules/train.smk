@@ -13,6 +13,9 @@ rule cache_dataset:
     input:
         train=lambda w: f"results/data/{dataset_of(w.run)}/train.jsonl",
         dev=lambda w: f"results/data/{dataset_of(w.run)}/dev.jsonl",
+        split_record=lambda w: ancient(
+            f"results/data/{dataset_of(w.run)}/split_dialogues.json"
+        ),
         tokenizer=ancient("results/base/tokenizer"),
         tokenizer_record="results/base/fetch_tokenizer.json",
         env=ancient(env_ready("train")),
@@ -36,6 +39,7 @@ rule cache_dataset:
         exec >{log:q} 2>&1
         {PY[train]:q} {SCRIPTS:q}/cache_dataset.py \
             --train {input.train:q} --dev {input.dev:q} --tokenizer {input.tokenizer:q} \
+            --made-by {input.split_record:q} {input.tokenizer_record:q} \
             --model {params.model:q} --settings {params.settings:q} \
             --cached {output.cached:q} --record {output.record:q}
         """
@@ -72,7 +76,7 @@ rule pack_stats:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/pack_stats.py \
-            --cached {input.cached:q} --settings {params.settings:q} \
+            --cached {input.cached:q} --made-by {input.cached_record:q} --settings {params.settings:q} \
             --lengths-figure {output.lengths:q} --fill-figure {output.fill:q} --record {output.record:q}
         """
 
@@ -126,7 +130,7 @@ rule train_lora:
         exec >{log:q} 2>&1
         {PY[train]:q} {SCRIPTS:q}/train_lora.py --run {wildcards.run:q} \
             --cached {input.cached:q} --pack-stats {input.stats:q} \
-            --model {input.model:q} --model-record {input.model_record:q} --model-kind {params.model:q} \
+            --model {input.model:q} --made-by {input.model_record:q} {input.cached_record:q} --model-kind {params.model:q} \
             --settings {params.settings:q} --quantizer {QUANTIZER:q} --code {params.code:q} --state-root {params.state:q} \
             --adapter {output.adapter:q} --history {output.history:q} --loss-figure {output.loss:q} \
             --record {output.record:q}

@@ -19,6 +19,7 @@ from mindtune.cli import run
 from mindtune.measuring import head, meets
 from mindtune.packing import packs, steps_per_epoch
 from mindtune.records import read_json, read_jsonl, sha256_path, write_json
+from mindtune.records import write_record as write_stage_record
 
 SETTINGS = {
     "device": "gpu", "method": "lora", "dtype": "bfloat16", "attention": "flash_attention_4", "packing": True,
@@ -70,7 +71,9 @@ def fill(cached: Path, target: Path, steps: int, dialogues: int | None, settings
     plan = packs(chosen.tokens.tolist(), settings["max_length"])
     planned = steps_per_epoch(len(plan), settings["batch_size"], settings["grad_accumulation"])
     facts = {"steps": planned, "packs": len(plan), "rows": len(rows), "tokens": int(chosen.tokens.sum())}
-    write_json(target / "pack_stats.json", {"facts": facts})
+    write_stage_record(
+        target.with_name("pack_stats.json"), "pack_stats", inputs=[target], outputs=[], params={}, facts=facts
+    )
 
 
 def until(process: subprocess.Popen[bytes], folder: Path, steps: int) -> None:
@@ -85,8 +88,8 @@ def until(process: subprocess.Popen[bytes], folder: Path, steps: int) -> None:
 def command(args: argparse.Namespace, name: str, folder: Path, settings: dict[str, Any]) -> list[str]:
     """The command line of train_lora.py."""
     flags = {
-        "run": name, "cached": folder / "cached", "pack-stats": folder / "cached/pack_stats.json", "model": args.model,
-        "model-record": folder / "model.json", "model-kind": json.dumps(KIND), "settings": json.dumps(settings), "code": "bench",
+        "run": name, "cached": folder / "cached", "pack-stats": folder / "pack_stats.json", "model": args.model,
+        "made-by": folder / "made.json", "model-kind": json.dumps(KIND), "settings": json.dumps(settings), "code": "bench",
         "state-root": folder / "state", "adapter": folder / "adapter", "history": folder / "history.csv",
         "loss-figure": folder / "loss.svg", "record": folder / "record.json",
     }  # fmt: skip
@@ -104,7 +107,8 @@ def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict
     folder.mkdir(parents=True)
     steps, dialogues = settings.pop("steps"), settings.pop("dialogues", None)
     fill(args.cached, folder / "cached", steps, dialogues, settings)
-    write_json(folder / "model.json", {"outputs": {"model": "random"}})
+    made = [args.model, folder / "cached"]
+    write_stage_record(folder / "made.json", "bench_train", inputs=[], outputs=made, params={}, facts={})
     started = time.monotonic()
     with open(folder / "log", "w", encoding="utf-8") as log:
         program = command(args, name, folder, settings)

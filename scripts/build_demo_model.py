@@ -14,7 +14,8 @@ from typing import Any
 
 from mindtune.chat_templates import named, template_text
 from mindtune.cli import UserError, run
-from mindtune.records import link_or_copy, list_files, partial_folder, read_jsonl, write_record
+from mindtune.provenance import add_made_by, hash_inputs
+from mindtune.records import copy_file, list_files, partial_folder, read_jsonl, write_record
 from mindtune.safe_loading import load_gguf, load_tokenizer
 from mindtune.tiktoken_ranks import build_qwen_tokenizer, package_file
 
@@ -137,7 +138,7 @@ def build_tiny_model(folder: Path, tokenizer_folder: Path, dialogues: Path) -> d
     model.save_pretrained(folder)
     for name in list_files(tokenizer_folder):
         (folder / name).unlink(missing_ok=True)
-        link_or_copy(tokenizer_folder / name, folder / name)
+        copy_file(tokenizer_folder / name, folder / name)
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "taught_tokens": len(stream),
@@ -178,6 +179,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--package", required=True, type=Path, help="environment that holds the tier's package")
     parser.add_argument("--tokenizer", type=Path, help="tokenizer folder (tiny, part all)")
     parser.add_argument("--dialogues", type=Path, help="training split that teaches the toy (tiny, part all)")
+    add_made_by(parser)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
     return parser.parse_args()
@@ -185,7 +187,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    inputs: list[Path] = []
+    inputs: dict[str, str] = {}
     with partial_folder(args.model) as folder:
         if args.tier == "smollm2":
             facts = build_smollm2(folder, args.package, args.part)
@@ -195,7 +197,7 @@ def main() -> None:
         else:
             if not (args.tokenizer and args.dialogues):
                 raise UserError("--tier tiny --part all needs --tokenizer and --dialogues; give both")
-            inputs = [args.tokenizer, args.dialogues]
+            inputs = hash_inputs([args.tokenizer, args.dialogues], args.made_by)
             facts = build_tiny_model(folder, args.tokenizer, args.dialogues)
     write_record(
         args.record,

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
-from mindtune.records import partial_folder, read_jsonl, remove, write_record
+from mindtune.provenance import add_made_by, hash_inputs
+from mindtune.records import partial_folder, read_json, read_jsonl, remove, sha256_file, write_json, write_record
 from mindtune.safe_loading import swift_export, swift_template
 from mindtune.swift import data_flags, environment, render
 from mindtune.variables import caches
@@ -50,6 +51,19 @@ def add_tokens(source: Path, target: Path, columns: Mapping[str, list[Any]]) -> 
     for name in ("token_ids", "token_labels"):
         split = split.add_column(name, [numpy.asarray(row, dtype=numpy.int32) for row in columns[name]])
     split.save_to_disk(str(target))
+    same_notes(target)
+
+
+def same_notes(split: Path) -> None:
+    """Let the notes of a saved split be the same wherever it was made, so that the folder's hash is that of its rows.
+
+    Of dataset_info.json the columns' types are left, without which the rows cannot be read; the rest names paths of this machine.
+    The fingerprint, a random number here, is the hash of the rows.
+    """
+    info, state = read_json(split / "dataset_info.json"), read_json(split / "state.json")
+    rows = "".join(sha256_file(split / file["filename"]) for file in state["_data_files"])
+    write_json(split / "dataset_info.json", {"features": info["features"]})
+    write_json(split / "state.json", state | {"_fingerprint": hashlib.sha256(rows.encode()).hexdigest()[:16]})
 
 
 def count(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -94,12 +108,14 @@ def main() -> None:
     parser.add_argument("--train", required=True, type=Path)
     parser.add_argument("--dev", required=True, type=Path)
     parser.add_argument("--tokenizer", required=True, type=Path)
+    add_made_by(parser)
     parser.add_argument("--model", required=True, type=json.loads, help='JSON: {"type", "template"}')
     parser.add_argument("--settings", required=True, type=json.loads, help='JSON: {"max_length", "seed"}')
     parser.add_argument("--cached", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
     args = parser.parse_args()
 
+    inputs = hash_inputs([args.train, args.dev, args.tokenizer], args.made_by)
     import pandas
 
     tables = []
@@ -126,8 +142,8 @@ def main() -> None:
     write_record(
         args.record,
         "cache_dataset",
-        inputs=[args.train, args.dev, args.tokenizer],
-        outputs=[args.cached / "lengths.parquet"],
+        inputs=inputs,
+        outputs=[args.cached],
         params={"model": args.model, **args.settings},
         facts=facts,
         packages=["ms-swift", "transformers", "tokenizers", "datasets"],

@@ -20,6 +20,7 @@ from mindtune.duplicates import check_near_duplicates
 from mindtune.ledger import FileFacts, Ledger, make_facts
 from mindtune.personal_data import load_hotlines
 from mindtune.processes import in_order
+from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import partial, write_record
 from mindtune.row_cleaning import Chunk, Outcome, Worker, chunks
 from mindtune.selection import check_sources
@@ -84,6 +85,7 @@ def parse_arguments() -> argparse.Namespace:
         "--hotlines", type=Path, required=True, help="YAML list of official hotlines, which are never masked"
     )
     parser.add_argument("--settings", required=True, type=json.loads, help=f"JSON: {', '.join(SETTINGS)}")
+    add_made_by(parser)
     parser.add_argument("--source-name", required=True, help="the dataset's name in the config")
     parser.add_argument(
         "--threads", type=int, default=1, help="processes to clean with; the result is the same for any number"
@@ -97,6 +99,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     check_settings(arguments.settings)
+    inputs = hash_inputs([arguments.raw, arguments.tokenizer, arguments.hotlines], arguments.made_by)
     load_hotlines(arguments.hotlines)
     load_chat(arguments.tokenizer)
     files, skipped = readers.data_files(arguments.raw)
@@ -107,7 +110,7 @@ def main() -> None:
     write_record(
         arguments.record,
         "clean_dialogues",
-        inputs=[arguments.raw, arguments.tokenizer, arguments.hotlines],
+        inputs=inputs,
         outputs=[arguments.clean, arguments.rejected],
         params=arguments.settings,
         facts=facts,

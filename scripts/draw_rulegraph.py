@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
-from mindtune.records import partial, write_text
+from mindtune.records import partial, write_record, write_text
 
 NODE = re.compile(r'^\s*(\w+)\s*\[\s*label\s*=\s*"([^"\\]*)', re.MULTILINE)
 EDGE = re.compile(r"^\s*(\w+)\s*->\s*(\w+)\s*;?\s*$", re.MULTILINE)
@@ -291,6 +291,7 @@ def main() -> None:
     parser.add_argument("--families", type=json.loads, required=True, help="JSON {rule: family}, for the colours")
     parser.add_argument("--svg", type=Path, required=True)
     parser.add_argument("--mermaid", type=Path, required=True)
+    parser.add_argument("--record", type=Path, required=True)
     args = parser.parse_args()
 
     strange = sorted(set(args.families.values()) - COLOURS.keys())
@@ -301,6 +302,15 @@ def main() -> None:
     graph.remove_nodes_from([name for name in graph if args.families.get(name) == "env"])
     draw(graph, args.families, args.svg)
     write_text(args.mermaid, mermaid(graph, args.families))
+    write_record(
+        args.record,
+        "rulegraph",
+        inputs=[],
+        outputs=[args.svg, args.mermaid],
+        params={"families": args.families},
+        facts={"rules": graph.number_of_nodes(), "arrows": graph.number_of_edges()},
+        packages=["matplotlib", "networkx"],
+    )
     print(f"drew {graph.number_of_nodes()} rules and {graph.number_of_edges()} arrows")
 
 

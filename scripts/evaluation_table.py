@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
-from mindtune.records import read_json, write_record, write_text
+from mindtune.provenance import read_record
+from mindtune.records import write_record, write_text
 
 
 def read_scores(paths: list[Path], runs: list[str]) -> list[tuple[str, dict[str, Any]]]:
@@ -18,7 +19,7 @@ def read_scores(paths: list[Path], runs: list[str]) -> list[tuple[str, dict[str,
         raise UserError(f"{len(paths)} --scores but {len(runs)} --runs: give each scores file the name of its run")
     scores: list[tuple[str, dict[str, Any]]] = []
     for path, name in zip(paths, runs, strict=True):
-        facts = read_json(path).get("facts", {})
+        facts = read_record(path)["facts"]
         missing = [key for key in ("suite", "rows", "paired") if key not in facts]
         if missing:
             raise UserError(f"{path} is no scores record: facts.{missing[0]} is missing; delete it and score again")

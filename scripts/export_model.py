@@ -19,6 +19,7 @@ from typing import Any
 
 from mindtune.cli import UserError, run
 from mindtune.model_card import model_card
+from mindtune.provenance import Record, check_chain, differs, read_record, read_records
 from mindtune.records import (
     link_or_copy,
     list_files,
@@ -42,7 +43,7 @@ def read_proof(path: Path) -> dict[str, Any]:
     """The record of a passed verify_merge; anything else is a UserError."""
     if not path.is_file():
         raise UserError(f"{path} is missing, so the merge is not proven and cannot be exported; run verify_merge.py")
-    proof = read_json(path)
+    proof = read_record(path)
     if proof.get("stage") != "verify_merge" or "hashes" not in proof.get("facts", {}):
         raise UserError(f"{path} is not the record of verify_merge.py; run it again")
     return proof
@@ -80,6 +81,15 @@ def link_folder(merged: Path, base: Path, folder: Path) -> list[str]:
         if LICENCE_FILES.fullmatch(name) and name not in names:
             link_or_copy(base / name, folder / name)
     return names
+
+
+def check_licences(hashes: Mapping[str, str], merged: list[str], base: Path, chain: Mapping[str, Record]) -> None:
+    """The base's licence files, which no proof covers, are those that were fetched."""
+    for path, record in chain.items():
+        fetched = record["facts"].get("files", {}) if record["stage"] == "fetch_model" else {}
+        for name in sorted(fetched.keys() & hashes.keys() - set(merged)):
+            if hashes[name] != fetched[name]:
+                raise differs(str(base / name), hashes[name], fetched[name], path, record["stage"])
 
 
 def data_hash(records: Iterable[Mapping[str, Any]]) -> str:
@@ -147,7 +157,9 @@ def origin(args: argparse.Namespace, proof: Mapping[str, Any], records: Iterable
 def export(args: argparse.Namespace, folder: Path) -> dict[str, str]:
     """Fill the export folder; return {file name: sha256}."""
     proof = read_proof(args.verify)
-    records = [read_json(path) for path in sorted(args.records)]
+    chain = read_records(sorted(args.records))
+    check_chain({**chain, args.verify.as_posix(): proof})
+    records = list(chain.values())
     merged = link_folder(args.merged, args.base, folder)
     card = model_card(args.settings["model"], args.settings["toy"], [*records, proof])
     (folder / "README.md").write_bytes(card.encode("utf-8"))
@@ -157,6 +169,7 @@ def export(args: argparse.Namespace, folder: Path) -> dict[str, str]:
         raise UserError(
             f"{args.merged} is not the folder that {args.verify} proved: a file was changed since; run verify_merge.py again"
         )
+    check_licences(hashes, merged, args.base, chain)
     hashes = write_manifest(folder, hashes, blocks, origin(args, proof, records))
     return hashes | sign(folder, args.signing_key) if args.signing_key else hashes
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mindtune import hub
 from mindtune.cli import run
-from mindtune.records import partial_folder, write_record
+from mindtune.records import partial_folder, sha256_path, write_hashed_record
 
 
 def main() -> None:
@@ -33,11 +33,11 @@ def main() -> None:
     with partial_folder(arguments.raw) as folder:
         hashes = hub.place(files, folder, link=False)
         listing = hub.check_hash(hashes, spec.get("sha256"), key)
-    write_record(
+    write_hashed_record(
         arguments.record,
         "fetch_dataset",
-        inputs=[local] if local else [],
-        outputs=[arguments.raw],
+        inputs={local.as_posix(): sha256_path(local)} if local else {},
+        outputs={arguments.raw.as_posix(): listing},
         params=spec,
         facts={"files": hashes, "sha256": listing, "bytes": hub.size_of(arguments.raw), "licence": spec.get("licence")},
         packages=[] if local else [hub.PACKAGES[spec["source"]]],

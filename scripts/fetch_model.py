@@ -13,10 +13,11 @@ from pathlib import Path
 from mindtune import hub
 from mindtune.chat_templates import named, template_text
 from mindtune.cli import run
+from mindtune.finite import check_finite
 from mindtune.memory import stored_bytes
 from mindtune.model_files import ABOUT, TOKENIZER, WEIGHTS, check_names
 from mindtune.preflight import check_results_room
-from mindtune.records import list_files, partial_folder, read_json, write_record
+from mindtune.records import list_files, partial_folder, read_json, sha256_file, write_hashed_record
 
 
 def main() -> None:
@@ -41,18 +42,21 @@ def main() -> None:
         name: file for name, file in files.items() if "/" not in name
     }  # onnx/, checkpoints and the like are not the model
     with partial_folder(arguments.model) as folder:
-        hashes = hub.place(files, folder, link=True)
+        # what the user may still write to must not share its bytes with what is trained on
+        hashes = hub.place(files, folder, link=not local)
         hub.check_model(folder, whole)
         if arguments.tokenizer_record:
             hub.compare_parts(hashes, read_json(arguments.tokenizer_record)["facts"]["files"], "model")
         if not whole and (base := stored_bytes(read_json(folder / "config.json"))):
             check_results_room(folder, base)
         listing = hub.check_hash(hashes, spec.get("sha256") if whole else None, "model")
-    write_record(
+        if whole:
+            check_finite(folder)
+    write_hashed_record(
         arguments.record,
         "fetch_model",
-        inputs=[arguments.tokenizer_record] if arguments.tokenizer_record else [],
-        outputs=[arguments.model],
+        inputs={path.as_posix(): sha256_file(path) for path in [arguments.tokenizer_record] if path},
+        outputs={arguments.model.as_posix(): listing},
         params={**spec, "part": arguments.part},
         facts={
             "files": hashes,

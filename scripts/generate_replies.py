@@ -20,6 +20,7 @@ from mindtune.chat import ChatTokenizer, Message, load_chat, to_messages
 from mindtune.chat_client import Client, Reply
 from mindtune.cli import UserError, run
 from mindtune.engine import check_engine, check_engine_node, serve
+from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, write_jsonl, write_record
 
 SETTINGS = {"max_new_tokens", "max_dialogues", "max_turns_per_dialogue", "system", "seed", "concurrency"}
@@ -195,6 +196,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--suite", required=True, choices=("dialogue",))
     parser.add_argument("--prompts", required=True, type=Path)
+    add_made_by(parser)
     parser.add_argument("--engine", required=True, type=json.loads, help="JSON: the config's serve branch")
     parser.add_argument("--engine-python", required=True, help="interpreter of the environment that serves")
     parser.add_argument("--settings", required=True, type=json.loads, help=f"JSON: {', '.join(sorted(SETTINGS))}")
@@ -211,11 +213,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    inputs = hash_inputs([args.model, args.prompts], args.made_by)
     facts = generate(args)
     write_record(
         args.record,
         "generate_replies",
-        inputs=[args.model, args.prompts],
+        inputs=inputs,
         outputs=[args.replies],
         params={"suite": args.suite, "engine": args.engine, "settings": args.settings},
         facts=facts,

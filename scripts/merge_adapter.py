@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mindtune.adapter_config import check_trained
 from mindtune.cli import UserError, run
 from mindtune.merging import (
     Adapter,
@@ -31,6 +32,7 @@ from mindtune.merging import (
     write_shard,
 )
 from mindtune.processes import in_order
+from mindtune.provenance import add_made_by, check_inputs
 from mindtune.records import (
     list_files,
     partial_folder,
@@ -112,6 +114,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", required=True, type=Path, help="base model folder")
     parser.add_argument("--adapter", required=True, type=Path, help="adapter folder")
+    add_made_by(parser)
     parser.add_argument("--settings", required=True, type=json.loads, help='JSON: {"dtype", "max_shard_size"}')
     parser.add_argument("--threads", type=int, default=1, help="processes; the result is the same for any number")
     parser.add_argument("--merged", required=True, type=Path, help="folder to write")
@@ -130,11 +133,14 @@ def main() -> None:
     args = parse_args()
     with partial_folder(args.merged) as folder:
         hashes, facts = merge(args.base, args.adapter, folder, args.settings, args.threads)
+        inputs = {source.as_posix(): listing(source, hashes) for source in (args.base, args.adapter)}
+        check_inputs(inputs, args.made_by)
+        check_trained(args.adapter, args.made_by)
         merged = listing(folder, hashes)
     write_hashed_record(
         args.record,
         "merge_adapter",
-        inputs={source.as_posix(): listing(source, hashes) for source in (args.base, args.adapter)},
+        inputs=inputs,
         outputs={args.merged.as_posix(): merged},
         params=args.settings,
         facts=facts,

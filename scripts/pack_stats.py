@@ -14,6 +14,7 @@ from typing import Any
 from mindtune.cli import run
 from mindtune.figures import histogram
 from mindtune.packing import one_row_each, packs, steps_per_epoch
+from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import write_record
 
 PERCENTILES = (5, 25, 50, 75, 95, 100)
@@ -60,6 +61,7 @@ def by_source(rows: Any, sequences: list[list[int]]) -> dict[str, dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cached", required=True, type=Path)
+    add_made_by(parser)
     parser.add_argument(
         "--settings",
         required=True,
@@ -73,8 +75,8 @@ def main() -> None:
 
     import pandas
 
-    lengths_file = args.cached / "lengths.parquet"
-    lengths = pandas.read_parquet(lengths_file)
+    inputs = hash_inputs([args.cached], args.made_by)
+    lengths = pandas.read_parquet(args.cached / "lengths.parquet")
     settings = args.settings
     filled, facts = plan(lengths[lengths.split == "train"], settings)
     steps = steps_per_epoch(facts["packs"], settings["batch_size"], settings["grad_accumulation"], settings["gpus"])
@@ -95,7 +97,7 @@ def main() -> None:
     write_record(
         args.record,
         "pack_stats",
-        inputs=[lengths_file],
+        inputs=inputs,
         outputs=[args.lengths_figure, args.fill_figure],
         params=settings,
         facts=facts,

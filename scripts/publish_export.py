@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from mindtune.cli import UserError, run
+from mindtune.provenance import add_made_by, check_inputs
 from mindtune.records import (
     link_or_copy,
     list_files,
@@ -34,13 +35,15 @@ def publish(export: Path, folder: Path) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--export", required=True, type=Path, help="export folder of a run")
+    add_made_by(parser)
     parser.add_argument("--published", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)
     args = parser.parse_args()
     with partial_folder(args.published) as folder:
         hashes = publish(args.export, folder)
+        listing = sha256_listing(hashes)
+        check_inputs({args.export.as_posix(): listing}, args.made_by)
         size = sum((folder / name).stat().st_size for name in hashes)
-    listing = sha256_listing(hashes)
     write_hashed_record(
         args.record,
         "publish_export",

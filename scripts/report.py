@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
-from mindtune.records import read_json, write_text
+from mindtune.provenance import check_chain, hash_inputs, read_records
+from mindtune.records import sha256_path, write_hashed_record, write_text
 
 IMAGE_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 # Longer lists are cut on the page, with the number of rows that the record holds.
@@ -227,13 +228,10 @@ def render(title: str, records: Mapping[str, Mapping[str, Any]], images: Sequenc
     )
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Read a stage's record and check that it is one."""
-    record = read_json(path)
-    missing = [key for key in ("stage", "inputs", "outputs", "params", "facts", "env") if key not in record]
-    if missing:
-        raise UserError(f"{path} is no stage record: {missing[0]!r} is missing; delete it and run its stage again")
-    return record
+def shown(records: Mapping[str, Mapping[str, Any]], files: Sequence[Path]) -> dict[str, str]:
+    """{path: SHA-256} of the figures and tables on the page; one that a record given here names must be as its stage made it."""
+    names = {path.as_posix() for path in files}
+    return hash_inputs(files, [Path(path) for path, record in records.items() if names & record["outputs"].keys()])
 
 
 def main() -> None:
@@ -247,11 +245,23 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, nargs="*", default=[], help="tables, Markdown")
     parser.add_argument("--title", required=True)
     parser.add_argument("--report", type=Path, required=True, help="the HTML page to write")
+    parser.add_argument("--record", type=Path, required=True)
     args = parser.parse_args()
 
-    records = {path.as_posix(): read_record(path) for path in args.records}
+    records = read_records(args.records)
+    check_chain(records)
+    inputs = shown(records, [*args.images, *args.tables])
     page = render(args.title, records, args.images, [path.read_text(encoding="utf-8") for path in args.tables])
     write_text(args.report, page)
+    write_hashed_record(
+        args.record,
+        "write_report",
+        inputs=inputs | {path: sha256_path(path) for path in records},
+        outputs={args.report.as_posix(): sha256_path(args.report)},
+        params={"title": args.title},
+        facts={"stages": len(records), "images": len(args.images), "tables": len(args.tables)},
+        packages=["jinja2", "markdown-it-py"],
+    )
     print(f"wrote {args.report}: {len(records)} stages, {len(args.images)} figures, {len(page.encode()) / 1e6:.1f} MB")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
+from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, write_record
 
 TEXT_KEYS = ("id", "dialogue", "reference", "reply", "finish_reason")
@@ -89,19 +90,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True, help="replies of the base model, JSONL")
     parser.add_argument("--tuned", type=Path, required=True, help="replies of the tuned model, JSONL")
+    add_made_by(parser)
     parser.add_argument(
         "--settings", type=json.loads, required=True, help='JSON {"seed", "resamples", "fixed_line": {"zh", "en"}}'
     )
     parser.add_argument("--scores", type=Path, required=True, help="the record to write")
     args = parser.parse_args()
 
+    inputs = hash_inputs([args.base, args.tuned], args.made_by)
     base, tuned = read_replies(args.base), read_replies(args.tuned)
     check_same_prompts(base, tuned, (args.base, args.tuned))
     facts = score(list(base.values()), [tuned[key] for key in base], args.settings)
     write_record(
         args.scores,
         "score_dialogue",
-        inputs=[args.base, args.tuned],
+        inputs=inputs,
         outputs=[],
         params=args.settings,
         facts=facts,

@@ -27,7 +27,8 @@ from mindtune.cli import UserError, run
 from mindtune.engine import Server, check_engine, check_engine_node, group_members, port_open, serve
 from mindtune.kv_cache import card_memory, kv_budget, reported_tokens
 from mindtune.load import Target, load, speeds
-from mindtune.records import read_json, write_record
+from mindtune.provenance import add_made_by, hash_inputs, read_record
+from mindtune.records import write_record
 from mindtune.safe_loading import check_folder
 
 SETTINGS = {"prompts", "max_new_tokens", "concurrency", "levels", "near_tie"}
@@ -346,7 +347,7 @@ def measure(case: Case, levels: Sequence[int]) -> dict[str, Any]:
 
 def proven_chats(verify: Path) -> list[tuple[list[Message], int]]:
     """The fixed chats of verify.json, as far as their last question, with their prompt's number of tokens."""
-    rows = read_json(verify)["facts"]["prompts"]
+    rows = read_record(verify)["facts"]["prompts"]
     return [(row["messages"], row["prompt"]["tokens"]) for row in rows if "messages" in row]
 
 
@@ -394,6 +395,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--export", required=True, type=Path)
     parser.add_argument("--verify", required=True, type=Path, help="verify.json of that export's merge")
+    add_made_by(parser)
     parser.add_argument("--engine", required=True, type=json.loads, help="JSON: the config's serve branch")
     parser.add_argument("--engine-python", required=True, help="interpreter of the environment that serves")
     parser.add_argument("--settings", required=True, type=json.loads, help=f"JSON: {', '.join(sorted(SETTINGS))}")
@@ -411,13 +413,14 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    inputs = hash_inputs([args.export, args.verify], args.made_by)
     facts = smoke(
         args.export, args.verify, {**args.engine, "python": args.engine_python}, args.settings, args.server_log
     )
     write_record(
         args.smoke,
         "smoke_test",
-        inputs=[args.export, args.verify],
+        inputs=inputs,
         outputs=[],
         params={"engine": args.engine, "settings": args.settings},
         facts=facts,

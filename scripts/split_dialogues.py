@@ -31,6 +31,7 @@ from mindtune.duplicates import (
 )
 from mindtune.lines import Lines
 from mindtune.processes import in_order
+from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import partial as partial_file
 from mindtune.records import write_jsonl, write_record
 from mindtune.splitting import SIDES, Group, assign, group_dialogues, shared
@@ -225,6 +226,7 @@ def main() -> None:
     parser.add_argument(
         "--held-out", type=Path, nargs="*", required=True, help="files of evaluation questions and replies"
     )
+    add_made_by(parser)
     parser.add_argument("--settings", type=json.loads, required=True, help=f"JSON: {', '.join(SETTINGS)}")
     for side in SIDES:
         parser.add_argument(f"--{side}", type=Path, required=True)
@@ -240,6 +242,7 @@ def main() -> None:
     settings = arguments.settings
     check_settings(settings)
     paths = {side: getattr(arguments, side) for side in SIDES}
+    inputs = hash_inputs([arguments.clean, *arguments.held_out], arguments.made_by)
     threads, lines = arguments.threads, Lines(arguments.clean)
     ids, groups = find_groups(lines, settings["near_duplicates"], threads)
     sides = assign(groups, settings["seed"], settings["dev_share"], settings["test_share"])
@@ -265,7 +268,7 @@ def main() -> None:
     write_record(
         arguments.record,
         "split_dialogues",
-        inputs=[arguments.clean, *arguments.held_out],
+        inputs=inputs,
         outputs=[*paths.values(), arguments.contamination],
         params=settings,
         facts=facts,

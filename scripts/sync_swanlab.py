@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from mindtune.cli import UserError, run
-from mindtune.records import read_json, write_record
+from mindtune.provenance import read_record
+from mindtune.records import write_record
 
 KEY = "SWANLAB_API_KEY"
 
@@ -58,7 +59,7 @@ def main() -> None:
     key = os.environ.get(KEY, "")
     if not key:
         raise UserError(f"{KEY} is not set; put your SwanLab key into the environment, then run again")
-    run_id = read_json(args.train_record)["facts"]["run_id"]
+    run_id = read_record(args.train_record)["facts"]["run_id"]
     folders = recordings(args.state_root, run_id)
     for folder in folders:
         send(folder, args.project, run_id, key)

@@ -7,9 +7,11 @@ Writes  state/train/{run}/{key}/ while it works; then the adapter, history.csv, 
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache
 from importlib import util
 from pathlib import Path
@@ -20,11 +22,20 @@ from mindtune.figures import loss_curve
 from mindtune.kv_cache import card_memory
 from mindtune.memory import checkpoint_bytes, choose, fixed_bytes
 from mindtune.preflight import check_compiler, check_driver, check_node
-from mindtune.records import link_or_copy, partial, partial_folder, read_json, sha256_path, write_json, write_record
+from mindtune.provenance import add_made_by, check_inputs, hash_inputs, read_record, recorded_hash
+from mindtune.records import (
+    link_or_copy,
+    partial,
+    partial_folder,
+    read_json,
+    sha256_file,
+    write_json,
+    write_record,
+)
 from mindtune.safe_loading import check_folder
 from mindtune.shards import INDEX, is_full, weight_files
 from mindtune.swift import compare_args, environment, swift, train_flags
-from mindtune.training_state import checkpoint_step, last_checkpoint, locked, state_key
+from mindtune.training_state import checkpoint_step, drop_unproven, last_checkpoint, locked, prove, state_key, unproven
 
 STARTED = time.time()
 ATTENTION_MODULES = {
@@ -111,17 +122,48 @@ def trainer_environment(
 def run_trainer(
     args: argparse.Namespace, flags: dict[str, Any], state: Path, key: str, recompute: bool, descriptor: int
 ) -> None:
-    """Start ms-swift; if its observer stopped it, the reason is the error."""
+    """Start ms-swift; if its observer stopped it, the reason is the error. What it reads is compared meanwhile (`watch_inputs`)."""
+    wrong: list[Exception] = []
     # not among the checkpoints: their disk may be what is full
     with tempfile.TemporaryDirectory(prefix="mindtune-") as folder:
         stopped = Path(folder) / "stopped.txt"
         try:
             env = trainer_environment(args, state, key, recompute, stopped)
-            swift("sft", flags, env, keep_open=[descriptor], processes=args.settings["gpus"])
+            beside = watch_inputs(args, state, wrong)
+            swift("sft", flags, env, keep_open=[descriptor], processes=args.settings["gpus"], beside=beside)
         except UserError:
-            if stopped.is_file():
+            if not wrong and stopped.is_file():
                 raise UserError(stopped.read_text(encoding="utf-8")) from None
-            raise
+            if not wrong:
+                raise
+    if wrong:
+        raise wrong[0]
+
+
+def watch_inputs(args: argparse.Namespace, state: Path, wrong: list[Exception]) -> Callable[[subprocess.Popen], None]:
+    """A function for a thread beside the trainer: base and cached data are what their records say, or the trainer is ended.
+
+    Reading 15 GB takes seconds, for which no card may wait: so with a GPU it is done once the first step is taken, when the trainer
+    has just read the same bytes. Until then the new checkpoints count as unproven (see training_state.py).
+    """
+    steps = state / "steps.jsonl"
+    card = args.settings["device"] == "gpu"
+    before = steps.stat().st_size if steps.is_file() else 0
+
+    def taken() -> bool:
+        return steps.is_file() and steps.stat().st_size > before
+
+    def compare(trainer: subprocess.Popen) -> None:
+        while card and trainer.poll() is None and not taken():
+            time.sleep(0.1)
+        try:
+            hash_inputs([args.model, args.cached], args.made_by)
+            prove(state)
+        except (UserError, OSError) as error:
+            wrong.append(error)
+            trainer.terminate()
+
+    return compare
 
 
 def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, steps: int) -> Path:
@@ -136,11 +178,13 @@ def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, step
         "output_dir": str(state),
     }
     gpus = args.settings["gpus"]
+    drop_unproven(state)
     checkpoint = last_checkpoint(state, gpus)
     if checkpoint is None or checkpoint_step(checkpoint) < steps:
         if checkpoint:
             print(f"going on from step {checkpoint_step(checkpoint)} of {steps}")
             flags["resume_from_checkpoint"] = str(checkpoint)
+        unproven(state, checkpoint_step(checkpoint) if checkpoint else 0)
         run_trainer(args, flags, state, key, shape["gradient_checkpointing"], descriptor)
         checkpoint = last_checkpoint(state, gpus)
     if checkpoint is None or checkpoint_step(checkpoint) != steps:
@@ -272,7 +316,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--cached", required=True, type=Path)
     parser.add_argument("--pack-stats", required=True, type=Path)
     parser.add_argument("--model", required=True, type=Path)
-    parser.add_argument("--model-record", required=True, type=Path)
+    add_made_by(parser, required=True)
     parser.add_argument("--model-kind", required=True, type=json.loads, help='JSON: {"id", "type", "template"}')
     parser.add_argument("--settings", required=True, type=json.loads, help="JSON: the run's training settings")
     parser.add_argument("--quantizer", type=Path, help="folder with the packages that method qlora needs besides")
@@ -291,25 +335,26 @@ def main() -> None:
     quantizer = add_quantizer(args.quantizer) if args.settings["method"] == "qlora" else []
     check_folder(args.model)
     preflight(args.settings, read_json(args.model / "config.json"), args.state_root)
-    planned = read_json(args.pack_stats)["facts"]
-    lengths = args.cached / "lengths.parquet"
-    base_hash = next(iter(read_json(args.model_record)["outputs"].values()))
+    plan = read_record(args.pack_stats)
+    base_hash, data_hash = (recorded_hash(path, args.made_by) for path in (args.model, args.cached))
+    inputs = {args.model.as_posix(): base_hash, args.cached.as_posix(): data_hash}
+    check_inputs({**inputs, **plan["inputs"]}, args.made_by)
     # the choice among the checkpoints trains nothing anew
     trained = {name: value for name, value in args.settings.items() if name != "checkpoint"}
-    key = state_key(data=sha256_path(lengths), base=base_hash, kind=args.model_kind, settings=trained, code=args.code)
+    key = state_key(data=data_hash, base=base_hash, kind=args.model_kind, settings=trained, code=args.code)
     state = (args.state_root / key).resolve()
     with locked(state) as descriptor:
-        checkpoint = train(args, state, key, descriptor, planned["steps"])
+        checkpoint = train(args, state, key, descriptor, plan["facts"]["steps"])
         log = read_json(checkpoint / "trainer_state.json")["log_history"]
         kept = kept_checkpoint(checkpoint, args.settings["checkpoint"], log)
         write_adapter(kept, args.adapter, args.model_kind["id"], args.model)
         lines = steps_taken(state / "steps.jsonl")
         facts = write_history(log, lines, args.history, args.loss_figure)
-        facts |= reconcile(lines, planned, args.settings) | {"kept_step": checkpoint_step(kept)}
+        facts |= reconcile(lines, plan["facts"], args.settings) | {"kept_step": checkpoint_step(kept)}
     write_record(
         args.record,
         "train_lora",
-        inputs=[lengths, args.pack_stats],
+        inputs={**inputs, args.pack_stats.as_posix(): sha256_file(args.pack_stats)},
         outputs=[args.adapter, args.history, args.loss_figure],
         params={"model": args.model_kind, "base_sha256": base_hash, **args.settings},
         facts=facts | {"run_id": key} | (cost(lines) if args.settings["device"] == "gpu" else {}),

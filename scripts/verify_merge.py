@@ -10,15 +10,18 @@ Writes  verify.json, the stage's record
 
 import argparse
 import json
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mindtune.adapter_config import check_trained
 from mindtune.chat import to_messages
 from mindtune.cli import UserError, run
 from mindtune.proof_logits import prove_logits
 from mindtune.proof_prompts import fixed_chats, prove_prompts
 from mindtune.proof_tensors import prove_side_files, prove_tensors
+from mindtune.provenance import add_made_by, check_inputs
 from mindtune.records import read_jsonl, sha256_file, sha256_files, sha256_listing, write_hashed_record
 from mindtune.safe_loading import check_folder
 
@@ -36,6 +39,8 @@ def verify(args: argparse.Namespace) -> dict[str, Any]:
     dialogues = first_dialogues(args.prompts, args.settings["n_prompts"])
     folders = {"base": args.base, "adapter": args.adapter, "merged": args.merged}
     facts: dict[str, Any] = {"hashes": {name: sha256_listing(sha256_files(folder)) for name, folder in folders.items()}}
+    check_inputs(inputs_of(args, facts["hashes"]), args.made_by)
+    check_trained(args.adapter, args.made_by)
     facts["tensors"] = prove_tensors(args.base, args.adapter, args.merged)
     facts["files"] = prove_side_files(args.base, args.merged)
     fixed = fixed_chats()
@@ -45,6 +50,12 @@ def verify(args: argparse.Namespace) -> dict[str, Any]:
     facts["prompts"] = [row | ({"messages": fixed[row["chat"]][:-1]} if row["chat"] in fixed else {}) for row in rows]
     facts["logits"] = prove_logits(args.base, args.adapter, args.merged, dialogues.values(), args.settings)
     return facts
+
+
+def inputs_of(args: argparse.Namespace, hashes: Mapping[str, str]) -> dict[str, str]:
+    """{path: SHA-256} of what was proven, for the record, given the folders' hashes."""
+    inputs = {getattr(args, name).as_posix(): digest for name, digest in hashes.items()}
+    return inputs | {args.prompts.as_posix(): sha256_file(args.prompts)}
 
 
 def prepare_torch(threads: int, device: str) -> None:
@@ -64,6 +75,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--base", required=True, type=Path, help="base model folder")
     parser.add_argument("--adapter", required=True, type=Path, help="adapter folder")
     parser.add_argument("--merged", required=True, type=Path, help="merged model folder")
+    add_made_by(parser)
     parser.add_argument("--prompts", required=True, type=Path, help="clean dialogues (JSONL)")
     parser.add_argument(
         "--model", required=True, type=json.loads, help='JSON: {"type", "template"} as ms-swift calls them'
@@ -88,12 +100,10 @@ def main() -> None:
         check_folder(folder)
     prepare_torch(args.threads, args.settings["device"])
     facts = verify(args)
-    inputs = {getattr(args, name).as_posix(): digest for name, digest in facts["hashes"].items()}
-    inputs[args.prompts.as_posix()] = sha256_file(args.prompts)
     write_hashed_record(
         args.verify,
         "verify_merge",
-        inputs=inputs,
+        inputs=inputs_of(args, facts["hashes"]),
         outputs={},
         params={"model": args.model, **args.settings},
         facts=facts,

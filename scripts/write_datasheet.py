@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mindtune.cli import run
 from mindtune.datasheet import croissant, datasheet
-from mindtune.records import read_json, write_json, write_record, write_text
+from mindtune.provenance import check_chain, read_records
+from mindtune.records import write_json, write_record, write_text
 
 
 def main() -> None:
@@ -24,7 +25,9 @@ def main() -> None:
     parser.add_argument("--record", type=Path, required=True)
     arguments = parser.parse_args()
     paths = [arguments.fetch, arguments.clean, arguments.split]
-    fetch, clean, split = map(read_json, paths)
+    records = read_records(paths)
+    check_chain(records)
+    fetch, clean, split = records.values()
     hashes = {Path(path).name: digest for path, digest in split["outputs"].items()}
     sheet = datasheet(arguments.name, arguments.spec, fetch["facts"], clean["facts"], split["facts"])
     write_text(arguments.datasheet, sheet)

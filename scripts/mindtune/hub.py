@@ -5,7 +5,6 @@ unpacked and nothing is executed. A local model folder with pickles or code in i
 """
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from mindtune.chat_templates import check_templates
 from mindtune.cli import UserError
 from mindtune.model_files import ABOUT, check_files, matches, read_object
-from mindtune.records import link_or_copy, list_files, sha256_file, sha256_listing
+from mindtune.records import copy_file, link_or_copy, list_files, sha256_file, sha256_listing
 
 SPEC_KEYS = ("source", "id", "revision", "path", "sha256", "licence")
 PACKAGES = {"modelscope": "modelscope", "huggingface": "huggingface_hub"}
@@ -178,7 +177,7 @@ def compare_parts(hashes: dict[str, str], tokenizer: dict[str, str], key: str) -
 
 
 def place(files: dict[str, Path], folder: Path, link: bool) -> dict[str, str]:
-    """Copy (or hard link) files into a folder and return their hashes by name."""
+    """Copy files into a folder (or link them, a hub's cache being ours alone) and return their hashes by name."""
     hashes = {}
     for name in sorted(files):
         target = folder / name
@@ -186,7 +185,7 @@ def place(files: dict[str, Path], folder: Path, link: bool) -> dict[str, str]:
         if link:
             link_or_copy(files[name], target)
         else:
-            shutil.copyfile(files[name], target)
+            copy_file(files[name], target)
         hashes[name] = sha256_file(target)
     return hashes
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mindtune.adapter_config import rank_and_alpha
 from mindtune.cli import UserError
 from mindtune.records import read_json
 from mindtune.shards import (
@@ -84,7 +85,7 @@ def lora_scale(config: Mapping[str, Any], path: Path) -> float:
             raise UserError(
                 f"{path}: {key} is {config[key]!r}; only LoRA with one rank and one alpha, or DoRA, can be merged"
             )
-    rank, alpha = config["r"], config["lora_alpha"]
+    rank, alpha = rank_and_alpha(config, path)
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
 
 

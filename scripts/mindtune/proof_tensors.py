@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mindtune.adapter_config import rank_and_alpha
 from mindtune.cli import UserError
 from mindtune.records import list_files, read_json, sha256_file
 from mindtune.shards import Tensor, is_full, load_tensor, read_model, read_tensors
@@ -65,7 +66,12 @@ def prove_tensor(merged: Tensor, base: Tensor, change: Change | None) -> float:
         raise UserError(f"{merged.file}: {merged.name} is not {what} ({detail}); merge again on this machine")
     if not torch.isfinite(found).all():
         raise UserError(
-            f"{merged.file}: {merged.name} holds NaN or infinity; the training diverged, or {found.dtype} is too small"
+            f"{merged.file}: {merged.name} holds NaN or infinity; "
+            + (
+                f"the training diverged, or {found.dtype} is too small"
+                if torch.isfinite(values).all()
+                else f"so does the base itself ({base.file}): take another copy or revision of it"
+            )
         )
     return ((wanted.float() - exact).norm() / exact.norm()).item() if change else 0.0
 
@@ -75,7 +81,8 @@ def changes_of(folder: Path) -> dict[str, Change]:
     if is_full(folder):
         return {name: Change({"whole": tensor}, 1.0) for name, tensor in read_model(folder).items()}
     config = read_json(folder / "adapter_config.json")
-    scale = config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
+    rank, alpha = rank_and_alpha(config, folder / "adapter_config.json")
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     kinds = ["lora_A.weight", "lora_B.weight", *(["lora_magnitude_vector"] if config.get("use_dora") else [])]
     tensors = read_tensors([folder / "adapter_model.safetensors"])
     found = [re.fullmatch(r"base_model\.model\.(.+)\.lora_A\.weight", name) for name in tensors]

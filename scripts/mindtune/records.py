@@ -1,5 +1,6 @@
 """Files that are whole or absent, their hashes, and the one JSON record that every stage writes."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +13,8 @@ from typing import Any
 
 from mindtune.cli import UserError
 
+RECORD_KEYS = ("stage", "inputs", "outputs", "params", "facts", "env", "seal")
+FICLONE = 0x40049409  # ioctl(2): a copy that shares the blocks until one side is written to (btrfs, xfs)
 BLOCK = 16 << 20  # so large that a thread that hashes beside another rarely has to wait for the interpreter's lock
 
 
@@ -104,6 +107,15 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
         shutil.copyfile(source, target)
 
 
+def copy_file(source: str | Path, target: str | Path) -> None:
+    """Copy a file's bytes: at once where the file system can share the blocks, else by reading. What is written to one is not in the other."""
+    with open(source, "rb") as reading, open(target, "wb") as writing:
+        try:
+            fcntl.ioctl(writing, FICLONE, reading.fileno())
+        except OSError:
+            shutil.copyfile(source, target)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text with \\n line ends, whole or not at all."""
     with partial(path) as temporary:
@@ -121,13 +133,6 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not whole JSON ({error}); delete it and run again") from error
-
-
-def check_records(results: Path) -> None:
-    """Read every stage's record in a results folder: a torn one that no later stage asks for would otherwise pass for made."""
-    for pattern in ("base/*.json", "data/*/*.json", "runs/*/*.json"):
-        for path in sorted(results.glob(pattern)):
-            read_json(path)
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -154,21 +159,21 @@ def write_record(
     path: str | Path,
     stage: str,
     *,
-    inputs: Iterable[str | Path],
+    inputs: Iterable[str | Path] | Mapping[str, str],
     outputs: Iterable[str | Path],
     params: Mapping[str, Any],
     facts: Mapping[str, Any],
     packages: Iterable[str] = (),
 ) -> None:
-    """Write a stage's record: what went in and came out by SHA-256, the settings, what was found, and with which packages.
+    """Write a stage's record: what went in and came out by SHA-256, the settings, what was found, with which packages; and a seal.
 
-    `inputs` and `outputs` are files or folders (see `sha256_path`); `packages` are distribution names, recorded with their
+    `inputs` and `outputs` are files or folders (see `sha256_path`), inputs that are hashed already {path: SHA-256}; `packages` are distribution names, recorded with their
     installed versions. There is no time in it: equal runs give equal bytes.
     """
     write_hashed_record(
         path,
         stage,
-        inputs={Path(name).as_posix(): sha256_path(name) for name in inputs},
+        inputs=inputs if isinstance(inputs, Mapping) else {Path(name).as_posix(): sha256_path(name) for name in inputs},
         outputs={Path(name).as_posix(): sha256_path(name) for name in outputs},
         params=params,
         facts=facts,
@@ -189,4 +194,11 @@ def write_hashed_record(
     """As `write_record`, for {path: SHA-256} known already: reading 30 GB of weights again would double a stage's time."""
     env = {name: version(name) for name in sorted(packages)}
     parts = {"inputs": inputs, "outputs": outputs, "params": params, "facts": facts, "env": env}
-    write_json(path, {"stage": stage} | {name: dict(part) for name, part in parts.items()})
+    record = {"stage": stage} | {name: dict(part) for name, part in parts.items()}
+    write_json(path, record | {"seal": seal(record)})
+
+
+def seal(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a record as it is read back, without its seal: an edit of the file shows."""
+    said = json.loads(to_json({name: part for name, part in record.items() if name != "seal"}))
+    return hashlib.sha256(to_json(said).encode()).hexdigest()

@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +115,17 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def swift(
-    command: str, flags: Mapping[str, Any], env: Mapping[str, str], keep_open: Sequence[int] = (), processes: int = 1
+    command: str,
+    flags: Mapping[str, Any],
+    env: Mapping[str, str],
+    keep_open: Sequence[int] = (),
+    processes: int = 1,
+    beside: Callable[[subprocess.Popen], None] = lambda _: None,
 ) -> None:
     """Run `swift COMMAND` in this interpreter's environment, in several processes by torchrun; its output goes to our log.
 
-    `keep_open` are file descriptors that the process inherits: a lock that it holds on to if we are killed.
+    `keep_open` are file descriptors that the process inherits: a lock that it holds on to if we are killed. `beside` is called with
+    the process in a thread of its own.
     """
     torchrun = [
         "-m",
@@ -129,11 +136,18 @@ def swift(
     ]
     words = [sys.executable, *(torchrun if processes > 1 else []), "-m", f"swift.cli.{command}", *render(flags)]
     print("running: " + " ".join(words[1:]), flush=True)
-    done = subprocess.run(words, env=dict(env), pass_fds=tuple(keep_open), stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        raise UserError(
-            f"ms-swift's {command} ended with status {done.returncode}; its own message stands above in this log"
-        )
+    with subprocess.Popen(words, env=dict(env), pass_fds=tuple(keep_open), stdin=subprocess.DEVNULL) as process:
+        thread = threading.Thread(target=beside, args=[process])
+        thread.start()
+        try:
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            thread.join()
+    if status != 0:
+        raise UserError(f"ms-swift's {command} ended with status {status}; its own message stands above in this log")
 
 
 # Flags that concern only this process, and paths, which the trainer makes absolute

@@ -1,6 +1,7 @@
 """Where a training run keeps its checkpoints: keyed by everything that makes a resume valid, and locked against a second writer.
 
-state/train/{run}/{key}/   checkpoint-N/ as the trainer writes them, swanlab/, .lock, owner.json
+state/train/{run}/{key}/   checkpoint-N/ as the trainer writes them, swanlab/, .lock, owner.json, and while it is not yet known
+                           whether base and data are what the key says, unproven.json: the step that was gone on from
 """
 
 import fcntl
@@ -20,6 +21,7 @@ from mindtune.shards import is_full, weight_files
 
 # What the trainer needs to go on from a checkpoint; trainer_state.json is the last that it writes
 CHECKPOINT_FILES = ("args.json", "optimizer.pt", "scheduler.pt", "trainer_state.json")
+UNPROVEN = "unproven.json"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -49,6 +51,28 @@ def locked(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def unproven(folder: Path, step: int) -> None:
+    """From here on checkpoints count only once `prove` is called: what they are trained from has not been compared yet."""
+    write_json(folder / UNPROVEN, {"from_step": step})
+
+
+def prove(folder: Path) -> None:
+    """What is trained from is what the key says."""
+    (folder / UNPROVEN).unlink(missing_ok=True)
+
+
+def drop_unproven(folder: Path) -> None:
+    """Remove checkpoints that may come from a changed base or data: nobody compared them, or they were found to differ."""
+    if not (folder / UNPROVEN).is_file():
+        return
+    step = read_json(folder / UNPROVEN)["from_step"]
+    for checkpoint in folder.glob("checkpoint-*"):
+        if checkpoint.name[11:].isdigit() and checkpoint_step(checkpoint) > step:
+            print(f"{checkpoint} was trained before its base and data were compared with their records; it is dropped")
+            shutil.rmtree(checkpoint)
+    prove(folder)
 
 
 def checkpoint_step(folder: Path) -> int:

@@ -149,9 +149,17 @@ def test_a_second_call_has_nothing_to_do(again):
     assert again.seconds < 30
 
 
+def test_the_audit_raises_no_alarm(demo, again):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts/audit.py"), "--workdir", str(demo.work)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_equal_bytes_in_another_folder(demo, elsewhere):
     names = [
         *(f"data/demo/{name}.jsonl" for name in ("clean", "rejected", "train", "dev", "test")),
+        "runs/main/cache_dataset.json",
         "runs/main/pack_stats.json",
         "runs/main/adapter/adapter_model.safetensors",
         "runs/main/adapter/adapter_config.json",

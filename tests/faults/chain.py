@@ -42,9 +42,8 @@ TRAIN = {
     "grad_accumulation": 2,
     "save_total_limit": 2,
 }
-# The trainer notes how much memory it used, which no two runs share, and what holds or hashes it is left out; so are the notes of
-# a cached data set, which name the folder that it was made in
-NOT_COMPARED = ("history.csv", "loss.svg", "train_lora.json", "fetch_dataset.log", "dataset_info.json", "state.json")
+# The trainer notes how much memory it used, which no two runs share, and what holds or hashes it is left out
+NOT_COMPARED = ("history.csv", "loss.svg", "train_lora.json", "fetch_dataset.log")
 
 # The shell ignores Ctrl-C in what it runs in the background, and so would every process that is started here
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from models import build_small_model
+from sealed import write_sealed
 
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -94,15 +95,7 @@ def other_records(folder: Path) -> list[Path]:
     paths = []
     for stage, (outputs, params, facts) in records.items():
         paths.append(folder / f"{stage}.json")
-        record = {
-            "stage": stage,
-            "inputs": {},
-            "outputs": outputs,
-            "params": params,
-            "facts": facts,
-            "env": {"ms-swift": "4.6.0"},
-        }
-        paths[-1].write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+        write_sealed(paths[-1], stage, outputs=outputs, params=params, facts=facts, env={"ms-swift": "4.6.0"})
     return paths
 
 

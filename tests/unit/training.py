@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from mindtune.environments import venv_name, venvs_folder
+from mindtune.records import write_record
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
@@ -61,7 +62,7 @@ def prepare(folder):
         "--cached", folder / "cached", "--record", folder / "cache.json",
     )  # fmt: skip
     subprocess.run(cache, env=environment(), check=True, capture_output=True)
-    (folder / "model.json").write_text('{"outputs": {"model": "0"}}')
+    write_record(folder / "model.json", "fetch_model", inputs=[], outputs=[folder / "model"], params={}, facts={})
     return folder
 
 
@@ -79,7 +80,7 @@ class Training:
         self.planned = json.loads((work / "plan.json").read_text())["facts"]
         self.command = program(
             "train_lora.py", "--run", "main", "--cached", prepared / "cached", "--pack-stats", work / "plan.json",
-            "--model", prepared / "model", "--model-record", prepared / "model.json", "--model-kind", json.dumps(KIND),
+            "--model", prepared / "model", "--made-by", prepared / "model.json", prepared / "cache.json", "--model-kind", json.dumps(KIND),
             "--settings", settings, "--quantizer", QUANTIZER, "--code", "x", "--state-root", work / "state", "--adapter", work / "adapter",
             "--history", work / "history.csv", "--loss-figure", work / "loss.svg", "--record", work / "record.json",
         )  # fmt: skip

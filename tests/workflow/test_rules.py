@@ -119,7 +119,7 @@ def test_the_picture_in_the_readme_shows_todays_rules(tmp_path):
 def test_a_folder_is_taken_with_its_record(path):
     """An `ancient()` folder alone would hide from Snakemake that its producer runs again (see rules/env.smk)."""
     for body in re.split(r"^(?: {4})?rule \w+:$", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
-        for name, folder in re.findall(r'(\w+)=ancient\(f?"(results/[^"]+)"\)', body):
+        for name, folder in re.findall(r'(\w+)=ancient\(f?"(results/[^"]+(?<!json))"\)', body):
             assert f"{name}_record=" in body or "records=" in body, f"{path.name}: {folder} without a record"
 
 
@@ -157,3 +157,13 @@ def test_the_manifest_names_all_that_a_gpu_trained_with(tmp_path):
     assert status == 0, output
     locks = re.search(r"--locks ([^\n]*?) --code", output)[1].split()
     assert [os.path.basename(name) for name in locks] == ["train.lock", "train-cuda.lock", "build.txt", "qlora.lock"]
+
+
+@pytest.mark.parametrize("path", SMK, ids=lambda path: path.name)
+def test_a_result_is_read_with_the_record_of_who_made_it(path):
+    """A program that reads results gets their records as --made-by; the card and the report get all of them as --records."""
+    for body in re.split(r"^(?: {4})?rule \w+:$", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
+        inputs, command = body.split("output:")[0], body.split("shell:")[-1]
+        read = [name for name in re.findall(r"\"(results/[^\"]+)\"", inputs) if not name.endswith(".json")]
+        if read and "{SCRIPTS:q}" in command:
+            assert "--made-by {input." in command or "--records {input.records:q}" in command, f"{path.name}: {read}"

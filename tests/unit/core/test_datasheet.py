@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sealed import write_sealed
 from test_cleaning import program as clean
 from test_cleaning import sharegpt, tokenizer  # noqa: F401 (a fixture)
 from test_splitting import program as split
@@ -36,7 +37,7 @@ def described(tmp_path_factory, tokenizer):  # noqa: F811
         split(folder, folder / "clean.jsonl", held_out=[ROOT / "resources/knowledge/questions.jsonl"]).returncode == 0
     )
     facts = {"files": {"zh.jsonl": "0" * 64}, "bytes": 1234567, "sha256": "a" * 64, "licence": SPEC["licence"]}
-    (folder / "fetch.json").write_text(json.dumps({"stage": "fetch_dataset", "facts": facts}))
+    write_sealed(folder / "fetch.json", "fetch_dataset", facts=facts)
     describe(folder, SPEC)
     return folder
 

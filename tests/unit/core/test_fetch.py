@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 import pytest
 from mindtune import hub
 from mindtune.cli import UserError
+from mindtune.records import sha256_path
 
 ROOT = Path(__file__).parents[3]
 LOCAL = {"source": "local", "path": None, "sha256": None, "licence": "CC0-1.0"}
@@ -223,11 +224,21 @@ def test_an_empty_snapshot_is_refused(tmp_path, endpoint):
         assert done.returncode == 2 and "holds none of" in done.stderr, done.stderr
 
 
+def weights(*bits, dtype="BF16"):
+    """A safetensors file of one tensor, given the values' bits, 16 each."""
+    header = {"层.weight": {"dtype": dtype, "shape": [len(bits)], "data_offsets": [0, 2 * len(bits)]}}
+    text = json.dumps({"__metadata__": {"format": "pt"}} | header, ensure_ascii=False).encode()
+    return len(text).to_bytes(8, "little") + text + b"".join(value.to_bytes(2, "little") for value in bits)
+
+
+WEIGHTS = weights(0x3F80, 0x0000, 0xFF7F)  # 1, 0 and the largest number below zero
+
+
 def model_folder(tmp_path, **more):
     folder = tmp_path / "model"
     folder.mkdir()
     files = {
-        "config.json": b'{"model_type": "qwen2"}', "tokenizer.json": b"{}", "model.safetensors": b"weights", "LICENSE": b"Apache-2.0",
+        "config.json": b'{"model_type": "qwen2"}', "tokenizer.json": b"{}", "model.safetensors": WEIGHTS, "LICENSE": b"Apache-2.0",
         "chat_template.jinja": b"{{ messages[0]['content'] }}",
     } | more  # fmt: skip
     for name, data in files.items():
@@ -247,7 +258,7 @@ def test_model_parts(tmp_path):
         "tokenizer.json",
     ]
     assert fetch_model(tmp_path, spec, "all").returncode == 0
-    assert (tmp_path / "base/model.safetensors").read_bytes() == b"weights"
+    assert (tmp_path / "base/model.safetensors").read_bytes() == WEIGHTS
     assert not (tmp_path / "base/checkpoint-10").exists()
     assert json.loads((tmp_path / "base.json").read_text())["params"]["part"] == "all"
 
@@ -345,6 +356,10 @@ def test_a_model_that_no_disk_can_hold_is_refused_with_its_tokenizer(tmp_path):
     ({"config.json": b'{"auto_map": {}}'}, "code of its own"),
     ({"model.safetensors.index.json": b'{"weight_map": {"a": "model-00001-of-00002.safetensors"}}'}, "model-00001-of-00002"),
     ({"config.json": b"{"}, "is not whole JSON"),
+    ({"model.safetensors": b"weights"}, "is no safetensors file"),
+    ({"model.safetensors": weights(0x3F80, 0x7FC0)}, "model.safetensors holds NaN or infinity in 层.weight"),
+    ({"model.safetensors": weights(0xFF80)}, "holds NaN or infinity"),
+    ({"model.safetensors": weights(0x3C00, 0xFC00, dtype="F16")}, "holds NaN or infinity"),
 ])  # fmt: skip
 def test_models_that_are_refused(tmp_path, more, word):
     done = fetch_model(tmp_path, model_folder(tmp_path, **more), "all")
@@ -358,3 +373,14 @@ def test_a_model_without_weights_or_tokenizer_is_refused(tmp_path):
     assert "model.safetensors first" in fetch_model(tmp_path, spec, "all").stderr
     (tmp_path / "model/tokenizer.json").unlink()
     assert "no tokenizer.json" in fetch_model(tmp_path, spec, "tokenizer").stderr
+
+
+def test_a_local_base_shares_nothing_with_the_users_file(tmp_path):
+    """Who writes into the file in place afterwards must not change what is trained on."""
+    assert fetch_model(tmp_path, model_folder(tmp_path), "all").returncode == 0
+    with open(tmp_path / "model/model.safetensors", "r+b") as stream:
+        stream.seek(-1, 2)
+        stream.write(b"\0")
+    assert (tmp_path / "base/model.safetensors").read_bytes() == WEIGHTS
+    record = json.loads((tmp_path / "base.json").read_text())
+    assert record["outputs"][str(tmp_path / "base")] == sha256_path(tmp_path / "base") == record["facts"]["sha256"]

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mindtune import metrics
+from mindtune.records import sha256_file
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
+from sealed import write_sealed
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "score_dialogue.py"
 FIXED = {"zh": "谢谢你愿意告诉我这些，我会陪着你。", "en": "Thank you for telling me this, I am here with you."}
@@ -178,14 +180,14 @@ def test_random_floor_leaves_the_language_only_if_it_must():
     assert found[:2] == ["hello", "hello"] and found[2] in ("你好", "再见")
 
 
-def run_script(folder: Path, base: list[dict], tuned: list[dict]) -> subprocess.CompletedProcess:
+def run_script(folder: Path, base: list[dict], tuned: list[dict], *words: str) -> subprocess.CompletedProcess:
     for name, rows in (("base", base), ("tuned", tuned)):
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     settings = json.dumps(SETTINGS, ensure_ascii=False)
     command = [sys.executable, SCRIPT, "--base", "base.jsonl", "--tuned", "tuned.jsonl", "--settings", settings]
     return subprocess.run(
-        [*command, "--scores", "s.json"], cwd=folder, check=False, capture_output=True, encoding="utf-8"
+        [*command, *words, "--scores", "s.json"], cwd=folder, check=False, capture_output=True, encoding="utf-8"
     )
 
 
@@ -235,3 +237,21 @@ def test_replies_to_other_prompts_stop_with_one_sentence(tmp_path: Path, tuned: 
 def test_one_dialogue_is_too_few(tmp_path: Path):
     done = run_script(tmp_path, reply_rows(3)[:2], reply_rows(4)[:2])
     assert done.returncode == 2 and "holds 1 dialogue(s)" in done.stderr
+
+
+def test_replies_that_were_changed_after_they_were_given_are_not_scored(tmp_path: Path):
+    """A forged reply in a file that holds the same prompts: the record of the replies has the file's hash."""
+    assert run_script(tmp_path, reply_rows(3), reply_rows(4)).returncode == 0
+    for name in ("base", "tuned"):
+        outputs = {f"{name}.jsonl": sha256_file(tmp_path / f"{name}.jsonl")}
+        write_sealed(tmp_path / f"{name}.json", "generate_replies", outputs=outputs)
+    records = ("--made-by", "base.json", "tuned.json")
+    assert run_script(tmp_path, reply_rows(3), reply_rows(4), *records).returncode == 0
+    (tmp_path / "s.json").unlink()
+    done = run_script(tmp_path, reply_rows(3), changed(reply_rows(4), 3, reply="我很理解您的感受。"), *records)
+    assert (
+        done.returncode == 2
+        and done.stderr.startswith("error: tuned.jsonl has SHA-256")
+        and done.stderr.count("\n") == 1
+    )
+    assert not (tmp_path / "s.json").exists()

@@ -12,6 +12,7 @@ import draw_rulegraph
 import pytest
 import report
 from mindtune.cli import UserError
+from sealed import write_sealed
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 HASH = "a" * 64
@@ -129,7 +130,7 @@ def test_only_images_a_browser_can_show_inline(tmp_path: Path):
 
 
 def test_report_program_gives_equal_bytes_and_refuses_other_json(tmp_path: Path):
-    (tmp_path / "r.json").write_text(json.dumps(record("clean_dialogues", facts={"词": "焦虑"})), encoding="utf-8")
+    write_sealed(tmp_path / "r.json", "clean_dialogues", facts={"词": "焦虑"})
     (tmp_path / "other.json").write_text("{}", encoding="utf-8")
 
     def run(name: str) -> subprocess.CompletedProcess:
@@ -142,6 +143,8 @@ def test_report_program_gives_equal_bytes_and_refuses_other_json(tmp_path: Path)
             "实验",
             "--report",
             "report.html",
+            "--record",
+            "report.json",
         ]
         return subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, encoding="utf-8")
 
@@ -209,7 +212,7 @@ def test_picture_program_gives_equal_bytes_without_a_date(tmp_path: Path):
 
     def run(name: str, chosen: str = families) -> subprocess.CompletedProcess:
         command = [sys.executable, SCRIPTS / "draw_rulegraph.py", "--dot", "-", "--families", chosen]
-        command += ["--svg", f"{name}.svg", "--mermaid", f"{name}.mmd"]
+        command += ["--svg", f"{name}.svg", "--mermaid", f"{name}.mmd", "--record", f"{name}.json"]
         return subprocess.run(command, cwd=tmp_path, input=DOT, check=False, capture_output=True, encoding="utf-8")
 
     first, second = run("a"), run("b")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 from mindtune import tables
+from sealed import write_sealed
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "evaluation_table.py"
 SIGNATURE = "nrefs:1|case:mixed|eff:no|tok:zh|smooth:exp|version:2.6.0"
@@ -92,7 +93,7 @@ def run_script(folder: Path, scores: list[str], runs: list[str]) -> subprocess.C
 
 
 def test_program_writes_all_forms_and_prints_the_table(tmp_path: Path):
-    (tmp_path / "s.json").write_text(json.dumps({"facts": facts(3.0, 5.0)}), encoding="utf-8")
+    write_sealed(tmp_path / "s.json", facts=facts(3.0, 5.0))
     done = run_script(tmp_path, ["s.json"], ["main"])
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "e.md").read_text(encoding="utf-8") in done.stdout
@@ -104,10 +105,13 @@ def test_program_writes_all_forms_and_prints_the_table(tmp_path: Path):
 
 
 def test_wrong_input_stops_with_one_sentence(tmp_path: Path):
-    (tmp_path / "s.json").write_text(json.dumps({"facts": facts(3.0, 5.0)}), encoding="utf-8")
-    (tmp_path / "merge.json").write_text(json.dumps({"facts": {"shards": 8}}), encoding="utf-8")
+    write_sealed(tmp_path / "s.json", facts=facts(3.0, 5.0))
+    write_sealed(tmp_path / "merge.json", facts={"shards": 8})
+    text = (tmp_path / "s.json").read_text(encoding="utf-8")
+    (tmp_path / "forged.json").write_text(text.replace("5.0", "55.0"), encoding="utf-8")
     for scores, runs, sentence in (
         (["s.json"], ["main", "seed7"], "1 --scores but 2 --runs"),
+        (["forged.json"], ["main"], "forged.json is not as a_stage wrote it"),
         (["merge.json"], ["main"], "merge.json is no scores record"),
         (["s.json", "s.json"], ["main", "main"], "already has scores of the suite dialogue"),
     ):

@@ -78,7 +78,7 @@ def test_records_are_equal_for_equal_runs(tmp_path):
         )
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     record = read_json(tmp_path / "a")
-    assert set(record) == {"stage", "inputs", "outputs", "params", "facts", "env"}
+    assert set(record) == {"stage", "inputs", "outputs", "params", "facts", "env", "seal"}
     assert record["env"]["pyyaml"]
     assert "中文" in (tmp_path / "a").read_text(encoding="utf-8")
 

@@ -40,7 +40,7 @@ def test_a_gpu_program_on_a_node_without_a_driver_ends_with_status_2(tmp_path):
         "save_total_limit": 2,
         "lora": {"rank": 8},
     }
-    paths = ("cached", "pack-stats", "model-record", "adapter", "history", "loss-figure", "record")
+    paths = ("cached", "pack-stats", "made-by", "adapter", "history", "loss-figure", "record")
     words = [sys.executable, str(SCRIPTS / "train_lora.py"), "--run", "main", "--model", str(tmp_path), "--code", "x"]
     words += ["--settings", json.dumps(settings), "--model-kind", "{}", "--state-root", str(tmp_path / "state")]
     words += [word for name in paths for word in (f"--{name}", str(tmp_path / name))]

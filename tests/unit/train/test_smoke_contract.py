@@ -14,6 +14,7 @@ from mindtune.chat_client import Reply
 from mindtune.engine import serve
 from mindtune.proof_prompts import fixed_chats
 from models import build_small_model, copy_with_end
+from sealed import write_sealed
 
 ROOT = Path(__file__).resolve().parents[3]
 ENGINE = {
@@ -49,8 +50,7 @@ def write_verify(export: Path, path: Path) -> Path:
         {"messages": messages[:-1], "prompt": {"tokens": chat.count([chat.render(messages[:-1], True)])[0]}}
         for messages in fixed_chats().values()
     ]
-    path.write_text(json.dumps({"facts": {"prompts": rows}}, ensure_ascii=False), encoding="utf-8")
-    return path
+    return write_sealed(path, "verify_merge", facts={"prompts": rows})
 
 
 def smoke(export: Path, folder: Path, **engine: object) -> tuple[subprocess.CompletedProcess, Path]:

@@ -1,12 +1,12 @@
 """Sending a recording: what is refused, and that a key shows nowhere. A server does not exist here; a closed port answers for it."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from sealed import write_sealed
 
 PROGRAM = Path(__file__).resolve().parents[3] / "scripts" / "sync_swanlab.py"
 PLANTED = "planted-swanlab-key-0123456789"
@@ -16,7 +16,7 @@ PLANTED = "planted-swanlab-key-0123456789"
 def trained(tmp_path_factory):
     """A record of a training, and the recording of two steps."""
     folder = tmp_path_factory.mktemp("训练")
-    (folder / "train_lora.json").write_text(json.dumps({"facts": {"run_id": "abc0123"}}), encoding="utf-8")
+    write_sealed(folder / "train_lora.json", "train_lora", facts={"run_id": "abc0123"})
     record = (
         "import sys, swanlab\n"
         "swanlab.init(project='mindtune', name='main', id='abc0123', mode='offline', log_dir=sys.argv[1])\n"

@@ -1,0 +1,211 @@
+"""Look over a results folder by its records: which files are as recorded, changed, missing, or in no record.
+
+Paths are as the records name them, so the working directory must be the workflow's. No package is needed but Python's own.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mindtune.provenance import Record
+from mindtune.records import list_files, read_json, seal, sha256_file, sha256_listing
+
+RESULTS = Path("results")
+PLACES = (
+    "*.json", "base/*.json", "base/replies/*/*.json", "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json",
+    "runs/*/scores/*.json", "tables/*.json", "report/*.json",
+)  # fmt: skip
+# Which record names an output that is in none: a pattern of its path, and the record's path
+MAKERS = (
+    (r"results/base/(model|tokenizer)", r"results/base/fetch_\1.json"),
+    (r"(results/data/[^/]+)/raw", r"\1/fetch_dataset.json"),
+    (r"(results/data/[^/]+)/(clean|rejected)\.jsonl", r"\1/clean_dialogues.json"),
+    (r"(results/data/[^/]+)/(train|dev|test|contamination)\.jsonl", r"\1/split_dialogues.json"),
+    (r"(results/data/[^/]+)/(DATASHEET\.md|croissant\.json)", r"\1/write_datasheet.json"),
+    (r"(results/runs/[^/]+)/cached", r"\1/cache_dataset.json"),
+    (r"(results/runs/[^/]+)/figures/(lengths|fill)\.svg", r"\1/pack_stats.json"),
+    (r"(results/runs/[^/]+)/(adapter|history\.csv|figures/loss\.svg)", r"\1/train_lora.json"),
+    (r"(results/runs/[^/]+)/merged", r"\1/merge_adapter.json"),
+    (r"(results/runs/[^/]+)/export", r"\1/export_model.json"),
+    (r"(results/.+/replies/.+)\.jsonl", r"\1.json"),
+    (r"results/tables/evaluation\.(csv|md|tex)", r"results/tables/evaluation_table.json"),
+    (r"results/report/(rulegraph\.svg|dag\.mmd)", r"results/report/rulegraph.json"),
+    (r"results/report/report\.html", r"results/report/write_report.json"),
+    (r"results/export", r"results/export.json"),
+)
+TEMPORARY = "merge_adapter"  # the stage whose folder Snakemake removes once it is exported
+MOST_NOTES = 5
+AS_RECORDED, CHANGED, MISSING, STALE, UNKNOWN = "as recorded", "changed", "missing", "stale", "unknown"
+REMOVED, ELSEWHERE = "removed", "not here"
+WRONG = (CHANGED, MISSING, STALE, UNKNOWN)
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """What is to be said of one path."""
+
+    path: str
+    status: str
+    why: str = ""
+
+
+def find_records(results: Path = RESULTS) -> dict[str, Record]:
+    """{path: record} of every stage's record below a results folder; a torn one is a UserError that names it."""
+    paths = sorted(path for place in PLACES for path in results.glob(place))
+    found = {path.as_posix(): read_json(path) for path in paths}
+    return {path: record for path, record in found.items() if isinstance(record, dict) and "stage" in record}
+
+
+def record_of(path: str) -> str:
+    """The record that names an output; the path itself where no rule is known to make it."""
+    for pattern, record in MAKERS:
+        if re.fullmatch(pattern, path):
+            return re.sub(pattern, record, path)
+    return path
+
+
+def missing_notes(records: Mapping[str, Record]) -> list[str]:
+    """One sentence for each result that is gone although a later one was made from it: Snakemake makes it anew only if it is asked to."""
+    made = {path: name for name, record in records.items() for path in record["outputs"]}
+    gone: dict[str, str] = {}
+    for name, record in records.items():
+        for path in record["inputs"]:
+            if path.startswith("results/") and path not in made and path not in records:
+                gone.setdefault(record_of(path), name)
+    for path, name in made.items():
+        if records[name]["stage"] != TEMPORARY and not os.path.exists(path):
+            gone.setdefault(path, name)
+    notes = [
+        f"{path} is missing, and {name} speaks of it; to make it again, ask for it by name: snakemake [your options] {path}"
+        for path, name in sorted(gone.items())
+    ]
+    more = (
+        [f"{len(notes) - MOST_NOTES} more results are missing; make audit lists them"]
+        if len(notes) > MOST_NOTES
+        else []
+    )
+    return notes[:MOST_NOTES] + more
+
+
+@dataclass
+class Hasher:
+    """SHA-256 of files, each read once: `known` is {path: [size, times of change in ns, hash]} of files that need not be read again."""
+
+    known: dict[str, list[Any]] = field(default_factory=dict)
+    found: dict[str, list[Any]] = field(default_factory=dict)
+    read: int = 0
+
+    def prepare(self, paths: Iterable[Path]) -> None:
+        """Hash files, several at a time; of files that are hard links of each other one is read."""
+        waiting: dict[tuple[int, int], list[tuple[str, list[Any]]]] = {}
+        for path in paths:
+            about = os.stat(path)
+            sign = [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+            name = path.as_posix()
+            if self.known.get(name, [])[:3] == sign:
+                self.found[name] = self.known[name]
+            else:
+                waiting.setdefault((about.st_dev, about.st_ino), []).append((name, sign))
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            hashes = pool.map(lambda same: sha256_file(same[0][0]), waiting.values())
+            for same, digest in zip(waiting.values(), hashes, strict=True):
+                self.found |= {name: [*sign, digest] for name, sign in same}
+        self.read += len(waiting)
+
+    def files(self, folder: str) -> dict[str, str]:
+        """{name: SHA-256} of a folder's files."""
+        return {name: self.found[f"{folder}/{name}"][-1] for name in list_files(folder)}
+
+    def hash(self, path: str) -> str:
+        """Hash of a file or of a folder, as records have it."""
+        return sha256_listing(self.files(path)) if os.path.isdir(path) else self.found[path][-1]
+
+
+def files_of(path: str) -> list[Path]:
+    """The files of a folder, or the file itself; none if it is not there."""
+    if os.path.isdir(path):
+        return [Path(path, name) for name in list_files(path)]
+    return [Path(path)] if os.path.exists(path) else []
+
+
+def audit(records: Mapping[str, Record], hasher: Hasher) -> list[Finding]:
+    """Everything that the records name, and every file of the results that none names."""
+    named = {path for record in records.values() for side in ("inputs", "outputs") for path in record[side]}
+    hasher.prepare({file for path in (*named, *records) for file in files_of(path)})
+    found: dict[str, Finding] = {}
+    for finding in (*check_records(records), *check_outputs(records, hasher), *check_inputs(records, hasher)):
+        before = found.get(finding.path)
+        if before is None or before.status not in WRONG:
+            found[finding.path] = finding
+    covered = {
+        *records,
+        *(file.as_posix() for record in records.values() for path in record["outputs"] for file in files_of(path)),
+    }
+    for name in list_files(RESULTS):
+        if (path := (RESULTS / name).as_posix()) not in covered and path not in found:
+            found[path] = Finding(path, UNKNOWN, no_record(path, records))
+    return sorted(found.values())
+
+
+def no_record(path: str, records: Mapping[str, Record]) -> str:
+    """Why a file is in no record."""
+    folders = [parent.as_posix() for parent in (Path(path), *Path(path).parents)]
+    wanted = [record for folder in folders if (record := record_of(folder)) != folder and record not in records]
+    return f"its record {wanted[0]} is missing" if wanted else "no record names it"
+
+
+def check_records(records: Mapping[str, Record]) -> Iterator[Finding]:
+    """Whether each record is as its stage wrote it."""
+    for name, record in records.items():
+        if record.get("seal") == seal(record):
+            yield Finding(name, AS_RECORDED)
+        else:
+            yield Finding(
+                name, CHANGED, "its seal is not that of what it says" if "seal" in record else "it has no seal"
+            )
+
+
+def check_outputs(records: Mapping[str, Record], hasher: Hasher) -> Iterator[Finding]:
+    """Whether what each stage made is there, and as it was made."""
+    for name, record in records.items():
+        for path, digest in record["outputs"].items():
+            if not os.path.exists(path):
+                temporary = record["stage"] == TEMPORARY
+                yield Finding(path, REMOVED if temporary else MISSING, "temporary" if temporary else f"{name} names it")
+            elif hasher.hash(path) == digest:
+                yield Finding(path, AS_RECORDED)
+            else:
+                yield Finding(path, CHANGED, f"since {record['stage']} made it{which_file(path, record, hasher)}")
+
+
+def which_file(path: str, record: Record, hasher: Hasher) -> str:
+    """The first file of a folder that differs, where the record names the files one by one."""
+    files = record["facts"].get("files")
+    if not isinstance(files, dict) or not os.path.isdir(path):
+        return ""
+    found = hasher.files(path)
+    wrong = [name for name in sorted(files.keys() | found.keys()) if files.get(name) != found.get(name)]
+    return f" ({wrong[0]})" if wrong else ""
+
+
+def check_inputs(records: Mapping[str, Record], hasher: Hasher) -> Iterator[Finding]:
+    """Whether each stage read what the stages before it made, and whether what it read from elsewhere is as it was."""
+    made = {path: digest for record in records.values() for path, digest in record["outputs"].items()}
+    for name, record in records.items():
+        for path, digest in record["inputs"].items():
+            inside = path.startswith("results/")
+            if path in made:
+                if made[path] != digest:
+                    yield Finding(name, STALE, f"it was made from another {path}")
+            elif not os.path.exists(path):
+                yield Finding(path, MISSING if inside else ELSEWHERE, f"{name} was made from it")
+            elif hasher.hash(path) != digest:
+                yield Finding(name, STALE, f"it was made from another {path}")
+            elif path not in records and inside:
+                yield Finding(path, UNKNOWN, no_record(path, records))
+            elif not inside:
+                yield Finding(path, AS_RECORDED)
