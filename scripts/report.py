@@ -6,8 +6,9 @@ so to the browser; all text from data and models is escaped.
 
 import argparse
 import base64
+import heapq
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mindtune.cli import UserError, run
@@ -112,25 +113,50 @@ figcaption { color: var(--soft); font-size: .85rem; margin-top: .5rem; overflow-
 """
 
 
+def folders_above(path: str) -> list[str]:
+    """The folders in which a relative path lies, the nearest first."""
+    return [parent.as_posix() for parent in PurePosixPath(path).parents]
+
+
+def producers(records: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
+    """{record: the other records whose stage made a file that this one read, or a file in or around a folder of it}."""
+    made: dict[str, set[str]] = {}  # output -> records
+    within: dict[str, set[str]] = {}  # folder around an output -> records
+    for path, record in records.items():
+        for output in (path, *record["outputs"]):
+            made.setdefault(output, set()).add(path)
+            for folder in folders_above(output):
+                within.setdefault(folder, set()).add(path)
+    return {
+        path: {
+            other
+            for wanted in record["inputs"]
+            for found in (within.get(wanted, ()), *(made.get(place, ()) for place in (wanted, *folders_above(wanted))))
+            for other in found
+            if other != path
+        }
+        for path, record in records.items()
+    }
+
+
 def pipeline_order(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The records' paths so that a stage comes after those whose files it reads; otherwise in the order given."""
-    made = {path: {path, *record["outputs"]} for path, record in records.items()}
-
-    def reads(path: str, other: str) -> bool:
-        """True if one stage reads a file, or a file in or around a folder, that another one made."""
-        return any(
-            wanted == output or wanted.startswith(output + "/") or output.startswith(wanted + "/")
-            for wanted in records[path]["inputs"]
-            for output in made[other]
-        )
-
-    waiting, ordered = list(records), []
-    while waiting:
-        free = [path for path in waiting if not any(reads(path, other) for other in waiting if other != path)]
-        if not free:
-            raise UserError(f"{', '.join(waiting)} read each other's outputs; these are not records of one run")
-        ordered.append(free[0])
-        waiting.remove(free[0])
+    paths, needed = list(records), producers(records)
+    place = {path: number for number, path in enumerate(paths)}
+    users: dict[str, list[str]] = {path: [] for path in paths}
+    for path, others in needed.items():
+        for other in others:
+            users[other].append(path)
+    free = [place[path] for path in paths if not needed[path]]
+    ordered = []
+    while free:
+        ordered.append(paths[heapq.heappop(free)])
+        for user in users[ordered[-1]]:
+            needed[user].discard(ordered[-1])
+            if not needed[user]:
+                heapq.heappush(free, place[user])
+    if waiting := sorted(set(paths) - set(ordered)):
+        raise UserError(f"{', '.join(waiting)} read each other's outputs; these are not records of one run")
     return ordered
 
 

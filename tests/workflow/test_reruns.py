@@ -65,6 +65,8 @@ VALUES = {
     "datasets.mh.source": "huggingface",
     "datasets.demo.source": None,
     "model.source": None,
+    "model.type": "qwen3",
+    "model.template": "qwen3",
     "model.id": None,  # the other package is another environment, too
     "export.run": "seed43",
     "export.dtype": "float32",

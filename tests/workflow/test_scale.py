@@ -42,11 +42,8 @@ def test_a_thousand_variants_plan_in_25_s(tmp_path):
 
 
 STAGES = ("cache_dataset", "pack_stats", "train_lora", "merge_adapter", "verify", "export_model", "replies/dialogue")
-SCORES = {
-    "suite": "dialogue",
-    "rows": [{"suite": "dialogue", "system": "tuned", "metric": "bleu", "group": "all", "value": 1.5, "n": 3}],
-    "paired": [],
-}
+SCORE = {"metric": "bleu", "value": 1.5, "low": 1.0, "high": 2.0, "n": 3, "n_dialogues": 3, "signature": "nrefs:1"}
+SCORES = {"suite": "dialogue", "rows": [SCORE | {"system": system} for system in ("base", "tuned")], "paired": []}
 
 
 def write_finished(work: Path, runs: list[str]) -> None:
@@ -88,7 +85,7 @@ def test_tables_and_report_take_more_runs_than_a_command_has_room_for(tmp_path):
     write_finished(tmp_path, runs)
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path,
-        "--configfile", ROOT / "config/demo.yaml", tmp_path / "runs.json", "--cores", "1", "--quiet", "all",
+        "--configfile", ROOT / "config/demo.yaml", tmp_path / "runs.json", "--cores", "1", "--quiet", "rules",
         "--allowed-rules", "build_env_core", "evaluation_table", "write_report", "--", "results/report/report.html",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "MINDTUNE_VENVS": VENVS})
