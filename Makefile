@@ -60,38 +60,38 @@ setup: .venv/READY ## make the driver environment (.venv): Snakemake and the too
 	@touch $@
 
 demo: .venv/READY ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.jsonl] [WORKDIR=demo] [REPLACE=model|data|all]
-	@$(DRIVER) scripts/demo.py --model="$$MODEL" --data="$$DATA" --workdir="$$WORKDIR" --cores="$$CORES" --replace="$$REPLACE"
+	@$(DRIVER) scripts/tools/demo.py --model="$$MODEL" --data="$$DATA" --workdir="$$WORKDIR" --cores="$$CORES" --replace="$$REPLACE"
 
 row: .venv/READY ## what happened to one dialogue, step by step: ID=... [DATASET=demo] [WORKDIR=demo]
-	@"$$($(DRIVER) $(CORE))" scripts/show_row.py --workdir="$$WORKDIR" --dataset="$$DATASET" --id="$$ID" --hotlines config/hotlines.yaml
+	@"$$($(DRIVER) $(CORE))" scripts/tools/show_row.py --workdir="$$WORKDIR" --dataset="$$DATASET" --id="$$ID" --hotlines config/hotlines.yaml
 
 bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGPT=FOLDER [TOKENIZER=FOLDER] [SIZES="10000 100000"]
-	@"$$($(DRIVER) $(CORE))" scripts/bench_data.py --sharegpt="$$SHAREGPT" --tokenizer="$$TOKENIZER" --parts $$PARTS \
+	@"$$($(DRIVER) $(CORE))" scripts/bench/bench_data.py --sharegpt="$$SHAREGPT" --tokenizer="$$TOKENIZER" --parts $$PARTS \
 		--sizes $$SIZES --near-size="$$NEAR" --peers="$$PEERS" --records docs/records
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo
 
 audit: .venv/READY ## is everything that the records name as it was made? file by file [WORKDIR=.] [QUICK=1]
-	@$(DRIVER) scripts/audit.py --workdir="$$WORKDIR" $${QUICK:+--quick}
+	@$(DRIVER) scripts/tools/audit.py --workdir="$$WORKDIR" $${QUICK:+--quick}
 
 verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [EXPECT=SHA256] [PUBLIC_KEY=FILE]
-	@if [ -z "$$PUBLIC_KEY" ]; then exec python3 -I scripts/verify_export.py $${EXPECT:+--expect="$$EXPECT"} -- "$$EXPORT"; fi; \
-	python="$$($(DRIVER) $(CORE))" && exec "$$python" scripts/verify_signature.py --public-key="$$PUBLIC_KEY" \
+	@if [ -z "$$PUBLIC_KEY" ]; then exec python3 -I scripts/deploy/verify_export.py $${EXPECT:+--expect="$$EXPECT"} -- "$$EXPORT"; fi; \
+	python="$$($(DRIVER) $(CORE))" && exec "$$python" scripts/deploy/verify_signature.py --public-key="$$PUBLIC_KEY" \
 		$${EXPECT:+--expect="$$EXPECT"} -- "$$EXPORT"
 
 serve: .venv/READY ## serve an export on 127.0.0.1 until Ctrl-C [EXPORT=DIR] [CONFIG=FILE] [PORT=23333] [KEY=FILE] [PUBLIC_KEY=FILE]
-	@$(DRIVER) scripts/serve_export.py --export="$$EXPORT" $${CONFIG:+--configfile="$$CONFIG"} --port="$$PORT" --key-file="$$KEY" \
+	@$(DRIVER) scripts/deploy/serve_export.py --export="$$EXPORT" $${CONFIG:+--configfile="$$CONFIG"} --port="$$PORT" --key-file="$$KEY" \
 		$${PUBLIC_KEY:+--public-key="$$PUBLIC_KEY"}
 
 chat: ## talk to what make serve serves (no package needed) [PORT=23333] [KEY=FILE]
-	@python3 scripts/chat.py --port="$$PORT" --key-file="$$KEY"
+	@python3 scripts/deploy/chat.py --port="$$PORT" --key-file="$$KEY"
 
 dashboard: .venv/READY ## the trainings in SwanLab's own dashboard, on 127.0.0.1 and without an account, until Ctrl-C [WORKDIR=.] [PORT=5092]
-	@python="$$($(DRIVER) $(DASHBOARD))" && exec "$$python" scripts/show_dashboard.py --workdir="$$WORKDIR" --port="$$PORT"
+	@python="$$($(DRIVER) $(DASHBOARD))" && exec "$$python" scripts/tools/show_dashboard.py --workdir="$$WORKDIR" --port="$$PORT"
 
 deployment: .venv/READY ## systemd units and a SLURM script for a store of exports: make deployment STORE=DIR [CONFIG=FILE] [OUT=DIR]
-	@$(DRIVER) scripts/render_deployment.py --store="$$STORE" $${CONFIG:+--configfile="$$CONFIG"} --port="$$PORT" \
+	@$(DRIVER) scripts/deploy/render_deployment.py --store="$$STORE" $${CONFIG:+--configfile="$$CONFIG"} --port="$$PORT" \
 		--user="$$USER" --key-file="$$KEY" --out="$$OUT"
 
 test: lint ## all tests but the GPU's and the long ones of test-faults
@@ -103,7 +103,7 @@ lint: .venv/READY ## formatting and static checks of Python and rules
 	$(DRIVER) -m snakefmt --check Snakefile rules
 
 test-unit: .venv/READY ## pure functions, the server, the merge: each in the environment that runs it
-	@$(DRIVER) tests/run_unit.py --cores="$$CORES"
+	@$(DRIVER) tests/unit/run.py --cores="$$CORES"
 
 test-workflow: .venv/READY ## the plan: what an edit of every key, script and module would rerun
 	$(DRIVER) -m pytest -q tests/workflow
@@ -130,14 +130,14 @@ chaos: .venv/READY ## random faults over repeated runs, unattended (nightly), re
 	$(DRIVER) tests/faults/chaos.py --rounds="$$N" --seed="$$SEED" --record docs/records/chaos.json
 
 slurm-doctor: .venv/READY ## does the profile fit this cluster? prints the lines to change
-	@$(DRIVER) scripts/slurm_doctor.py --profile slurm-h100
+	@$(DRIVER) scripts/tools/slurm_doctor.py --profile slurm-h100
 
 docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/measurements.md, docs/rulegraph.svg
-	$(DRIVER) scripts/write_docs.py
-	$(DRIVER) scripts/measurements.py
+	$(DRIVER) scripts/tools/write_docs.py
+	$(DRIVER) scripts/tools/write_measurements.py
 	$(DRIVER) -m snakemake --quiet all --directory demo-docs --cores="$$CORES" --force results/report/rulegraph.svg
 	mkdir -p docs && cp demo-docs/results/report/rulegraph.svg docs/rulegraph.svg && rm -rf demo-docs
 
 lock: .venv/READY ## pin what envs/*.in name, with hashes, and write the conda files
-	$(DRIVER) scripts/lock_environments.py
-	$(DRIVER) scripts/write_docs.py
+	$(DRIVER) scripts/tools/lock_environments.py
+	$(DRIVER) scripts/tools/write_docs.py

@@ -15,7 +15,7 @@ def rule_families():
     }
 
 
-rule rulegraph:
+rule draw_rulegraph:
     """Draw the graph of the rules, as an SVG and as Mermaid text."""
     input:
         env=ancient(env_ready("core")),
@@ -103,13 +103,13 @@ rule write_report:
     conda:
         "../envs/core.yaml"
     params:
-        code=code_hash("report.py"),
+        code=code_hash("write_report.py"),
         title=lambda w: f"MindTune: {config['model']['id'] or 'local model'}, run {EXPORT_RUN}",
     shell:
         r"""
         exec >{log:q} 2>&1
         # a program's arguments have 2 MB in all; lists that grow with the runs go through a file
-        {PY[core]:q} {SCRIPTS:q}/report.py \
+        {PY[core]:q} {SCRIPTS:q}/write_report.py \
             --records @<(printf '%s\n' {input.records:q}) --images @<(printf '%s\n' {input.images:q}) \
             --tables {input.table:q} \
             --title {params.title:q} --report {output.report:q} --record {output.record:q}

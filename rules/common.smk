@@ -16,7 +16,7 @@ BASE = os.path.relpath(workflow.basedir)
 SCRIPTS = os.path.normpath(os.path.join(BASE, "scripts"))
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
-from mindtune.audit import find_records, missing_notes
+from mindtune.audit.folder import find_records, missing_notes
 from mindtune.cards import check_runs, count_cards
 from mindtune.cli import UserError
 from mindtune.code import code_hash
@@ -79,7 +79,7 @@ except UserError as error:
 RUNS = sorted(config["runs"])
 EXPORT_RUN = config["export"]["run"]
 USED_DATASETS = sorted({config["runs"][run]["dataset"] for run in RUNS})
-PLUGIN = "plugins/mindtune_swift_plugin.py"
+PLUGIN = "mindtune/train/swift_plugin/mindtune_plugin.py"
 SUITES = ["dialogue"]
 SERVE_ENV = "serve" if config["serve"]["engine"] == "lmdeploy" else "train"
 

@@ -263,7 +263,7 @@ rule write_datasheet:
     conda:
         "../envs/core.yaml"
     params:
-        code=code_hash("write_datasheet.py", "mindtune/datasheet.md.j2"),
+        code=code_hash("write_datasheet.py", "mindtune/data/datasheet.md.j2"),
         spec=lambda w: as_json(**config["datasets"][w.dataset]),
     shell:
         r"""

@@ -82,7 +82,7 @@ for env in ENVIRONMENTS:
             params:
                 # the folder's name promises these pins: the program stops if they changed since the start
                 code=code_hash(
-                    "build_venv.py",
+                    "build_env.py",
                     f"../envs/{env}.lock",
                     *[f"../{pin}" for pin in torch_pins(env, ON_GPU)],
                 ),
@@ -91,7 +91,7 @@ for env in ENVIRONMENTS:
                 r"""
                 exec >{log:q} 2>&1
                 take {GROUPS[build]:q}
-                {DRIVER_PYTHON:q} {SCRIPTS:q}/build_venv.py \
+                {DRIVER_PYTHON:q} {SCRIPTS:q}/build_env.py \
                     --locks {input.locks:q} --torch-pin {input.torch:q} --build-constraints {input.constraints:q} \
                     --torch={params.torch:q} --ready {output.ready:q}
                 """

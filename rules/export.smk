@@ -113,7 +113,7 @@ rule export_model:
     conda:
         "../envs/core.yaml"
     params:
-        code=code_hash("export_model.py", "mindtune/model_card.md.j2"),
+        code=code_hash("export_model.py", "mindtune/export/model_card.md.j2"),
         settings=as_json(model=config["model"], toy=config["model"]["id"] == "tiny"),
     shell:
         r"""

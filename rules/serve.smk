@@ -6,7 +6,7 @@ OUTPUTS  results/runs/{run}/smoke.json   only if every check passed
 """
 
 
-rule smoke_test:
+rule verify_serving:
     """Serve the export; check replies, streaming, history, limits and keys, measure speeds, and prove that nothing is left."""
     input:
         export=ancient("results/runs/{run}/export"),
@@ -16,10 +16,10 @@ rule smoke_test:
     output:
         smoke="results/runs/{run}/smoke.json",
     log:
-        program="logs/runs/{run}/smoke_test.log",
-        server="logs/runs/{run}/smoke_test.server.log",
+        program="logs/runs/{run}/verify_serving.log",
+        server="logs/runs/{run}/verify_serving.server.log",
     benchmark:
-        "benchmarks/runs/{run}/smoke_test.tsv"
+        "benchmarks/runs/{run}/verify_serving.tsv"
     conda:
         f"../envs/{SERVE_ENV}.yaml"
     threads: 8 if ON_GPU else 1
@@ -27,13 +27,13 @@ rule smoke_test:
         gpu=ON_GPU,
         mem_mb=64000 if ON_GPU else 1000,
     params:
-        code=code_hash("smoke_test.py"),
+        code=code_hash("verify_serving.py"),
         engine=as_json(**config["serve"]),
         settings=as_json(**config["smoke"]),
     shell:
         r"""
         exec >{log.program:q} 2>&1
-        {PY[core]:q} {SCRIPTS:q}/smoke_test.py \
+        {PY[core]:q} {SCRIPTS:q}/verify_serving.py \
             --export {input.export:q} --verify {input.verify:q} --made-by {input.export_record:q} \
             --engine {params.engine:q} --engine-python {PY[engine]:q} \
             --settings {params.settings:q} --smoke {output.smoke:q} --server-log {log.server:q}

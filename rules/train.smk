@@ -84,9 +84,9 @@ rule pack_stats:
 # What ms-swift loads: the plugin, and the modules beside it
 TRAINER = [
     PLUGIN,
-    "plugins/mindtune_trainer.py",
-    "plugins/mindtune_lora.py",
-    "plugins/mindtune_watch.py",
+    "mindtune/train/trainer.py",
+    "mindtune/train/lora.py",
+    "mindtune/train/watch.py",
 ]
 
 

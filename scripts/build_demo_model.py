@@ -14,10 +14,10 @@ from typing import Any
 
 from mindtune.chat_templates import named, template_text
 from mindtune.cli import UserError, run
+from mindtune.data.tiktoken_ranks import build_qwen_tokenizer, package_file
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import copy_file, list_files, partial_folder, read_jsonl, write_record
 from mindtune.safe_loading import load_gguf, load_tokenizer
-from mindtune.tiktoken_ranks import build_qwen_tokenizer, package_file
 
 # Qwen2.5-7B's values where they fix structure (rope, norm, special ids, untied embeddings); its sizes divided
 TINY = {

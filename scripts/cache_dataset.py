@@ -18,7 +18,7 @@ from mindtune.cli import UserError, run
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import partial_folder, read_json, read_jsonl, remove, sha256_file, write_json, write_record
 from mindtune.safe_loading import swift_export, swift_template
-from mindtune.swift import data_flags, environment, render
+from mindtune.train.swift import data_flags, environment, render
 from mindtune.variables import caches
 
 

@@ -13,17 +13,17 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from mindtune import cleaning, forms, readers
-from mindtune.chat import load_chat
+from mindtune.chat_template import load_chat
 from mindtune.cli import UserError, run
-from mindtune.duplicates import check_near_duplicates
-from mindtune.ledger import FileFacts, Ledger, make_facts
-from mindtune.personal_data import load_hotlines
+from mindtune.data import cleaning, forms, readers
+from mindtune.data.duplicates import check_near_duplicates
+from mindtune.data.ledger import FileFacts, Ledger, make_facts
+from mindtune.data.personal_data import load_hotlines
+from mindtune.data.row_cleaning import Chunk, Outcome, Worker, chunks
+from mindtune.data.selection import check_sources
 from mindtune.processes import in_order
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import partial, write_record
-from mindtune.row_cleaning import Chunk, Outcome, Worker, chunks
-from mindtune.selection import check_sources
 
 SETTINGS = (
     "max_tokens", "min_turns", "role_map", "steps", "near_duplicates", "form", "languages", "over_long", "max_line_repeats", "sources",

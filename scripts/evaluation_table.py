@@ -48,7 +48,7 @@ def main() -> None:
     args = parser.parse_args()
 
     scores = read_scores(args.scores, args.runs)
-    from mindtune import tables
+    from mindtune.evaluate import tables
 
     long = tables.long_table(scores)
     readable = tables.markdown(long)

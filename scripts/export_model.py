@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
-from mindtune.model_card import model_card
+from mindtune.export.model_card import model_card
 from mindtune.provenance import Record, check_chain, differs, read_record, read_records
 from mindtune.records import (
     link_or_copy,

@@ -8,8 +8,8 @@ import argparse
 import json
 from pathlib import Path
 
-from mindtune import hub
 from mindtune.cli import run
+from mindtune.data import hub
 from mindtune.records import partial_folder, sha256_path, write_hashed_record
 
 

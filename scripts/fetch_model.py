@@ -10,14 +10,14 @@ import argparse
 import json
 from pathlib import Path
 
-from mindtune import hub
 from mindtune.chat_templates import named, template_text
 from mindtune.cli import run
+from mindtune.data import hub
 from mindtune.finite import check_finite
-from mindtune.memory import stored_bytes
 from mindtune.model_files import ABOUT, TOKENIZER, WEIGHTS, check_names
 from mindtune.preflight import check_results_room
 from mindtune.records import list_files, partial_folder, read_json, sha256_file, write_hashed_record
+from mindtune.train.memory import stored_bytes
 
 
 def main() -> None:

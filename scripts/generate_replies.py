@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mindtune.chat import ChatTokenizer, Message, load_chat, to_messages
-from mindtune.chat_client import Client, Reply
+from mindtune.chat_template import ChatTokenizer, Message, load_chat, to_messages
 from mindtune.cli import UserError, run
-from mindtune.engine import check_engine, check_engine_node, serve
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, write_jsonl, write_record
+from mindtune.serve.client import Client, Reply
+from mindtune.serve.engine import check_engine, check_engine_node, serve
 
 SETTINGS = {"max_new_tokens", "max_dialogues", "max_turns_per_dialogue", "system", "seed", "concurrency"}
 

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mindtune.adapter_config import check_trained
 from mindtune.cli import UserError, run
-from mindtune.merging import (
+from mindtune.export.adapter_config import check_trained
+from mindtune.export.merging import (
     Adapter,
     check_finite,
     copy_side_files,
@@ -31,6 +31,7 @@ from mindtune.merging import (
     read_full,
     write_shard,
 )
+from mindtune.export.shards import DTYPES, in_model_order, is_full, parse_size, plan_shards, retyped, write_index
 from mindtune.processes import in_order
 from mindtune.provenance import add_made_by, check_inputs
 from mindtune.records import (
@@ -39,15 +40,6 @@ from mindtune.records import (
     sha256_file,
     sha256_listing,
     write_hashed_record,
-)
-from mindtune.shards import (
-    DTYPES,
-    in_model_order,
-    is_full,
-    parse_size,
-    plan_shards,
-    retyped,
-    write_index,
 )
 
 

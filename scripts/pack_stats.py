@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import run
-from mindtune.figures import histogram
-from mindtune.packing import one_row_each, packs, steps_per_epoch
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import write_record
+from mindtune.train.figures import histogram
+from mindtune.train.packing import one_row_each, packs, steps_per_epoch
 
 PERCENTILES = (5, 25, 50, 75, 95, 100)
 

@@ -7,6 +7,7 @@ Writes  the published folder and the stage's record
 import argparse
 from pathlib import Path
 
+from deploy.verify_export import MANIFEST, check
 from mindtune.cli import UserError, run
 from mindtune.provenance import add_made_by, check_inputs
 from mindtune.records import (
@@ -18,7 +19,6 @@ from mindtune.records import (
     sha256_listing,
     write_hashed_record,
 )
-from verify_export import MANIFEST, check
 
 
 def publish(export: Path, folder: Path) -> dict[str, str]:

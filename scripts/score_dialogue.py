@@ -64,7 +64,7 @@ def check_same_prompts(
 
 def score(base: list[dict[str, Any]], tuned: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
     """The facts of the record, from rows of equal prompts in equal order."""
-    from mindtune.metrics import compare, floors, is_chinese
+    from mindtune.evaluate.metrics import compare, floors, is_chinese
 
     replies = {"base": base, "tuned": tuned}
     references = [row["reference"] for row in base]

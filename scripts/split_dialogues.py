@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 from mindtune.cli import UserError, run
-from mindtune.contamination import HeldOut, Index, check_contamination, read_held_out
-from mindtune.duplicates import (
+from mindtune.data.contamination import HeldOut, Index, check_contamination, read_held_out
+from mindtune.data.duplicates import (
     band_keys,
     band_shape,
     check_near_duplicates,
@@ -29,12 +29,12 @@ from mindtune.duplicates import (
     similar_pairs,
     spoken_text,
 )
-from mindtune.lines import Lines
+from mindtune.data.lines import Lines
+from mindtune.data.splitting import SIDES, Group, assign, group_dialogues, shared
 from mindtune.processes import in_order
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import partial as partial_file
 from mindtune.records import write_jsonl, write_record
-from mindtune.splitting import SIDES, Group, assign, group_dialogues, shared
 
 SETTINGS = ("seed", "dev_share", "test_share", "near_duplicates", "contamination")
 NEAR_CHARS = 5

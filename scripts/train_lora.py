@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
-from mindtune.figures import loss_curve
-from mindtune.kv_cache import card_memory
-from mindtune.memory import checkpoint_bytes, choose, fixed_bytes
+from mindtune.export.shards import INDEX, is_full, weight_files
 from mindtune.preflight import check_compiler, check_driver, check_node
 from mindtune.provenance import add_made_by, check_inputs, hash_inputs, read_record, recorded_hash
 from mindtune.records import (
@@ -33,9 +31,11 @@ from mindtune.records import (
     write_record,
 )
 from mindtune.safe_loading import check_folder
-from mindtune.shards import INDEX, is_full, weight_files
-from mindtune.swift import compare_args, environment, swift, train_flags
-from mindtune.training_state import checkpoint_step, drop_unproven, last_checkpoint, locked, prove, state_key, unproven
+from mindtune.serve.kv_cache import card_memory
+from mindtune.train.figures import loss_curve
+from mindtune.train.memory import checkpoint_bytes, choose, fixed_bytes
+from mindtune.train.state import checkpoint_step, drop_unproven, last_checkpoint, locked, prove, state_key, unproven
+from mindtune.train.swift import compare_args, environment, swift, train_flags
 
 STARTED = time.time()
 ATTENTION_MODULES = {

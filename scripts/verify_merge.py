@@ -15,12 +15,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mindtune.adapter_config import check_trained
-from mindtune.chat import to_messages
+from mindtune.chat_template import to_messages
 from mindtune.cli import UserError, run
-from mindtune.proof_logits import prove_logits
-from mindtune.proof_prompts import fixed_chats, prove_prompts
-from mindtune.proof_tensors import prove_side_files, prove_tensors
+from mindtune.export.adapter_config import check_trained
+from mindtune.export.proof_logits import prove_logits
+from mindtune.export.proof_prompts import fixed_chats, prove_prompts
+from mindtune.export.proof_tensors import prove_side_files, prove_tensors
 from mindtune.provenance import add_made_by, check_inputs
 from mindtune.records import read_jsonl, sha256_file, sha256_files, sha256_listing, write_hashed_record
 from mindtune.safe_loading import check_folder

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from mindtune.cli import run
-from mindtune.datasheet import croissant, datasheet
+from mindtune.data.datasheet import croissant, datasheet
 from mindtune.provenance import check_chain, read_records
 from mindtune.records import write_json, write_record, write_text
 

@@ -33,7 +33,7 @@ def torch_build(env: str, on_gpu: bool) -> str:
 
 def built_from(env: str, on_gpu: bool) -> list[str]:
     """Every file that says what is in an environment; relative paths."""
-    return [*env_locks(env, on_gpu), *torch_pins(env, on_gpu), BUILD_CONSTRAINTS, "scripts/build_venv.py"]
+    return [*env_locks(env, on_gpu), *torch_pins(env, on_gpu), BUILD_CONSTRAINTS, "scripts/build_env.py"]
 
 
 def venv_name(env: str, on_gpu: bool) -> str:
@@ -55,7 +55,7 @@ def build(env: str, ready: Path) -> None:
     locks, pins = ([str(ROOT / name) for name in names(env, False)] for names in (env_locks, torch_pins))
     words = ["--locks", *locks, "--torch-pin", *pins, f"--torch={torch_build(env, False)}"]
     words += ["--build-constraints", str(ROOT / BUILD_CONSTRAINTS), "--ready", str(ready)]
-    done = subprocess.run([sys.executable, str(ROOT / "scripts/build_venv.py"), *words])
+    done = subprocess.run([sys.executable, str(ROOT / "scripts/build_env.py"), *words])
     if done.returncode:
         sys.exit(done.returncode)
 

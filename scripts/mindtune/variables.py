@@ -37,7 +37,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "everything": ("*",),
 }
 
-# By name, and not in the programs: an environment is named by the bytes of build_venv.py, among others
+# By name, and not in the programs: an environment is named by the bytes of build_env.py, among others
 PROGRAMS = {
     "fetch_dataset.py": ("hub",),
     "fetch_model.py": ("hub",),

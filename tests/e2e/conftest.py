@@ -50,8 +50,17 @@ class Demo:
 
 
 def run_demo(work: Path, *arguments: str, root: Path = ROOT, within: tuple[str, ...] = (), **variables: str) -> Demo:
-    """Run scripts/demo.py as `make demo` does; its output is shown if it fails."""
-    command = [sys.executable, str(root / "scripts/demo.py"), "--model", "tiny", "--workdir", str(work), "--cores", "2"]
+    """Run scripts/tools/demo.py as `make demo` does; its output is shown if it fails."""
+    command = [
+        sys.executable,
+        str(root / "scripts/tools/demo.py"),
+        "--model",
+        "tiny",
+        "--workdir",
+        str(work),
+        "--cores",
+        "2",
+    ]
     start = time.monotonic()
     done = subprocess.run([*within, *command, *arguments], env=os.environ | variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-20000:]

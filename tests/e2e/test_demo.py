@@ -92,7 +92,7 @@ def test_the_export_is_proven_and_verifies_with_python_alone(demo, run):
     shards = sorted(export.glob("model-*.safetensors"))
     assert len(shards) >= 2
     done = subprocess.run(
-        [sys.executable, "-I", "-S", str(ROOT / "scripts/verify_export.py"), str(export)],
+        [sys.executable, "-I", "-S", str(ROOT / "scripts/deploy/verify_export.py"), str(export)],
         capture_output=True,
         text=True,
     )
@@ -151,7 +151,9 @@ def test_a_second_call_has_nothing_to_do(again):
 
 def test_the_audit_raises_no_alarm(demo, again):
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/audit.py"), "--workdir", str(demo.work)], capture_output=True, text=True
+        [sys.executable, str(ROOT / "scripts/tools/audit.py"), "--workdir", str(demo.work)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

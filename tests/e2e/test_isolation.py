@@ -5,7 +5,7 @@ from conftest import KEYS, PLANTED
 
 PROGRAMS = (
     "cache_dataset.py", "build_demo_model.py", "train_lora.py", "swift.cli.sft", "merge_adapter.py", "verify_merge.py",
-    "transformers_server.py", "greedy_reference.py", "generate_replies.py", "smoke_test.py",
+    "transformers_server.py", "greedy_reference.py", "generate_replies.py", "verify_serving.py",
 )  # fmt: skip
 
 

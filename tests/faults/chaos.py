@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.measuring import head
 from chain import TRAINED, Chain, group, template, undisturbed, wait_for, write_json
-from mindtune.measuring import head
 from mindtune.records import remove
 
 DATA = ["results/data/demo/split_dialogues.json", "results/base/fetch_model.json"]

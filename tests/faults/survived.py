@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 from xml.etree import ElementTree
 
+from bench.measuring import head
 from chain import write_json
-from mindtune.measuring import head
 from test_local import STAGES
 
 # fault -> the test that does it; the last of a scenario's tests says whether its result is that of an undisturbed run

@@ -44,11 +44,11 @@ def test_later_steps_keep_to_the_configuration_of_the_start(clone):
 
 
 def test_a_step_whose_program_was_edited_stops(clone):
-    before = (clone.root / "scripts/mindtune/packing.py").read_bytes()
+    before = (clone.root / "scripts/mindtune/train/packing.py").read_bytes()
     call = ["--forcerun", "cache_dataset", "--", STATS]
-    assert while_it_tokenises(clone, lambda: append(clone, "scripts/mindtune/packing.py"), *call) == 1
+    assert while_it_tokenises(clone, lambda: append(clone, "scripts/mindtune/train/packing.py"), *call) == 1
     said = clone.log("logs/runs/main/pack_stats.log")
-    assert said.startswith("error: scripts/mindtune/packing.py changed since the start of this job"), said
+    assert said.startswith("error: scripts/mindtune/train/packing.py changed since the start of this job"), said
     assert said.count("\n") == 1 and not (clone.work / STATS).exists()
-    (clone.root / "scripts/mindtune/packing.py").write_bytes(before)
+    (clone.root / "scripts/mindtune/train/packing.py").write_bytes(before)
     clone.finish(STATS)

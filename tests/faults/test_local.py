@@ -143,7 +143,7 @@ def test_a_truncated_shard_is_not_exported_and_is_seen_by_the_receiver():
     shard.write_bytes(shard.read_bytes())  # a file of its own: the export is hard links
     truncate(shard)
     done = subprocess.run(
-        [python("core"), ROOT / "scripts/verify_export.py", shard.parent], capture_output=True, text=True
+        [python("core"), ROOT / "scripts/deploy/verify_export.py", shard.parent], capture_output=True, text=True
     )
     assert done.returncode == 1 and f"WRONG: {shard.name}: " in done.stderr
 
@@ -246,16 +246,16 @@ def test_a_server_that_dies_in_the_smoke_test_fails_it_and_leaves_nothing():
         servers = wait_for(
             lambda: (
                 [line for line in made.processes() if "transformers_server.py" in line and "watchdog" not in line]
-                and "up after" in made.log("logs/runs/main/smoke_test.log")
+                and "up after" in made.log("logs/runs/main/verify_serving.log")
                 and [line for line in made.processes() if "transformers_server.py" in line and "watchdog" not in line]
             ),
             120,
-            lambda: f"no server: {made.log('logs/runs/main/smoke_test.log')}",
+            lambda: f"no server: {made.log('logs/runs/main/verify_serving.log')}",
         )
         for line in servers:
             os.kill(int(line.split()[0]), signal.SIGKILL)
         assert controller.wait(timeout=200) == 1
-    said = made.log("logs/runs/main/smoke_test.log")
+    said = made.log("logs/runs/main/verify_serving.log")
     assert "FAILED" in said and "smoke checks" in said, said
     assert not (made.work / smoke).exists()
     made.assert_converged()

@@ -38,7 +38,9 @@ CHANGES = {
 
 def audit(made):
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/audit.py"), "--workdir", str(made.work)], capture_output=True, text=True
+        [sys.executable, str(ROOT / "scripts/tools/audit.py"), "--workdir", str(made.work)],
+        capture_output=True,
+        text=True,
     )
     return done.returncode, done.stdout + done.stderr
 

@@ -1,7 +1,7 @@
 """Text from outside never reaches a shell, a path or a report as anything but text, and keys stay where they were put.
 
 The rest of the ground is covered beside the code: refused model folders and links that lead out of a folder in
-tests/unit/core/test_fetch.py, the escaping of the report in test_report.py, the server's key in tests/unit/train/test_engine.py.
+tests/unit/data/test_hub.py, the escaping of the report in test_report.py, the server's key in tests/unit/serve/test_engine.py.
 """
 
 import json
@@ -47,7 +47,7 @@ def test_rows_and_file_names_are_only_text(tmp_path):
     folder.mkdir()
     texts = hostile(mark)
     for number, text in enumerate(texts):
-        # names with braces (tested below) and with line breaks (tests/unit/core/test_readers.py) are refused
+        # names with braces (tested below) and with line breaks (tests/unit/data/test_readers.py) are refused
         name = f"{number} {text.translate(str.maketrans('/{}' + chr(10), '∕() '))[:60]}.jsonl"
         row = {"id": text, "conversations": dialogue(f"{number} {text} {LONG if number == 0 else ''}")}
         (folder / name).write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -27,7 +27,7 @@ def profile(tmp_path):
 
 def doctor(folder):
     """(exit status, what the doctor says)."""
-    command = [sys.executable, str(ROOT / "scripts/slurm_doctor.py"), "--profile", str(folder)]
+    command = [sys.executable, str(ROOT / "scripts/tools/slurm_doctor.py"), "--profile", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 

@@ -111,7 +111,7 @@ def test_edits_that_are_not_its_own_do_not_stop_a_job(cluster, clone):
 
 @pytest.mark.parametrize(
     ("name", "log"),
-    [("scripts/mindtune/splitting.py", "logs/data/demo/split_dialogues.log"), ("rules/data.smk", "snakemake.log")],
+    [("scripts/mindtune/data/splitting.py", "logs/data/demo/split_dialogues.log"), ("rules/data.smk", "snakemake.log")],
 )
 def test_its_own_program_or_rules_stop_it(cluster, clone, name, log):
     if not (clone.work / CLEAN).exists():

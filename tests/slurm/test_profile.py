@@ -12,13 +12,13 @@ from pathlib import Path
 import chain
 import pytest
 import yaml
+from bench.measuring import head
 from chain import ROOT, environment, small, write_json
 from cluster import CLIENTS
 from jobs import slurm
-from mindtune.measuring import head
 
 COMMAND = ["--profile", "slurm-h100", "results/export"]
-GPU_RULES = ["generate_base_replies", "generate_tuned_replies", "smoke_test", "train_lora"]
+GPU_RULES = ["generate_base_replies", "generate_tuned_replies", "verify_serving", "train_lora"]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_the_literal_command_runs_the_demo(cluster, clone):
     done = snakemake(clone, "--configfile", "config/demo.yaml", *smaller)
     seconds = time.monotonic() - start
     assert done.returncode == 0, done.stdout[-6000:]
-    command = [sys.executable, "scripts/verify_export.py", "results/export"]
+    command = [sys.executable, "scripts/deploy/verify_export.py", "results/export"]
     assert subprocess.run(command, cwd=clone, capture_output=True).returncode == 0, done.stdout[-6000:]
     lines = slurm("squeue", "-h", "-t", "all", "-o", "%i|%T|%k|%Z|%P|%j").splitlines()
     jobs = [line.split("|") for line in lines if line.split("|")[3] == str(clone)]

@@ -49,16 +49,16 @@ READERS = [
     ("train.attention", None),  # has one value on a CPU
     *[(f"train.{key}", PLAN) for key in ("packing", "batch_size", "grad_accumulation", "epochs", "gpus")],
     ("train.", {"train_lora"}),
-    ("export.run", {"publish_export", "smoke_test", "write_report"}),
+    ("export.run", {"publish_export", "verify_serving", "write_report"}),
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
     ("export.", PROOF),
     ("verify.", PROOF),
     ("evaluate.dialogue.", REPLIES),
     ("evaluate.score.", {"score_dialogue"}),
     ("serve.engine", None),  # lmdeploy needs a GPU
-    ("serve.model_name", {"smoke_test"}),
-    ("serve.", {*REPLIES, "smoke_test"}),
-    ("smoke.", {"smoke_test"}),
+    ("serve.model_name", {"verify_serving"}),
+    ("serve.", {*REPLIES, "verify_serving"}),
+    ("smoke.", {"verify_serving"}),
 ]
 # Values that cannot be derived from the present one
 VALUES = {
@@ -157,8 +157,8 @@ def test_a_key_reruns_its_readers_and_what_follows(project, followers, path, val
         return
     assert new != value
     # the other run is the one that is published and served
-    untouched = {"publish_export", "smoke_test"} if key.startswith("runs.seed43.") else set()
-    assert project.planned(nested(path, new)) - {"rulegraph"} == followers(rules) - untouched - {"rulegraph"}
+    untouched = {"publish_export", "verify_serving"} if key.startswith("runs.seed43.") else set()
+    assert project.planned(nested(path, new)) - {"draw_rulegraph"} == followers(rules) - untouched - {"draw_rulegraph"}
 
 
 def test_nothing_is_planned_without_an_edit(project):
@@ -190,10 +190,10 @@ def test_a_new_run_reuses_what_is_shared(project):
 
 def test_only_a_run_in_4_bits_asks_for_the_quantiser(project, followers):
     planned = project.planned({"runs": {"seed43": {"method": "qlora"}}})
-    assert planned - {"rulegraph"} == {"build_env_qlora"} | followers({"train_lora"}) - {
+    assert planned - {"draw_rulegraph"} == {"build_env_qlora"} | followers({"train_lora"}) - {
         "publish_export",
-        "smoke_test",
-        "rulegraph",
+        "verify_serving",
+        "draw_rulegraph",
     }
 
 
@@ -220,27 +220,27 @@ def edited(project):
     [
         ("scripts/merge_adapter.py", PROOF),
         ("scripts/score_dialogue.py", {"score_dialogue"}),
-        ("scripts/verify_export.py", {"publish_export"}),
-        ("scripts/mindtune/packing.py", {"pack_stats"}),
-        ("scripts/mindtune/metrics.py", {"score_dialogue"}),
-        ("scripts/mindtune/swift.py", {"cache_dataset", "train_lora"}),
-        ("scripts/plugins/mindtune_swift_plugin.py", {"cache_dataset", "train_lora"}),
-        ("scripts/plugins/mindtune_lora.py", {"train_lora"}),
-        ("scripts/mindtune/isolation.py", {"train_lora"}),
-        ("scripts/mindtune/preflight.py", {"train_lora", *REPLIES, "smoke_test"}),
-        ("scripts/mindtune/transformers_server.py", {*REPLIES, "smoke_test"}),
-        ("scripts/mindtune/model_card.md.j2", PROOF),
-        ("scripts/mindtune/datasheet.md.j2", {"write_datasheet"}),
+        ("scripts/deploy/verify_export.py", {"publish_export"}),
+        ("scripts/mindtune/train/packing.py", {"pack_stats"}),
+        ("scripts/mindtune/evaluate/metrics.py", {"score_dialogue"}),
+        ("scripts/mindtune/train/swift.py", {"cache_dataset", "train_lora"}),
+        ("scripts/mindtune/train/swift_plugin/mindtune_plugin.py", {"cache_dataset", "train_lora"}),
+        ("scripts/mindtune/train/lora.py", {"train_lora"}),
+        ("scripts/mindtune/train/isolation.py", {"train_lora"}),
+        ("scripts/mindtune/preflight.py", {"train_lora", *REPLIES, "verify_serving"}),
+        ("scripts/mindtune/serve/transformers_server.py", {*REPLIES, "verify_serving"}),
+        ("scripts/mindtune/export/model_card.md.j2", PROOF),
+        ("scripts/mindtune/data/datasheet.md.j2", {"write_datasheet"}),
         ("config/hotlines.yaml", {"clean_dialogues"}),
         ("resources/dialogues/zh.jsonl", {"fetch_dataset"}),
         ("resources/knowledge/questions.jsonl", {"split_dialogues"}),
-        ("scripts/demo.py", set()),
+        ("scripts/tools/demo.py", set()),
         ("resources/README.md", set()),
     ],
 )
 def test_a_byte_reruns_its_users_and_what_follows(project, followers, edited, name, rules):
     edited(name)
-    assert project.planned() - {"rulegraph"} == followers(rules) - {"rulegraph"}
+    assert project.planned() - {"draw_rulegraph"} == followers(rules) - {"draw_rulegraph"}
 
 
 def test_times_alone_rerun_nothing(project):

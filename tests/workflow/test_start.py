@@ -119,10 +119,10 @@ def test_a_start_is_a_whole_configuration(project, start):
     ("name", "stopped"),
     [
         ("scripts/pack_stats.py", True),
-        ("scripts/mindtune/packing.py", True),
+        ("scripts/mindtune/train/packing.py", True),
         ("scripts/mindtune/cli.py", True),
         ("scripts/score_dialogue.py", False),
-        ("scripts/mindtune/metrics.py", False),
+        ("scripts/mindtune/evaluate/metrics.py", False),
         ("rules/data.smk", False),
         ("config/config.yaml", False),
     ],
@@ -139,9 +139,9 @@ def test_a_program_stops_if_it_is_no_longer_what_its_start_knew(project, start, 
 def test_what_a_program_loads_by_name_counts(project, start, edited):
     """The trainer's plugin is imported by ms-swift, not by the program."""
     assert program(project, start, "train_lora.py").returncode == 0
-    edited("scripts/plugins/mindtune_lora.py")
+    edited("scripts/mindtune/train/lora.py")
     done = program(project, start, "train_lora.py")
-    assert done.returncode == 2 and "scripts/plugins/mindtune_lora.py changed" in done.stderr, done.stderr
+    assert done.returncode == 2 and "scripts/mindtune/train/lora.py changed" in done.stderr, done.stderr
 
 
 def test_a_program_says_that_its_start_is_gone(project, start):

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 from mindtune.cli import UserError
-from mindtune.packing import packs, steps_per_epoch
-from mindtune.swift import PLUGIN, compare_args, environment, render, train_flags
+from mindtune.train.packing import packs, steps_per_epoch
+from mindtune.train.swift import PLUGIN, compare_args, environment, render, train_flags
 from models import build_small_model
 
 SETTINGS = {
@@ -67,7 +67,7 @@ def test_code_in_a_model_folder_is_not_run(tmp_path):
         "import sys\nfrom mindtune.safe_loading import guard_swift\nguard_swift()\n"  # alone, without the look at the folder before
         "from swift.model import get_processor\nget_processor(sys.argv[1], model_type='qwen2')\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(PLUGIN.parents[1]), "HF_MODULES_CACHE": str(tmp_path / "modules")}
+    environment = {**os.environ, "PYTHONPATH": str(PLUGIN.parents[3]), "HF_MODULES_CACHE": str(tmp_path / "modules")}
     done = subprocess.run([sys.executable, "-c", program, str(folder)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert not marker.exists()

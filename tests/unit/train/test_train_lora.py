@@ -4,8 +4,8 @@ import json
 
 import pytest
 import train_lora
-from mindtune import isolation
 from mindtune.cli import UserError
+from mindtune.train import isolation
 
 QWEN7B = {
     "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,

@@ -1,0 +1,132 @@
+"""Serve an export in the foreground, as the configuration's `serve` says: for a terminal, a systemd unit or a SLURM job.
+
+Checks the export against its manifest, then becomes the server, so that whoever started it can signal and watch the server itself.
+It listens on the loopback interface; put a reverse proxy with TLS before it for other machines. The API key is read from a file
+that only its owner may read; a file that is not there is made. With a public key (export.public_key or --public-key) an export is
+served only if the owner of that key signed it.
+
+Reads   an export folder, the configuration, the key file
+Writes  the key file, if there is none
+"""
+
+import argparse
+import os
+import re
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
+
+from mindtune.cli import UserError, run
+from mindtune.config import read_files, read_schema, resolve
+from mindtune.environments import ROOT, venv_name, venvs_folder
+from mindtune.secret_files import check_secret
+from mindtune.serve.engine import check_engine, environment, lmdeploy_command, transformers_command
+from verify_export import check
+
+KEY_LENGTH = 16
+TURBOMIND = "import sys; from lmdeploy import turbomind; sys.exit(not turbomind.is_available())"
+
+
+def read_config(overlay: Path | None) -> dict[str, Any]:
+    """The resolved configuration: config/config.yaml, with another file laid over it if there is one."""
+    return resolve(read_files([ROOT / "config/config.yaml", *([overlay] if overlay else [])]), read_schema())
+
+
+def engine_python(config: dict[str, Any]) -> str:
+    """The interpreter of the environment that serves; a UserError if it is not built."""
+    env = "serve" if config["serve"]["engine"] == "lmdeploy" else "train"
+    folder = Path(venvs_folder(), venv_name(env, config["train"]["device"] == "gpu"))
+    if not (folder / "READY").is_file():
+        raise UserError(
+            f"{folder} is not built; build it with: snakemake --cores 1 build_env_{env} (and the same --configfile)"
+        )
+    return str(folder / "bin" / "python")
+
+
+def check_key(path: Path) -> None:
+    """Make the key file if it is not there; a UserError if others may know it, or if it holds no key."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
+            stream.write(secrets.token_urlsafe(32) + "\n")
+        print(f"made the API key {path}")
+    check_secret(path)
+    if not re.fullmatch(rb"[!-~]{%d,}\n?" % KEY_LENGTH, path.read_bytes()):
+        raise UserError(
+            f"{path} holds no key, which is one line of at least {KEY_LENGTH} letters, digits and signs without a space; "
+            "remove it, and a key is made"
+        )
+
+
+def public_key(given: Path | None, config: dict[str, Any]) -> Path | None:
+    """The key whose owner must have signed what is served: the one on the command line, else the configuration's."""
+    named = config["export"]["public_key"]
+    return given or (ROOT / named if named else None)
+
+
+def check_export(folder: Path, key: Path | None) -> None:
+    """A UserError with the first thing that is wrong with an export, or with its signature if a key is given."""
+    if key:
+        return check_signature(folder, key)
+    wrong, files, size = check(folder)
+    if wrong:
+        raise UserError(f"{folder} is not what was exported ({wrong[0]}, {len(wrong)} in all); copy it again")
+    print(f"{folder}: {files} files, {size:,} bytes, complete; no export.public_key, so who made it was not checked")
+
+
+def check_signature(folder: Path, key: Path) -> None:
+    """A UserError unless an export is complete and signed by the owner of a key, as the core environment's program finds."""
+    python = Path(venvs_folder(), venv_name("core", False), "bin", "python")
+    if not python.exists():
+        raise UserError(f"{python} is not built, which checks signatures; build it with: snakemake build_env_core")
+    words = [python, ROOT / "scripts/deploy/verify_signature.py", folder, "--public-key", key]
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace")
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        raise UserError(said.replace("error: ", "", 1))
+    print(done.stdout, end="")
+
+
+def check_turbomind(engine: dict[str, Any]) -> None:
+    """LMDeploy serves with its PyTorch engine if TurboMind cannot be loaded: a UserError instead."""
+    wanted = engine["engine"] == "lmdeploy" and engine["backend"] == "turbomind"
+    if wanted and subprocess.run([engine["python"], "-c", TURBOMIND]).returncode:
+        raise UserError(
+            "serve.backend is turbomind, which cannot be loaded here; install CUDA 12's libraries, or use pytorch"
+        )
+
+
+def command(export: Path, engine: dict[str, Any], port: int, port_file: Path) -> list[str]:
+    """The server's command line on a given port."""
+    if engine["engine"] == "lmdeploy":
+        return lmdeploy_command(export, engine, port)
+    return [*transformers_command(export, engine, port_file), "--port", str(port)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--export", required=True, type=Path)
+    parser.add_argument("--configfile", type=Path, help="laid over config/config.yaml, as for the workflow")
+    parser.add_argument("--port", required=True, type=int)
+    parser.add_argument("--key-file", required=True, type=Path)
+    parser.add_argument("--public-key", type=Path, help="serve only what its owner signed; else export.public_key")
+    args = parser.parse_args()
+    config = read_config(args.configfile)
+    engine = {**config["serve"], "python": engine_python(config)}
+    check_engine(engine)
+    check_key(args.key_file)
+    # a link to an export may be pointed elsewhere while the server reads
+    export = args.export.resolve()
+    check_export(export, public_key(args.public_key, config))
+    check_turbomind(engine)
+    words = command(export, engine, args.port, args.key_file.with_suffix(".port"))
+    print(f"serving {engine['model_name']} on http://127.0.0.1:{args.port}/v1", flush=True)
+    os.execve(words[0], words, environment(engine, args.key_file.resolve()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

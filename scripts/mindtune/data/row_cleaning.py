@@ -1,0 +1,187 @@
+"""The part of the cleaning that looks at one row alone.
+
+A worker parses, repairs and judges a row, counts its tokens once, cuts it at turn boundaries where it is over long
+and that is wished, and signs it for the search for near-duplicates.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mindtune.chat_template import ChatTokenizer, load_chat, special_pattern, to_messages
+from mindtune.data import census, forms, readers
+from mindtune.data.cleaning import Cleaned, Cleaner
+from mindtune.data.duplicates import band_keys, line_keys, spoken_text
+from mindtune.data.personal_data import load_hotlines
+from mindtune.data.readers import RawRow
+from mindtune.data.rejections import Turns
+
+# A piece of work for one process: large enough to hide its hand-over, small enough to bound memory.
+CHUNK_ROWS, CHUNK_BYTES = 400, 4 << 20
+Conversations = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows of one file, in order."""
+
+    file: str
+    rows: list[RawRow]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a worker found out about one row.
+
+    `parts` are the dialogues that it gives, as JSON: one, or several where an over-long one was cut; `tokens` and
+    `turns` are of each part. `key` and `bands` are of the whole.
+    """
+
+    own_id: str | None
+    form: str | None
+    parts: list[bytes] = field(default_factory=list)
+    fixes: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    masked: Counter[str] = field(default_factory=Counter)
+    key: bytes = b""
+    turns: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    bands: bytes = b""
+    lines: bytes = b""
+    census: int = 0
+
+
+class Worker:
+    """Everything that a process loads once."""
+
+    def __init__(self, settings: dict[str, Any], tokenizer: str, hotlines: str) -> None:
+        self.settings, self.steps = settings, settings["steps"]
+        self.chat: ChatTokenizer = load_chat(tokenizer)
+        self.hotlines = load_hotlines(hotlines)
+        self.cleaner = Cleaner(
+            self.steps,
+            settings["role_map"],
+            settings["min_turns"],
+            settings["languages"],
+            self.hotlines,
+            special_pattern(self.chat),
+        )
+
+    def work(self, chunk: Chunk) -> list[Outcome]:
+        """Parse, clean and measure the rows of a chunk."""
+        outcomes, kept = [], []
+        for row in chunk.rows:
+            outcome, cleaned = self.clean_row(row, chunk.file)
+            outcomes.append(outcome)
+            if not outcome.reasons:
+                conversations = [{"from": role, "value": text} for role, text in cleaned.turns]
+                try:
+                    whole = orjson.dumps(conversations)
+                except orjson.JSONEncodeError:  # lone surrogates that no step was allowed to drop
+                    outcome.reasons.append("malformed")
+                    continue
+                outcome.parts, outcome.key = [whole], hashlib.blake2b(whole, digest_size=16).digest()
+                outcome.census = census.flags(cleaned.turns, self.hotlines)
+                kept.append((outcome, conversations))
+        self._measure(kept)
+        self._sign([pair for pair in kept if not pair[0].reasons])
+        return outcomes
+
+    def read(self, row: RawRow, file: str) -> Turns | None:
+        """The (label, text) turns of a row as they stand there; None where it has none."""
+        return self._parsed(row, file)[2]
+
+    def _parsed(self, row: RawRow, file: str) -> tuple[Any, str | None, Turns | None]:
+        content = readers.parse(row, file)
+        form = forms.detect_form(content) if self.settings["form"] == "auto" else self.settings["form"]
+        return content, form, forms.read_turns(content, form) if form else ([] if form == "" else None)
+
+    def clean_row(self, row: RawRow, file: str, **watch: Any) -> tuple[Outcome, Cleaned]:
+        """One row, parsed, repaired and judged by itself."""
+        content, form, turns = self._parsed(row, file)
+        own_id = content.get("id") if isinstance(content, dict) else None
+        outcome = Outcome(str(own_id) if isinstance(own_id, str | int) and str(own_id).isprintable() else None, form)
+        if turns is None:
+            outcome.reasons.append("malformed")
+            return outcome, Cleaned([])
+        cleaned = self.cleaner.clean(turns, **watch)
+        outcome.fixes, outcome.reasons, outcome.masked = cleaned.fixes, cleaned.reasons, cleaned.masked
+        return outcome, cleaned
+
+    def _measure(self, kept: list[tuple[Outcome, Conversations]]) -> None:
+        """Count exact tokens, and cut or reject what is over long."""
+        limit = self.settings["max_tokens"]
+        for (outcome, conversations), tokens in zip(kept, self._count([each for _, each in kept]), strict=True):
+            parts = [(conversations, tokens)]
+            if tokens > limit and self.steps["over_long"]:
+                parts = self._cut(conversations) if self.settings["over_long"] == "split" else []
+                outcome.parts = [orjson.dumps(part) for part, _ in parts]
+                if len(parts) > 1:
+                    outcome.fixes.append("split")
+                if not parts:
+                    outcome.reasons.append("over_long")
+            outcome.tokens = [tokens for _, tokens in parts]
+            outcome.turns = [sum(turn["from"] != "system" for turn in part) for part, _ in parts]
+
+    def _count(self, dialogues: Sequence[Conversations]) -> list[int]:
+        texts = [self.chat.render(to_messages(conversations)) for conversations in dialogues]
+        if self.steps["over_long"]:
+            # No token is longer than longest_token bytes, and NFC shortens a text at most threefold: what is longer than
+            # this is over long, and need not be counted to its end.
+            hopeless = (self.settings["max_tokens"] + 1) * self.chat.longest_token * 3
+            texts = [text[:hopeless] for text in texts]
+        return self.chat.count(texts)
+
+    def _cut(self, conversations: Conversations) -> list[tuple[Conversations, int]]:
+        """Parts of (client, counsellor) pairs that fit, each with the system prompt; none if a pair alone does not fit.
+
+        Sizes of pairs are added up to choose the cuts, which a template may make inexact; the parts are then counted.
+        """
+        limit = self.settings["max_tokens"]
+        start = 1 if conversations[0]["from"] == "system" else 0
+        system, pairs = conversations[:start], [
+            conversations[index : index + 2] for index in range(start, len(conversations), 2)
+        ]  # fmt: skip
+        sizes = self._count([system + pair for pair in pairs])
+        if max(sizes) > limit or len(pairs) == 1:
+            return []
+        once = max(
+            0, sum(sizes[:2]) - self._count([system + pairs[0] + pairs[1]])[0]
+        )  # what every part has: the prompt
+        parts, size = [list(system)], once
+        for pair, tokens in zip(pairs, sizes, strict=True):
+            if size + tokens - once > limit:
+                parts.append(list(system))
+                size = once
+            parts[-1] += pair
+            size += tokens - once
+        counts = self._count(parts)
+        return list(zip(parts, counts, strict=True)) if max(counts) <= limit else []
+
+    def _sign(self, kept: list[tuple[Outcome, Conversations]]) -> None:
+        if kept and self.steps["near_duplicate"]:
+            near = self.settings["near_duplicates"]
+            texts = [spoken_text(conversations) for _, conversations in kept]
+            for (outcome, _), bands in zip(kept, band_keys(texts, near["ngram_chars"], near["threshold"]), strict=True):
+                outcome.bands = bands.tobytes()
+        for outcome, conversations in kept:
+            outcome.lines = line_keys(turn["value"] for turn in conversations if turn["from"] == "gpt").tobytes()
+
+
+def chunks(raw: Path, files: Sequence[str]) -> Iterator[Chunk]:
+    """The rows of all files, cut into pieces of work."""
+    for file in files:
+        rows, size = [], 0
+        for row in readers.raw_rows(raw, file):
+            rows.append(row)
+            size += len(row.data)
+            if len(rows) >= CHUNK_ROWS or size >= CHUNK_BYTES:
+                yield Chunk(file, rows)
+                rows, size = [], 0
+        if rows:
+            yield Chunk(file, rows)

@@ -1,0 +1,294 @@
+"""Say whether a SLURM profile fits this cluster, and print the lines to change.
+
+Reads   the profile (config.yaml, partitions.yaml), and what sinfo, scontrol and sacctmgr say; submits nothing
+Writes  nothing. Exit status 0 if the profile fits, 1 if something has to change, 2 without a SLURM
+"""
+
+import argparse
+import getpass
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
+
+from mindtune.cli import UserError, run
+
+# The largest requests of rules/*.smk: train_lora on a GPU
+MEMORY_MB, THREADS = 96000, 8
+# Snakemake's plugin looks at a running job every 180 s at the latest, and needs to see it once after its end
+LOOK_S = 180
+MODEL_NAME = re.compile(r"[A-Za-z0-9_.]+")
+UNUSABLE = ("down", "drain", "fail", "inval", "maint", "unk")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """What SLURM says about a partition. `minutes` is None without a limit; `gpus` maps models to GPUs a node ("" without a type)."""
+
+    name: str
+    minutes: int | None
+    cpus: int
+    memory_mb: int
+    gpus: dict[str, int]
+    usable_nodes: int
+    preempt_mode: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What SLURM says about itself; `accounts` maps the user's accounts to their QOS, None without a database."""
+
+    partitions: dict[str, Partition]
+    settings: dict[str, str]
+    accounts: dict[str, set[str]] | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not fit: why, and the lines to change. A note stops nothing."""
+
+    why: str
+    change: str
+    note: bool = False
+
+
+def ask(*command: str) -> str:
+    """Output of a SLURM command; a UserError if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise UserError(
+            f"{command[0]} ended with status {done.returncode} ({done.stderr.strip().splitlines()[-1:] or ''}); "
+            "run this on a login node of the cluster"
+        )
+    return done.stdout
+
+
+def minutes(text: str) -> int | None:
+    """SLURM's [days-]hours:minutes:seconds as minutes; None for no limit."""
+    if not text[:1].isdigit():
+        return None
+    days, _, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    hours, mins = (0, parts[0]) if len(parts) <= 2 and not days else (parts[0], parts[1] if len(parts) > 1 else 0)
+    return (int(days or 0) * 24 + hours) * 60 + mins
+
+
+def gpus_of(gres: str) -> dict[str, int]:
+    """{model: count} from sinfo's `gpu:h100:8(S:0-1),gpu:a100:4`; the model is "" for `gpu:8`."""
+    found = {}
+    for model, count in re.findall(r"gpu(?::([^:,()]+(?=:)))?:(\d+)", gres):
+        found[model] = max(found.get(model, 0), int(count))
+    return found
+
+
+def read_partitions() -> dict[str, Partition]:
+    """All partitions, from sinfo and scontrol."""
+    modes = {}
+    for line in ask("scontrol", "show", "partition", "--oneliner").splitlines():
+        fields = dict(word.partition("=")[::2] for word in line.split())
+        modes[fields["PartitionName"]] = fields.get("PreemptMode", "")
+    found: dict[str, Partition] = {}
+    for line in ask("sinfo", "-h", "-e", "-o", "%R|%l|%c|%m|%G|%T|%D").splitlines():
+        name, limit, cpus, memory, gres, state, nodes = line.split("|")
+        usable = 0 if any(word in state for word in UNUSABLE) else int(nodes)
+        old = found.get(name)
+        found[name] = Partition(
+            name,
+            minutes(limit),
+            max(int(cpus.rstrip("+")), old.cpus if old else 0),
+            max(int(memory.rstrip("+")), old.memory_mb if old else 0),
+            {**(old.gpus if old else {}), **gpus_of(gres)},
+            usable + (old.usable_nodes if old else 0),
+            modes.get(name, ""),
+        )
+    return found
+
+
+def read_accounts() -> dict[str, set[str]] | None:
+    """The user's accounts and their QOS; None where there is no accounting database."""
+    if not shutil.which("sacctmgr"):
+        return None
+    command = ["sacctmgr", "-nP", "show", "assoc", "where", f"user={getpass.getuser()}", "format=account,qos"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if done.returncode != 0 or "not running" in done.stderr:
+        return None
+    accounts: dict[str, set[str]] = {}
+    for line in done.stdout.splitlines():
+        account, _, qos = line.partition("|")
+        accounts.setdefault(account, set()).update(name for name in qos.split(",") if name)
+    return accounts
+
+
+def read_cluster() -> Cluster:
+    """Everything that the checks look at."""
+    for program in ("sinfo", "scontrol", "sbatch", "srun", "squeue", "scancel"):
+        if not shutil.which(program):
+            raise UserError(f"{program} is not on the PATH; run this on a login node of the cluster")
+    settings = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", ask("scontrol", "show", "config"), re.M))
+    return Cluster(read_partitions(), settings, read_accounts())
+
+
+def check_partition(name: str, limits: Mapping[str, Any], cluster: Cluster) -> Iterator[Finding]:
+    """One partition of partitions.yaml against the cluster's."""
+    gpu = limits.get("max_gpu", 0) > 0
+    real = cluster.partitions.get(name)
+    if real is None:
+        fitting = [other.name for other in cluster.partitions.values() if bool(other.gpus) == gpu] or sorted(
+            cluster.partitions
+        )
+        yield Finding(
+            f"partition {name} does not exist here; there are {', '.join(sorted(cluster.partitions))}",
+            f"{fitting[0]}:   # was {name}:",
+        )
+        return
+    if real.minutes is not None and limits.get("max_runtime", 0) > real.minutes:
+        yield Finding(
+            f"partition {name} ends jobs after {real.minutes} minutes", f"{name}: max_runtime: {real.minutes}"
+        )
+    if not real.usable_nodes:
+        yield Finding(
+            f"no node of partition {name} can take jobs now (down or drained)",
+            "nothing; ask when it comes back",
+            note=True,
+        )
+    if "CANCEL" in real.preempt_mode or (
+        not real.preempt_mode and cluster.settings.get("PreemptMode", "").startswith("CANCEL")
+    ):
+        yield Finding(
+            f"partition {name} has PreemptMode=CANCEL: Snakemake would wait for a preempted job without end",
+            f"use a partition or QOS that is not preempted in place of {name}, or watch for preempted jobs (README.md)",
+        )
+    if not gpu:
+        return
+    if real.cpus < THREADS or real.memory_mb < MEMORY_MB:
+        yield Finding(
+            f"nodes of {name} have {real.cpus} CPUs and {real.memory_mb} MB, and train_lora asks for {THREADS} and {MEMORY_MB}",
+            f"set-resources: train_lora: mem_mb: {min(real.memory_mb, MEMORY_MB)}; set-threads: train_lora: {min(real.cpus, THREADS)}",
+        )
+    yield from check_gpus(name, limits, real)
+
+
+def check_gpus(name: str, limits: Mapping[str, Any], real: Partition) -> Iterator[Finding]:
+    """GPU models and counts of a partition that should have some."""
+    if not real.gpus:
+        yield Finding(f"partition {name} has no GPUs", f"{name}: max_gpu: 0")
+        return
+    if limits["max_gpu"] > sum(real.gpus.values()):
+        yield Finding(
+            f"a node of {name} has {sum(real.gpus.values())} GPUs", f"{name}: max_gpu: {sum(real.gpus.values())}"
+        )
+    for model in limits.get("available_gpu_models") or []:
+        if model in real.gpus:
+            continue
+        named = sorted(other for other in real.gpus if other)
+        if not named:
+            yield Finding(
+                f"SLURM names no GPU models in {name}, so none can be asked for",
+                "set-resources: take gpu_model out of every rule; partitions.yaml: take available_gpu_models out",
+            )
+        else:
+            yield Finding(
+                f"the GPUs of {name} are called {', '.join(named)}, not {model}",
+                f"{name}: available_gpu_models: [{', '.join(named)}]; set-resources: gpu_model: {named[0]}",
+            )
+    for model in real.gpus:
+        if model and not MODEL_NAME.fullmatch(model):
+            yield Finding(
+                f"Snakemake's plugin refuses the name {model} as a gpu_model",
+                f'set-resources: {{ gpu: 0, gres: "gpu:1" }} and a constraint in place of gpu_model ({name})',
+            )
+
+
+def check_models(profile: Mapping[str, Any], partitions: Mapping[str, Any]) -> Iterator[Finding]:
+    """Every model that a rule asks for is offered by a partition of partitions.yaml."""
+    offered = {model for limits in partitions.values() for model in limits.get("available_gpu_models") or []}
+    for rule, resources in sorted(profile.get("set-resources", {}).items()):
+        model = resources.get("gpu_model")
+        if model and offered and model not in offered:
+            yield Finding(
+                f"{rule} asks for a {model}, and partitions.yaml offers {', '.join(sorted(offered))}",
+                f"set-resources: {rule}: gpu_model: {sorted(offered)[0]}",
+            )
+
+
+def check_settings(profile: Mapping[str, Any], cluster: Cluster) -> Iterator[Finding]:
+    """How long ended jobs stay visible, and how their state is asked for."""
+    age = int(re.match(r"\d+", cluster.settings.get("MinJobAge", "300")).group())
+    status = profile.get("slurm-status-command")
+    if status != "squeue":
+        yield Finding(
+            "sacct prints `CANCELLED by <uid>`, for which the plugin waits without end", "slurm-status-command: squeue"
+        )
+    elif age <= LOOK_S:
+        yield Finding(
+            f"ended jobs leave squeue after MinJobAge = {age} s, and Snakemake looks every {LOOK_S} s: it would wait for them without end",
+            "ask the administrators for MinJobAge=300 or more; with slurm-status-command: sacct, never scancel a job by hand",
+        )
+
+
+def check_account(profile: Mapping[str, Any], cluster: Cluster) -> Iterator[Finding]:
+    """The account and the QOS exist, and are given where they have to be."""
+    defaults = profile.get("default-resources", {})
+    account, qos = defaults.get("slurm_account"), defaults.get("qos")
+    enforced = "associations" in cluster.settings.get("AccountingStorageEnforce", "")
+    if cluster.accounts is None:
+        if enforced:
+            yield Finding(
+                "jobs need an account here, and sacctmgr does not say which you have",
+                "default-resources: slurm_account: YOUR_ACCOUNT",
+            )
+        return
+    if account and account not in cluster.accounts:
+        yield Finding(
+            f"you have no account {account}",
+            f"default-resources: slurm_account: {min(cluster.accounts, default='none: ask for one')}",
+        )
+    if not account and enforced:
+        yield Finding(
+            f"jobs need an account here; you have {', '.join(sorted(cluster.accounts)) or 'none'}",
+            f"default-resources: slurm_account: {min(cluster.accounts, default='ask for one')}",
+        )
+    known = set().union(*cluster.accounts.values())
+    if qos and qos not in known:
+        yield Finding(f"you have no QOS {qos}", f"default-resources: qos: {min(known, default='take the line out')}")
+
+
+def examine(profile: Mapping[str, Any], partitions: Mapping[str, Any], cluster: Cluster) -> list[Finding]:
+    """Everything that does not fit."""
+    findings = [finding for name, limits in partitions.items() for finding in check_partition(name, limits, cluster)]
+    findings += check_models(profile, partitions)
+    findings += check_settings(profile, cluster)
+    findings += check_account(profile, cluster)
+    return findings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", type=Path, required=True, help="the folder of the profile")
+    folder = parser.parse_args().profile
+    profile = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    partitions = yaml.safe_load((folder / profile["slurm-partition-config"]).read_text(encoding="utf-8"))["partitions"]
+    cluster = read_cluster()
+    for real in cluster.partitions.values():
+        gpus = ", ".join(f"{count} x {model or 'unnamed'}" for model, count in real.gpus.items()) or "none"
+        print(
+            f"partition {real.name}: {real.usable_nodes} usable nodes, up to {real.cpus} CPUs, {real.memory_mb} MB, GPUs a node: {gpus}"
+        )
+    findings = examine(profile, partitions, cluster)
+    for finding in findings:
+        print(f"{'note' if finding.note else 'DOES NOT FIT'}: {finding.why}\n    change: {finding.change}")
+    if any(not finding.note for finding in findings):
+        raise SystemExit(1)
+    print(f"{folder} fits this cluster")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

@@ -1,0 +1,228 @@
+"""The report page: self-contained, in pipeline order, with all text escaped; and the picture of the rule graph."""
+
+import itertools
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import draw_rulegraph
+import pytest
+import write_report as report
+from mindtune.cli import UserError
+from sealed import write_sealed
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+HASH = "a" * 64
+
+
+def record(
+    stage: str, inputs: tuple = (), outputs: tuple = (), params: dict | None = None, facts: dict | None = None
+) -> dict:
+    return {
+        "stage": stage,
+        "inputs": dict.fromkeys(inputs, HASH),
+        "outputs": dict.fromkeys(outputs, HASH),
+        "params": params or {},
+        "facts": facts or {},
+        "env": {"pandas": "3.1.1"},
+    }
+
+
+RECORDS = {
+    "results/runs/main/train_lora.json": record(
+        "train_lora",
+        ("results/data/demo/train.jsonl",),
+        ("results/runs/main/adapter",),
+        {"model": {"id": "demo", "toy": True}},
+    ),
+    "results/data/demo/split_dialogues.json": record(
+        "split_dialogues", ("results/data/demo/clean.jsonl",), ("results/data/demo/train.jsonl",)
+    ),
+    "results/data/demo/clean_dialogues.json": record(
+        "clean_dialogues",
+        ("results/data/demo/raw/zh.jsonl",),
+        ("results/data/demo/clean.jsonl",),
+        {"settings": {"max_length": 3072}},
+        {"kept": 68, "例子": "我最近总是睡不着<script>alert('坏')</script>", "reasons": [{"reason": "空", "rows": 2}]},
+    ),
+    "results/data/demo/fetch_dataset.json": record("fetch_dataset", (), ("results/data/demo/raw",)),
+    "results/runs/main/report_of_verify.json": record("quote_verify", ("results/runs/main/verify.json",)),
+    "results/runs/main/verify.json": record("verify_merge", ("results/runs/main/adapter/adapter_config.json",)),
+}
+
+
+class Page(HTMLParser):
+    """Tags with attributes, and all text, of a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_stages_come_in_the_order_in_which_their_files_flow():
+    stages = [RECORDS[path]["stage"] for path in report.pipeline_order(RECORDS)]
+    assert stages == [
+        "fetch_dataset",
+        "clean_dialogues",
+        "split_dialogues",
+        "train_lora",
+        "verify_merge",
+        "quote_verify",
+    ]
+
+
+def test_page_is_whole_escaped_and_needs_nothing_from_outside(tmp_path: Path):
+    image = tmp_path / "loss.svg"
+    image.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
+    table = "| a | b |\n|---|---|\n| <img src=x onerror=alert(1)> | ![t](http://evil.example/t.png) [l](http://evil.example) |\n"
+    page = Page(report.render("MindTune <main>", RECORDS, [image], [table]))
+    names = [tag for tag, _ in page.tags]
+    assert names.count("html") == 1 and "script" not in names and "iframe" not in names and "link" not in names
+    outside = [
+        v
+        for tag, found in page.tags
+        for k, v in found.items()
+        if k in ("src", "href") and not v.startswith(("data:", "#"))
+    ]
+    assert outside == []
+    assert not any(key.startswith("on") for _, found in page.tags for key in found)
+    assert names.count("img") == 1, "an image in a table's text is no image"
+    for text in (
+        "我最近总是睡不着<script>alert('坏')</script>",
+        "settings.max_length",
+        "3072",
+        "kept",
+        "68",
+        "空",
+        HASH,
+        "MindTune <main>",
+    ):
+        assert text in page.text, text
+
+
+def test_a_toy_model_is_called_one():
+    sentence = "toy model built for demonstration; its replies are not counselling"
+    assert sentence in report.render("t", RECORDS, [], [])
+    real = {path: found | {"params": {"model": {"toy": False}}} for path, found in RECORDS.items()}
+    assert sentence not in report.render("t", real, [], [])
+
+
+def test_long_lists_are_cut_with_their_length_said():
+    page = Page(report.render("t", {"a.json": record("x", facts={"rows": [{"号": n} for n in range(95)]})}, [], []))
+    assert "The first 40 of 95" in page.text and "rows (95)" in page.text
+
+
+def test_only_images_a_browser_can_show_inline(tmp_path: Path):
+    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    with pytest.raises(UserError, match="is no image"):
+        report.data_uri(tmp_path / "a.pdf")
+
+
+def test_report_program_gives_equal_bytes_and_refuses_other_json(tmp_path: Path):
+    write_sealed(tmp_path / "r.json", "clean_dialogues", facts={"词": "焦虑"})
+    (tmp_path / "other.json").write_text("{}", encoding="utf-8")
+
+    def run(name: str) -> subprocess.CompletedProcess:
+        command = [
+            sys.executable,
+            SCRIPTS / "write_report.py",
+            "--records",
+            name,
+            "--title",
+            "实验",
+            "--report",
+            "report.html",
+            "--record",
+            "report.json",
+        ]
+        return subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, encoding="utf-8")
+
+    assert run("r.json").returncode == 0
+    first = (tmp_path / "report.html").read_bytes()
+    assert "焦虑".encode() in first
+    assert run("r.json").returncode == 0 and (tmp_path / "report.html").read_bytes() == first
+    refused = run("other.json")
+    assert refused.returncode == 2 and "other.json is no stage record" in refused.stderr
+
+
+# What Snakemake 9.27.1 prints for three rules and a target, the padding included.
+DOT = """digraph snakemake_dag {
+    graph[bgcolor=white, margin=0];
+    node[shape=box, style=rounded, fontname=sans,                 fontsize=10, penwidth=2];
+    edge[penwidth=2, color=grey];
+\t0[label = "all", color = "0.00 0.6 0.85", style="rounded"];
+\t1[label = "score_dialogue", color = "0.50 0.6 0.85", style="rounded"];
+\t2[label = "train_lora", color = "0.33 0.6 0.85", style="rounded"];
+\t3[label = "fetch_model", color = "0.17 0.6 0.85", style="rounded"];
+\t1 -> 0
+\t3 -> 0
+\t2 -> 1
+\t3 -> 1
+\t3 -> 2
+}
+"""
+
+
+def test_dot_is_read_and_implied_arrows_are_dropped():
+    names, edges = draw_rulegraph.parse_dot(DOT)
+    assert names == ["all", "fetch_model", "score_dialogue", "train_lora"] and len(edges) == 5
+    graph = draw_rulegraph.reduced(names, edges)
+    assert sorted(graph.edges) == [
+        ("fetch_model", "train_lora"),
+        ("score_dialogue", "all"),
+        ("train_lora", "score_dialogue"),
+    ]
+    with pytest.raises(UserError, match="no rule in the dot text"):
+        draw_rulegraph.parse_dot("Building DAG of jobs...\n")
+
+
+def test_layout_points_downwards_and_overlaps_nowhere():
+    edges = [(a, b) for a in range(12) for b in range(12) if a < b and (a * 7 + b * 5) % 4 == 0]
+    graph = draw_rulegraph.reduced([f"r{n}" for n in range(12)], [(f"r{a}", f"r{b}") for a, b in edges])
+    rank = draw_rulegraph.rank_rules(graph)
+    assert all(rank[start] < rank[end] for start, end in graph.edges)
+    layered = draw_rulegraph.with_lanes(graph, rank)
+    assert all(layered.nodes[end]["layer"] == layered.nodes[start]["layer"] + 1 for start, end in layered.edges)
+    order = draw_rulegraph.order_layers(layered)
+    assert sorted(map(str, itertools.chain(*order))) == sorted(map(str, layered))
+    x = draw_rulegraph.place(layered, order, dict.fromkeys(layered, 1.0))
+    for layer in order:
+        assert all(x[right] - x[left] > 1 - 1e-9 for left, right in itertools.pairwise(layer))
+
+
+def test_spread_keeps_order_and_stays_near():
+    assert draw_rulegraph.spread([0, 5], [1, 1], [2, 2]) == [0, 5]
+    assert draw_rulegraph.spread([3, 3], [1, 1], [2, 2]) == [2, 4]
+    assert draw_rulegraph.spread([3, 3], [3, 1], [2, 2]) == [2.5, 4.5]
+
+
+def test_picture_program_gives_equal_bytes_without_a_date(tmp_path: Path):
+    families = json.dumps({"train_lora": "train", "fetch_model": "data"})
+
+    def run(name: str, chosen: str = families) -> subprocess.CompletedProcess:
+        command = [sys.executable, SCRIPTS / "draw_rulegraph.py", "--dot", "-", "--families", chosen]
+        command += ["--svg", f"{name}.svg", "--mermaid", f"{name}.mmd", "--record", f"{name}.json"]
+        return subprocess.run(command, cwd=tmp_path, input=DOT, check=False, capture_output=True, encoding="utf-8")
+
+    first, second = run("a"), run("b")
+    assert first.returncode == second.returncode == 0, first.stderr
+    svg = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert svg == (tmp_path / "b.svg").read_text(encoding="utf-8")
+    assert ET.fromstring(svg).tag.endswith("svg") and "dc:date" not in svg
+    assert all(f"<!-- {name} -->" in svg for name in ("all", "score_dialogue", "train_lora", "fetch_model"))
+    mermaid = (tmp_path / "a.mmd").read_text(encoding="utf-8")
+    assert "    train_lora --> score_dialogue\n" in mermaid and "train_lora(train_lora):::train" in mermaid
+    assert "fetch_model --> all" not in mermaid
+    refused = run("c", '{"train_lora": "trian"}')
+    assert refused.returncode == 2 and "'trian'" in refused.stderr and not (tmp_path / "c.svg").exists()

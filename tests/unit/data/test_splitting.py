@@ -1,0 +1,194 @@
+"""Splitting: no group on two sides, shares by dialogues, hardly any move when a dialogue is added."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mindtune.cli import UserError
+from mindtune.data.splitting import Group, assign, group_dialogues, shared, targets
+
+ROOT = Path(__file__).parents[3]
+
+
+def singles(count, source="甲.jsonl"):
+    return [Group(f"{index:04d}", source, (index,)) for index in range(count)]
+
+
+def dialogues_of(groups, sides):
+    counts = Counter()
+    for group in groups:
+        counts[sides[group.key]] += len(group.rows)
+    return counts
+
+
+def test_shares_are_met_exactly_by_single_dialogues():
+    groups = singles(1000)
+    assert dialogues_of(groups, assign(groups, 42, 0.05, 0.1)) == {"train": 850, "dev": 50, "test": 100}
+
+
+def test_shares_are_met_in_every_source():
+    groups = singles(400) + [Group(f"b{index}", "乙.jsonl", (400 + index,)) for index in range(100)]
+    sides = assign(groups, 1, 0.1, 0.2)
+    assert Counter((group.source, sides[group.key]) for group in groups)["乙.jsonl", "test"] == 20
+    assert targets({"a": 5, "b": 5, "c": 5, "d": 5}, 0.1) == {"a": 0, "b": 1, "c": 1, "d": 0}
+    assert sum(targets({"a": 5, "b": 5, "c": 5, "d": 5}, 0.1).values()) == 2
+
+
+def test_a_large_group_does_not_swallow_a_side():
+    groups = [Group("big", "甲", tuple(range(500)))] + singles(500)
+    sides = assign(groups, 3, 0.05, 0.1)
+    assert sides["big"] == "train"
+    assert dialogues_of(groups, sides)["test"] == 100
+
+
+def test_one_more_dialogue_moves_hardly_any():
+    groups = singles(1000)
+    before, after = assign(groups, 42, 0.05, 0.1), assign([*groups, Group("new", "甲.jsonl", (1000,))], 42, 0.05, 0.1)
+    assert sum(before[key] != after[key] for key in before) <= 3
+
+
+def test_seeds_differ_and_repeat():
+    groups = singles(200)
+    assert assign(groups, 1, 0.1, 0.1) == assign(groups[::-1], 1, 0.1, 0.1)
+    assert assign(groups, 1, 0.1, 0.1) != assign(groups, 2, 0.1, 0.1)
+
+
+def test_tiny_sets():
+    assert sorted(assign(singles(3), 42, 0.01, 0.01).values()) == ["dev", "test", "train"]
+    assert sorted(assign(singles(3), 42, 0.4, 0.5).values()) == ["dev", "test", "train"]
+    with pytest.raises(UserError, match="form 2 group"):
+        assign(singles(2), 42, 0.1, 0.1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.sampled_from("甲乙丙")), min_size=3, max_size=40),
+    st.integers(0, 9), st.floats(0.01, 0.45), st.floats(0.01, 0.45),
+)  # fmt: skip
+def test_any_groups_give_three_sides(sizes, seed, dev, test):
+    groups = [Group(str(index), source, tuple(range(size))) for index, (size, source) in enumerate(sizes)]
+    sides = assign(groups, seed, dev, test)
+    counts = dialogues_of(groups, sides)
+    assert set(sides) == {group.key for group in groups} and all(counts[side] for side in ("train", "dev", "test"))
+    total, smallest = sum(counts.values()), min(len(group.rows) for group in groups)
+    assert counts["test"] <= max(round(total * test), sorted(len(group.rows) for group in groups)[-1])
+    assert smallest <= counts["dev"]
+
+
+def test_groups_join_first_turns_and_near_duplicates():
+    groups = group_dialogues(["a", "b", "a", "c", "d"], ["甲", "甲", "乙", "乙", "乙"], [(1, 3)])
+    assert {group.rows: (group.key, group.source) for group in groups} == {
+        (0, 2): ("a", "甲"),
+        (1, 3): ("b", "甲"),
+        (4,): ("d", "乙"),
+    }
+
+
+def test_shared_counts_names_on_two_sides():
+    assert shared({"train": ["a", "b"], "dev": ["c"], "test": ["b", "a"]}) == 2
+    assert shared({"train": ["a", "a"], "dev": [], "test": ["b"]}) == 0
+
+
+def program(out, clean, held_out=(), threads=1, **changes):
+    chosen = {
+        "seed": 42,
+        "dev_share": 0.1,
+        "test_share": 0.2,
+        "near_duplicates": {"ngram_chars": 5, "threshold": 0.6},
+        "contamination": {"ngram_chars": 13, "overlap": 0.5, "similarity": 0.8, "remove": True},
+    } | changes
+    command = [sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", clean, "--held-out", *held_out, "--settings", json.dumps(chosen),
+               *(part for side in ("train", "dev", "test") for part in (f"--{side}", out / f"{side}.jsonl")),
+               "--contamination", out / "contamination.jsonl", "--record", out / "split_dialogues.json", "--threads", threads]  # fmt: skip
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+
+
+def row(index, first, answer):
+    turns = [{"from": "human", "value": first}, {"from": "gpt", "value": answer}]
+    return {
+        "id": f"对话-{index}",
+        "conversations": turns,
+        "source": f"集:{'甲' if index % 2 else '乙'}.jsonl#{index}",
+        "fixes": [],
+    }
+
+
+def read(path):
+    """The rows of a JSONL file; of a JSON file its one value."""
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(text)] if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in rows), encoding="utf-8")
+    return path
+
+
+STORY = "昨天我又和父母吵架了，他们总说我不够努力，可是我每天都学到半夜，真的很累，也不知道还能怎么办才好"
+
+
+def test_program_splits_without_a_leak(tmp_path):
+    rows = [
+        row(index, f"第{index // 3}件事，我想说说", f"回答{index}，{chr(0x4E00 + index) * 9}") for index in range(60)
+    ]
+    rows += [
+        row(60 + index, STORY + "，" + str(index), STORY[::-1] + chr(0x5000 + index)) for index in range(10)
+    ]  # near-duplicates
+    clean = write(tmp_path / "clean.jsonl", rows)
+    done = program(tmp_path, clean)
+    assert done.returncode == 0, done.stderr
+    sides = {
+        side: (tmp_path / f"{side}.jsonl").read_text(encoding="utf-8").splitlines() for side in ("train", "dev", "test")
+    }
+    lines = clean.read_text(encoding="utf-8").splitlines()
+    assert sorted(sum(sides.values(), [])) == sorted(lines)
+    assert all(found == [line for line in lines if line in set(found)] for found in sides.values()), (
+        "the order of rows changed"
+    )
+    first = {side: {json.loads(line)["conversations"][0]["value"] for line in found} for side, found in sides.items()}
+    assert not first["train"] & (first["dev"] | first["test"]) and not first["dev"] & first["test"]
+    assert sum(any(STORY in text for text in found) for found in first.values()) == 1
+    facts = json.loads((tmp_path / "split_dialogues.json").read_text())["facts"]
+    assert (facts["shared_groups"], facts["shared_first_turns"]) == (0, 0)
+    assert facts["dialogues"] == {side: len(found) for side, found in sides.items()}
+    assert facts["largest_group"] == 10
+
+
+def test_the_parts_of_one_dialogue_stay_together(tmp_path):
+    rows = [row(index, f"第{index}件事，我想说说", f"回答{index}，{chr(0x4E00 + index) * 9}") for index in range(60)]
+    for index, entry in enumerate(rows):
+        entry["source"] = f"集:甲.jsonl#{index // 4}"
+    assert program(tmp_path, write(tmp_path / "clean.jsonl", rows)).returncode == 0
+    sides = [{entry["source"] for entry in read(tmp_path / f"{side}.jsonl")} for side in ("train", "dev", "test")]
+    assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
+
+
+def test_the_number_of_processes_changes_nothing(tmp_path):
+    """Three pieces of rows, parts of one dialogue on both sides of a seam, a copy in the first and the last piece."""
+    rows = [
+        row(index, f"第{index // 2}件事，我想说说", f"回答{index}，{chr(0x4E00 + index) * 30}") for index in range(900)
+    ]
+    rows[400]["source"] = rows[399]["source"]
+    rows[899]["conversations"] = [turn | {"value": turn["value"] + "好"} for turn in rows[0]["conversations"]]
+    clean, made = write(tmp_path / "clean.jsonl", rows), []
+    for threads in (1, 2):
+        out = tmp_path / str(threads)
+        out.mkdir()
+        assert program(out, clean, threads=threads).returncode == 0
+        made.append({path.name: path.read_bytes().replace(str(out).encode(), b"") for path in out.iterdir()})
+    assert made[0] == made[1] and len(made[0]) == 5
+    side_of = {entry["id"]: side for side in ("train", "dev", "test") for entry in read(tmp_path / f"2/{side}.jsonl")}
+    assert side_of["对话-399"] == side_of["对话-400"] and side_of["对话-0"] == side_of["对话-899"]
+
+
+def test_program_refuses_what_cannot_be_split(tmp_path):
+    one = write(tmp_path / "clean.jsonl", [row(index, "都是同一句话", f"回答{index}") for index in range(9)])
+    done = program(tmp_path, one)
+    assert done.returncode == 2 and "form 1 group" in done.stderr and not (tmp_path / "train.jsonl").exists()
+    assert "is empty" in program(tmp_path, write(tmp_path / "none.jsonl", [])).stderr
+    assert "dev_share" in program(tmp_path, one, dev_share=0.9).stderr

@@ -1,0 +1,223 @@
+"""A model folder that brings code: every program that loads one says so in a sentence, and the code does not run.
+
+The guards behind that look at the folder, the libraries' own switches, are tested in test_swift.py and test_engine.py.
+"""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mindtune import safe_loading
+from mindtune.cli import UserError
+from models import build_small_model
+
+ROOT = Path(__file__).parents[3]
+SCRIPTS = ROOT / "scripts"
+MODEL = '{"id": "small", "type": "qwen2", "template": "qwen2_5"}'
+ENGINE = {
+    "engine": "transformers", "python": sys.executable, "backend": "pytorch", "model_name": "小", "tp": 1, "session_len": 512,
+    "cache_max_entry_count": 0.5, "device": "cpu", "threads": 1, "startup_timeout_s": 60,
+}  # fmt: skip
+REPLIES = {
+    "max_dialogues": 1,
+    "max_turns_per_dialogue": 1,
+    "max_new_tokens": 4,
+    "seed": 1,
+    "system": "keep",
+    "concurrency": 1,
+}
+SMOKE = {"prompts": ["你好"], "max_new_tokens": 4, "concurrency": 1, "levels": [1], "near_tie": 1e-6}
+
+
+def evil(mark: Path) -> str:
+    """Code that would leave a mark, with all classes that a library may ask for."""
+    return (
+        f"import pathlib\n\npathlib.Path({str(mark)!r}).touch()\n\n"
+        "from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM\n\n\n"
+        "class Tok(PreTrainedTokenizerFast):\n    pass\n\n\nclass Config(Qwen2Config):\n    pass\n\n\n"
+        "class Model(Qwen2ForCausalLM):\n    pass\n"
+    )
+
+
+def change(file: Path, **more) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), **more}), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("plain") / "基座 model"
+    build_small_model(folder)
+    return folder
+
+
+@pytest.fixture
+def hostile(tmp_path, plain):
+    """(folder, mark): the code lies elsewhere on this machine, so that no file of the folder looks wrong."""
+    folder, mark, code = tmp_path / "model", tmp_path / "was run", tmp_path / "elsewhere"
+    subprocess.run(["cp", "-r", plain, folder], check=True)
+    code.mkdir()
+    (code / "tok.py").write_text(evil(mark), encoding="utf-8")
+    change(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": [f"{code}--tok.Tok", f"{code}--tok.Tok"]})
+    return folder, mark
+
+
+def dialogues(file: Path) -> Path:
+    turns = [{"from": "human", "value": "我睡不着。"}, {"from": "gpt", "value": "多久了？"}]
+    row = {"id": "1", "source": "a#1", "conversations": turns}
+    file.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    return file
+
+
+def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
+    """A call of every program that loads a model or a tokenizer, up to where it loads it."""
+    rows, out = dialogues(work / "对话.jsonl"), work / "out"
+    engine = ["--engine", json.dumps(ENGINE | {"python": ""}), "--engine-python", sys.executable]
+    serve = ["--device", "cpu", "--threads", "1"]
+    verify = work / "verify.json"
+    verify.write_text("{}")
+    return {
+        "cache_dataset.py": ["--train", rows, "--dev", rows, "--tokenizer", folder, "--model", MODEL, "--settings",
+                             '{"max_length": 512, "seed": 1}', "--cached", out, "--record", work / "r.json"],
+        "train_lora.py": ["--run", "main", "--cached", work, "--pack-stats", work, "--model", folder, "--model-record", work,
+                          "--model-kind", MODEL, "--settings", '{"method": "lora"}', "--code", "x", "--state-root", work,
+                          "--adapter", out, "--history", out, "--loss-figure", out, "--record", out],
+        "verify_merge.py": ["--base", plain, "--adapter", plain, "--merged", folder, "--prompts", rows, "--model", MODEL,
+                            "--settings", '{"device": "cpu"}', "--verify", out],
+        "build_demo_model.py": ["--tier", "tiny", "--part", "all", "--package", work, "--tokenizer", folder, "--dialogues", rows,
+                                "--model", out, "--record", work / "r.json"],
+        "generate_replies.py": ["--model", folder, "--suite", "dialogue", "--prompts", rows, *engine, "--settings",
+                                json.dumps(REPLIES), "--replies", out, "--record", work / "r.json", "--log", work / "server.log"],
+        "verify_serving.py": ["--export", folder, "--verify", verify, *engine, "--settings", json.dumps(SMOKE), "--smoke", out,
+                          "--server-log", work / "server.log"],
+        "mindtune/serve/transformers_server.py": ["--model", folder, "--model-name", "x", "--session-len", "512", *serve, "--port-file", out],
+        "mindtune/serve/greedy_reference.py": ["--model", folder, "--max-tokens", "4", *serve],
+    }  # fmt: skip
+
+
+PROGRAMS = (
+    "cache_dataset.py", "train_lora.py", "verify_merge.py", "build_demo_model.py", "generate_replies.py", "verify_serving.py",
+    "mindtune/serve/transformers_server.py", "mindtune/serve/greedy_reference.py",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_code_that_a_tokenizer_names_is_not_run(program, hostile, plain, tmp_path):
+    folder, mark = hostile
+    key = tmp_path / "key"
+    key.write_text("k" * 20)
+    words = [str(word) for word in commands(folder, plain, tmp_path)[program]]
+    variables = {
+        "HF_MODULES_CACHE": str(tmp_path / "modules"),
+        "HF_HUB_OFFLINE": "1",
+        "MINDTUNE_API_KEY_FILE": str(key),
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", SCRIPTS / program, *words] if "/" in program else [sys.executable, SCRIPTS / program, *words],
+        env={**os.environ, **variables}, input="[]", capture_output=True, text=True, timeout=300, cwd=tmp_path,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert not mark.exists(), said[-2000:]
+    assert done.returncode == 2 and "Traceback" not in said, said[-2000:]
+    assert "tokenizer_config.json names code of its own (auto_map" in said, said[-2000:]
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_trainer_s_own_process_runs_no_code_of_a_folder_altered_since(hostile, tmp_path):
+    """train_lora.py looked at the folder before; this is ms-swift with our plugin, as it starts it."""
+    from mindtune.train.swift import environment, render, train_flags
+    from test_swift import SETTINGS
+
+    folder, mark = hostile
+    settings = SETTINGS | {"packing": False, "memory": None}
+    flags = train_flags(json.loads(MODEL), settings) | {
+        "model": str(folder), "dataset": [str(dialogues(tmp_path / "a.jsonl"))], "output_dir": str(tmp_path / "out"), "max_steps": 1,
+        "callbacks": [], "report_to": [],
+    }  # fmt: skip
+    words = [sys.executable, "-m", "swift.cli.sft", *render(flags)]
+    given = environment(HF_MODULES_CACHE=str(tmp_path / "modules"), MINDTUNE_CPU_PACKING="1", CUDA_VISIBLE_DEVICES="")
+    subprocess.run(words, env=given, cwd=tmp_path, capture_output=True, timeout=300, stdin=subprocess.DEVNULL)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "more", "word"),
+    [
+        ("config.json", {"auto_map": {"AutoConfig": "modeling_x.Config"}}, "auto_map"),
+        ("config.json", {"text_config": {"layers": [{"auto_map": "x.Y"}]}}, "auto_map"),
+        ("config.json", {"attn_implementation": "evil/kernel"}, "attn_implementation"),
+        ("config.json", {"_experts_implementation": {"": "evil/kernel:run"}}, "_experts_implementation"),
+        ("generation_config.json", {"custom_generate": "evil/repository"}, "custom_generate"),
+        ("configuration.json", {"plugins": ["evil"]}, "plugins"),
+        ("preprocessor_config.json", {"feature_extractor_type": "/tmp/dir--mod.Cls"}, "feature_extractor_type"),
+        ("tokenizer_config.json", {"extra": ["repo/x--mod.Cls"]}, "extra"),
+        ("adapter_config.json", {"megatron_config": {}, "megatron_core": "evil"}, "megatron_config"),
+    ],
+)
+def test_settings_that_name_code_are_refused_in_every_file(plain, tmp_path, file, more, word):
+    folder = tmp_path / "model"
+    subprocess.run(["cp", "-r", plain, folder], check=True)
+    if not (folder / file).exists():
+        (folder / file).write_text("{}")
+    change(folder / file, **more)
+    with pytest.raises(UserError, match=rf"{file} names code of its own \({word}"):
+        safe_loading.check_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["NOTICE_x.py", "chat_template.py", "sub/x.so", "x.joblib", "训练.bin", "a.pyc"])
+def test_files_that_can_run_code_are_refused(plain, tmp_path, name):
+    folder = tmp_path / "model"
+    subprocess.run(["cp", "-r", plain, folder], check=True)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"")
+    with pytest.raises(UserError, match="can run code when it is loaded"):
+        safe_loading.check_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [(b"null", "should hold an object"), (b"[1]", "should hold an object"), (b'{"a":' * 200 + b"1" + b"}" * 200, "nested"),
+     (b"[" * 100_000, "nested too deeply"), (b"\xff\xfe{}", "not whole JSON"), (b"{" + b" " * (65 << 20), "bytes"),
+     (b'{"a": ' + b"1" * 5000 + b"}", "not whole JSON")],
+)  # fmt: skip
+def test_json_that_is_none_is_a_sentence(plain, tmp_path, data, word):
+    folder = tmp_path / "model"
+    subprocess.run(["cp", "-r", plain, folder], check=True)
+    (folder / "generation_config.json").write_bytes(data)
+    with pytest.raises(UserError, match=word):
+        safe_loading.check_folder(folder)
+
+
+def test_what_published_models_have_is_allowed(plain, tmp_path):
+    folder = tmp_path / "model"
+    subprocess.run(["cp", "-r", plain, folder], check=True)
+    change(
+        folder / "config.json",
+        _name_or_path="/cpfs01/models--Qwen--Qwen2.5",
+        attn_implementation="sdpa",
+        custom_scale=1.5,
+    )
+    vocabulary = {"auto_map": 5, "custom_x": 6, "/usr/lib/x.py": 7}
+    (folder / "added_tokens.json").write_text(json.dumps(vocabulary))
+    (folder / "configuration.json").write_text('{"framework": "pytorch", "task": "chat", "allow_remote": true}')
+    safe_loading.check_folder(folder)
+    assert safe_loading.load_tokenizer(folder)("你好")["input_ids"]
+
+
+LOADERS = {"from_pretrained", "from_config", "get_processor", "get_model_processor", "export_main", "from_file"}
+
+
+def test_nothing_else_loads_a_model_or_a_tokenizer():
+    allowed = {("mindtune/safe_loading.py", name) for name in LOADERS} | {("mindtune/chat_template.py", "from_file")}
+    found = set()
+    for file in SCRIPTS.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                if name in LOADERS:
+                    found.add((file.relative_to(SCRIPTS).as_posix(), name))
+    assert found <= allowed, found - allowed
+    assert ("mindtune/safe_loading.py", "from_pretrained") in found

@@ -1,0 +1,191 @@
+"""The smoke test on real servers: a sound export passes every check, and defects that people met in the wild are found."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jinja2
+import pytest
+import verify_serving
+from mindtune.chat_template import load_chat
+from mindtune.export.proof_prompts import fixed_chats
+from mindtune.serve.client import Reply
+from mindtune.serve.engine import serve
+from models import build_small_model, copy_with_end
+from sealed import write_sealed
+
+ROOT = Path(__file__).resolve().parents[3]
+ENGINE = {
+    "engine": "transformers",
+    "backend": "pytorch",
+    "model_name": "demo",
+    "tp": 1,
+    "session_len": 512,
+    "cache_max_entry_count": 0.8,
+    "device": "cpu",
+    "threads": 1,
+    "startup_timeout_s": 120,
+}
+SETTINGS = {
+    "prompts": ["我最近总是失眠，怎么办？", "I feel anxious before exams.", "没有人可以说🙂"],
+    "max_new_tokens": 40,
+    "concurrency": 6,
+    "levels": [1, 40],
+    "near_tie": 0.1,
+}
+BARE_TEMPLATE = "{% for turn in messages %}<|im_start|>{{ turn.role }}\n{{ turn.content }}<|im_end|>\n{% endfor %}"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return build_small_model(tmp_path_factory.mktemp("model") / "export", seed=1)
+
+
+def write_verify(export: Path, path: Path) -> Path:
+    """The part of verify.json that the smoke test reads: the fixed chats, counted by the export's own template."""
+    chat = load_chat(export)
+    rows = [
+        {"messages": messages[:-1], "prompt": {"tokens": chat.count([chat.render(messages[:-1], True)])[0]}}
+        for messages in fixed_chats().values()
+    ]
+    return write_sealed(path, "verify_merge", facts={"prompts": rows})
+
+
+def smoke(export: Path, folder: Path, **engine: object) -> tuple[subprocess.CompletedProcess, Path]:
+    """Run the program; return its outcome and the path of its record."""
+    flags = {
+        "--export": export, "--verify": write_verify(export, folder / "verify.json"), "--engine": json.dumps({**ENGINE, **engine}), "--engine-python": sys.executable,
+        "--settings": json.dumps(SETTINGS), "--smoke": folder / "smoke.json", "--server-log": folder / "server.log",
+    }  # fmt: skip
+    command = [sys.executable, ROOT / "scripts/verify_serving.py", *(part for pair in flags.items() for part in pair)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8"), folder / "smoke.json"
+
+
+def two_token_model(model: Path, folder: Path, texts: list[str]) -> list[int]:
+    """Change a copied model so that its every token is one of two; return their ids.
+
+    The rows of the output layer are zero but for two, which are each other's opposite: whatever the state, one of them wins.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(model).convert_tokens_to_ids(texts)
+    weights = load_file(model / "model.safetensors")
+    row = torch.randn(weights["lm_head.weight"].shape[1], generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    weights["lm_head.weight"].zero_()
+    weights["lm_head.weight"][ids[0]], weights["lm_head.weight"][ids[1]] = row, -row
+    (folder / "model.safetensors").unlink()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return ids
+
+
+def test_a_sound_export_passes_every_check(model, tmp_path):
+    out, record = smoke(model, tmp_path)
+    assert out.returncode == 0, out.stdout + out.stderr
+    facts = json.loads(record.read_text(encoding="utf-8"))["facts"]
+    names = [check.__name__.removeprefix("check_") for check in verify_serving.CHECKS]
+    assert [check["name"] for check in facts["checks"]] == [*names, "server_ended"]
+    assert all(check["passed"] and check["seen"] for check in facts["checks"])
+    alone, together = facts["timings"]["concurrency_1"], facts["timings"]["concurrency_40"]
+    assert (alone["requests"], together["requests"]) == (3, 80)
+    seen = {check["name"]: check["seen"] for check in facts["checks"]}
+    assert seen["greedy"].startswith("equal to transformers for all ") and "apart" not in seen["greedy"]
+    assert len(seen["prompt_tokens"].split(", training")[0].split(",")) == 3 + 8, "our prompts and the fixed chats"
+    # 2 layers, 2 key-value heads of 16 bfloat16 values
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    head = config["hidden_size"] // config["num_attention_heads"]
+    assert facts["memory"]["bytes_per_token"] == 2 * 2 * config["num_key_value_heads"] * head * 2
+    assert 0 < alone["ttft_s_p50"] <= alone["ttft_s_p95"] and alone["tokens_per_s"] > 0
+    assert "失眠" not in (tmp_path / "server.log").read_text(encoding="utf-8"), "the log holds what a client said"
+
+
+def test_end_tokens_that_leak_into_the_text_are_found(model, tmp_path):
+    """The tokenizer no longer knows its end token as special, and the model is not stopped at it."""
+    export = copy_with_end(model, tmp_path / "export", [0])
+    two_token_model(model, export, ["<|im_end|>", "<|im_start|>"])
+    tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
+    for token in tokenizer["added_tokens"]:
+        token["special"] = False
+    (export / "tokenizer.json").unlink()
+    (export / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    config = json.loads((export / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (export / "tokenizer_config.json").unlink()
+    kept = {name: config[name] for name in ("tokenizer_class", "model_max_length")}
+    (export / "tokenizer_config.json").write_text(json.dumps(kept), encoding="utf-8")
+    out, record = smoke(export, tmp_path)
+    assert out.returncode == 2 and not record.exists()
+    assert "stop_token: length after 40 of 40 tokens" in out.stderr and "<|im_end|>" in out.stderr
+
+
+def test_a_model_that_ends_before_its_first_word_is_found(model, tmp_path):
+    export = copy_with_end(model, tmp_path / "export", [0])
+    ids = two_token_model(model, export, ["a", "b"])
+    config = json.loads((export / "generation_config.json").read_text(encoding="utf-8"))
+    (export / "generation_config.json").write_text(json.dumps({**config, "eos_token_id": ids}), encoding="utf-8")
+    out, record = smoke(export, tmp_path)
+    assert out.returncode == 2 and not record.exists()
+    assert out.stderr.startswith(f"error: {export} failed ") and "single_reply: '' (stop after 0 tokens)" in out.stderr
+    assert "passed model_list" in out.stdout and "server ended: processes left: none; port closed" in out.stdout
+
+
+def test_a_server_that_renders_other_prompts_than_training_is_found(model, tmp_path):
+    """Some engines put a default system prompt of their own before a chat, or leave the model's out."""
+    chat = load_chat(model)
+    trained = replace(chat, template=jinja2.Template(BARE_TEMPLATE))
+    with serve(model, {**ENGINE, "python": sys.executable}, tmp_path / "server.log") as server:
+        case = verify_serving.Case(server, server.client(), trained, SETTINGS["prompts"], 8, 2, 512, [], [], 0.1)
+        with pytest.raises(verify_serving.Failed, match="server .*, training"):
+            verify_serving.check_prompt_tokens(case)
+        case = replace(case, chat=chat)
+        assert verify_serving.check_prompt_tokens(case)
+        proven = verify_serving.proven_chats(write_verify(model, tmp_path / "verify.json"))
+        assert verify_serving.check_prompt_tokens(replace(case, proven=proven))
+        proven[3] = (proven[3][0], proven[3][1] + 1)
+        with pytest.raises(verify_serving.Failed):
+            verify_serving.check_prompt_tokens(replace(case, proven=proven))
+
+
+def test_a_forbidden_setting_is_one_sentence(model, tmp_path):
+    out, record = smoke(model, tmp_path, cache_max_entry_count=0)
+    assert out.returncode == 2 and not record.exists()
+    assert out.stderr.count("\n") == 1 and "no room for a single token" in out.stderr
+
+
+def test_replies_of_other_weights_are_not_transformers_replies(model, tmp_path):
+    """The server holds another model than the one that the reference was made with."""
+    other = build_small_model(tmp_path / "other", seed=2)
+    engine = {**ENGINE, "python": sys.executable}
+    reference = verify_serving.transformers_replies(other, engine, SETTINGS)
+    assert [len(reply["margins"]) for reply in reference] == [40, 40, 40]
+    with serve(model, engine, tmp_path / "server.log") as server:
+        case = verify_serving.Case(
+            server, server.client(), load_chat(model), SETTINGS["prompts"], 40, 2, 512, [], reference, 1e-6
+        )
+        with pytest.raises(verify_serving.Failed, match="0 tokens, then a choice .* deviations apart"):
+            verify_serving.check_greedy(case)
+
+
+WANTED = {
+    "texts": ["", "我", "我\ufffd", "我在", "我在听"],
+    "margins": [1.0, 0.9, 0.8, 0.01, 0.5],
+    "finish_reason": "stop",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "place"),
+    [
+        ("我在听", "stop", None),
+        ("我在听", "length", 4),  # the reference ended there
+        ("我在听着", "length", 4),
+        ("我在想", "stop", 3),
+        ("我在", "stop", 3),  # ended where the reference went on
+        ("你在听", "stop", 0),
+        ("", "stop", 0),
+    ],
+)
+def test_the_place_where_a_reply_leaves_the_reference(text, finish, place):
+    assert verify_serving.parting(WANTED, Reply(text, finish, 10, 4)) == place

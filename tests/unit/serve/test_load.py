@@ -1,0 +1,107 @@
+"""The load client against a server of known behaviour: what it counts, what it times, and what it refuses to count."""
+
+import asyncio
+import json
+import threading
+from contextlib import contextmanager
+
+import pytest
+from mindtune.serve.load import Answer, LoadError, Target, load, speeds
+
+CHAT = [{"role": "user", "content": "我最近总是失眠，怎么办？"}]
+
+
+def event(**fields: object) -> bytes:
+    return b"data: " + json.dumps(fields, ensure_ascii=False).encode() + b"\n\n"
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: list[dict]) -> None:
+    """A chat server's answer as LMDeploy writes it: in HTTP chunks, with `usage: null` in every event but the last."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    body = json.loads(await reader.readexactly(size))
+    seen.append({**body, "key": head.split(b"Bearer ")[1].split(b"\r\n")[0].decode()})
+    usage = {"prompt_tokens": 7, "completion_tokens": body["max_tokens"], "total_tokens": 0}
+    if body["messages"][0]["content"] == "坏":
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n{}")
+    elif not body["stream"]:
+        content = json.dumps({"choices": [{"message": {"content": "好"}}], "usage": usage}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(content) + content)
+    else:
+        events = [event(choices=[{"delta": {"role": "assistant", "content": ""}}], usage=None)]
+        events += [event(choices=[{"delta": {"content": "好"}}], usage=None)] * body["max_tokens"]
+        events += [event(choices=[], usage=usage), b"data: [DONE]\n\n"]
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        for number, part in enumerate(events):
+            if number:
+                await asyncio.sleep(0.1)
+            if body["messages"][0]["content"] == "断" and number == 2:
+                break
+            writer.write(b"%x\r\n%s\r\n" % (len(part), part))
+            await writer.drain()
+    await writer.drain()
+    writer.close()
+
+
+@contextmanager
+def chat_server():
+    """A server in a thread; yields its port and the requests it saw."""
+    seen: list[dict] = []
+    loop, started = asyncio.new_event_loop(), threading.Event()
+    holder: dict = {}
+
+    async def serve() -> None:
+        holder["server"] = await asyncio.start_server(lambda r, w: answer(r, w, seen), "127.0.0.1", 0)
+        started.set()
+
+    thread = threading.Thread(target=lambda: (loop.run_until_complete(serve()), loop.run_forever()))
+    thread.start()
+    started.wait()
+    yield holder["server"].sockets[0].getsockname()[1], seen
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+
+
+def target(port: int, stream: bool = True) -> Target:
+    return Target(port, "钥匙-key".encode("ascii", "ignore").decode(), {"model": "m", "max_tokens": 4}, stream)
+
+
+def test_a_stream_is_timed_from_its_first_text_to_its_last():
+    with chat_server() as (port, seen):
+        found = load(target(port), [CHAT] * 3, 2)
+    assert [(row.prompt_tokens, row.completion_tokens) for row in found] == [(7, 4)] * 3
+    for row in found:
+        assert 0.09 < row.first - row.asked < 0.2, "the first event has no text"
+        assert 0.3 < row.ended - row.asked < 0.8
+    assert seen[0]["stream_options"] == {"include_usage": True} and seen[0]["key"] == "-key"
+    assert {row["messages"][0]["content"] for row in seen} == {CHAT[0]["content"]}
+
+
+def test_whole_answers_have_no_time_to_a_first_text():
+    with chat_server() as (port, seen):
+        found = load(target(port, stream=False), [CHAT], 1)
+    assert found[0].first is None and found[0].completion_tokens == 4
+    assert speeds(found)["ttft_s_p50"] is None and speeds(found)["tokens_per_s"] > 0
+    assert "stream_options" not in seen[0]
+
+
+def test_several_processes_ask_every_chat_once():
+    chats = [[{"role": "user", "content": f"第{number}次"}] for number in range(40)]
+    with chat_server() as (port, seen):
+        found = load(target(port), chats, 33)
+    assert len(found) == 40
+    assert sorted(row["messages"][0]["content"] for row in seen) == sorted(chat[0]["content"] for chat in chats)
+
+
+@pytest.mark.parametrize(("text", "words"), [("坏", "400 Bad Request"), ("断", "ended without")])
+def test_a_request_that_fails_is_not_counted(text, words):
+    with chat_server() as (port, _), pytest.raises(LoadError, match=words):
+        load(target(port), [[{"role": "user", "content": text}]], 1)
+
+
+def test_speeds_are_those_of_the_answers():
+    rows = [Answer(10.0, 10.2, 11.0, 100, 5), Answer(10.0, 10.6, 12.0, 100, 15)]
+    assert speeds(rows) == {
+        "requests": 2, "prompt_tokens": 200, "output_tokens": 20, "tokens_per_s": 10.0,
+        "ttft_s_p50": 0.4, "ttft_s_p95": 0.6, "tpot_s_p50": 0.15, "tpot_s_p95": 0.2,
+    }  # fmt: skip

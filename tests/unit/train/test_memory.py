@@ -1,0 +1,67 @@
+"""The choice of micro-batch and recompute: the effective batch never changes, and the estimate is what was measured."""
+
+import pytest
+from mindtune.train.memory import activation_bytes, checkpoint_bytes, choose, fixed_bytes, weights
+
+QWEN7B = {
+    "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+    "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False,
+}  # fmt: skip
+SETTINGS = {
+    "method": "lora", "memory": "auto", "kernels": "fast", "dtype": "bfloat16", "max_length": 3072, "lora": {"rank": 8, "dropout": 0.1},
+    "batch_size": 8, "grad_accumulation": 4, "gradient_checkpointing": True,
+}  # fmt: skip
+GIB = 2**30
+
+
+def test_weights_of_the_published_model():
+    assert weights(QWEN7B) == 7_615_616_512
+
+
+def test_the_estimate_is_what_an_h100_showed():
+    # docs/h100/train-side-by-side.json: 51.7 GiB held at two sequences of 3,072 tokens without recompute
+    estimate = 2 * weights(QWEN7B) + 2 * 3072 * activation_bytes(QWEN7B, SETTINGS)
+    assert estimate / GIB == pytest.approx(51.5, rel=0.05)
+
+
+@pytest.mark.parametrize(("gib", "size", "recompute"), [(24, 8, True), (48, 1, False), (79, 2, False), (139, 4, False)])
+def test_the_card_decides(gib, size, recompute):
+    chosen, reason = choose(QWEN7B, SETTINGS, gib * GIB)
+    assert chosen["batch_size"] == size and chosen["gradient_checkpointing"] is recompute
+    assert chosen["batch_size"] * chosen["grad_accumulation"] == 32
+    assert f"micro-batch {size} x accumulation {32 // size}" in reason
+
+
+def test_an_odd_effective_batch_is_kept():
+    chosen, _ = choose(QWEN7B, {**SETTINGS, "batch_size": 3, "grad_accumulation": 5}, 139 * GIB)
+    assert chosen["batch_size"] * chosen["grad_accumulation"] == 15 and chosen["batch_size"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "card"),
+    [
+        ({"memory": "fixed"}, 79),
+        ({"kernels": "plain"}, 79),
+        ({}, None),
+        ({"method": "qlora"}, 79),
+        ({"method": "dora"}, 79),
+    ],
+)
+def test_what_is_taken_as_configured(change, card):
+    chosen, reason = choose(QWEN7B, {**SETTINGS, **change}, card and card * GIB)
+    assert chosen == {"batch_size": 8, "grad_accumulation": 4, "gradient_checkpointing": True}
+    assert "as configured" in reason
+
+
+def test_what_a_method_takes_before_the_first_token():
+    taken = {method: fixed_bytes(QWEN7B, SETTINGS | {"method": method}) for method in ("lora", "dora", "qlora", "full")}
+    assert taken["lora"] == taken["dora"] == 2 * weights(QWEN7B)
+    # QLoRA's paper: 4.127 bits a weight; embeddings and head (1.09 billion weights) stay in 16 bits
+    assert taken["qlora"] == pytest.approx(4.127 / 8 * 6.525e9 + 2 * 1.09e9, rel=1e-3)
+    assert taken["full"] == 8 * weights(QWEN7B)
+    assert checkpoint_bytes(QWEN7B, SETTINGS | {"method": "full"}) == 6 * weights(QWEN7B)
+
+
+def test_a_checkpoint_of_the_seeds_adapter():
+    # 20.2 million weights at rank 8 in all linear layers, and two moments of each, in 32 bits
+    assert checkpoint_bytes(QWEN7B, SETTINGS) == 12 * 20_185_088
