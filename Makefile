@@ -138,6 +138,6 @@ docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/measur
 	$(DRIVER) -m snakemake --quiet all --directory demo-docs --cores="$$CORES" --force results/report/rulegraph.svg
 	mkdir -p docs && cp demo-docs/results/report/rulegraph.svg docs/rulegraph.svg && rm -rf demo-docs
 
-lock: .venv/READY ## pin what envs/*.in name, with hashes, and write the conda files
+lock: .venv/READY ## pin what envs/*.in name, with hashes
 	$(DRIVER) scripts/tools/lock_environments.py
 	$(DRIVER) scripts/tools/write_docs.py

@@ -26,8 +26,6 @@ rule draw_rulegraph:
     log:
         "logs/report/rulegraph.log",
     localrule: True
-    conda:
-        "../envs/core.yaml"
     params:
         code=code_hash("draw_rulegraph.py"),
         families=lambda w: as_json(**rule_families()),
@@ -100,8 +98,6 @@ rule write_report:
     log:
         "logs/report/write_report.log",
     localrule: True
-    conda:
-        "../envs/core.yaml"
     params:
         code=code_hash("write_report.py"),
         title=lambda w: f"MindTune: {config['model']['id'] or 'local model'}, run {EXPORT_RUN}",

@@ -79,7 +79,6 @@ except UserError as error:
 RUNS = sorted(config["runs"])
 EXPORT_RUN = config["export"]["run"]
 USED_DATASETS = sorted({config["runs"][run]["dataset"] for run in RUNS})
-PLUGIN = "mindtune/train/swift_plugin/mindtune_plugin.py"
 SUITES = ["dialogue"]
 SERVE_ENV = "serve" if config["serve"]["engine"] == "lmdeploy" else "train"
 

@@ -25,8 +25,6 @@ rule fetch_dataset:
     benchmark:
         "benchmarks/data/{dataset}/fetch_dataset.tsv"
     localrule: True
-    conda:
-        "../envs/core.yaml"
     params:
         code=code_hash("fetch_dataset.py"),
         spec=lambda w: as_json(**config["datasets"][w.dataset]),
@@ -54,8 +52,6 @@ if config["model"]["source"] == "package":
         benchmark:
             "benchmarks/base/fetch_tokenizer.tsv"
         localrule: True
-        conda:
-            "../envs/train.yaml"
         params:
             code=code_hash("build_demo_model.py"),
             tier=config["model"]["id"],
@@ -84,8 +80,6 @@ if config["model"]["source"] == "package":
             "logs/base/fetch_model.log",
         benchmark:
             "benchmarks/base/fetch_model.tsv"
-        conda:
-            "../envs/train.yaml"
         params:
             code=code_hash("build_demo_model.py"),
             tier=config["model"]["id"],
@@ -114,8 +108,6 @@ else:
         benchmark:
             "benchmarks/base/fetch_tokenizer.tsv"
         localrule: True
-        conda:
-            "../envs/core.yaml"
         params:
             code=code_hash("fetch_model.py"),
             spec=as_json(
@@ -148,8 +140,6 @@ else:
         benchmark:
             "benchmarks/base/fetch_model.tsv"
         localrule: True
-        conda:
-            "../envs/core.yaml"
         params:
             code=code_hash("fetch_model.py"),
             spec=as_json(
@@ -186,8 +176,6 @@ rule clean_dialogues:
         "logs/data/{dataset}/clean_dialogues.log",
     benchmark:
         "benchmarks/data/{dataset}/clean_dialogues.tsv"
-    conda:
-        "../envs/core.yaml"
     threads: 2
     params:
         code=code_hash("clean_dialogues.py"),
@@ -222,8 +210,6 @@ rule split_dialogues:
         "logs/data/{dataset}/split_dialogues.log",
     benchmark:
         "benchmarks/data/{dataset}/split_dialogues.tsv"
-    conda:
-        "../envs/core.yaml"
     threads: 2
     params:
         code=code_hash("split_dialogues.py"),
@@ -260,10 +246,8 @@ rule write_datasheet:
     log:
         "logs/data/{dataset}/write_datasheet.log",
     localrule: True
-    conda:
-        "../envs/core.yaml"
     params:
-        code=code_hash("write_datasheet.py", "mindtune/data/datasheet.md.j2"),
+        code=code_hash("write_datasheet.py"),
         spec=lambda w: as_json(**config["datasets"][w.dataset]),
     shell:
         r"""

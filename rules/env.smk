@@ -4,14 +4,10 @@ Environments: one folder a stage family, pinned by a lock file, built from a pac
 INPUTS   envs/{env}.lock, for a GPU envs/train-cuda.lock, for a CPU envs/train.torch, envs/build.txt
 OUTPUTS  .snakemake/venvs/{env}-{hash of what it is built from}/READY
 
-With `--sdm conda` the same pins come from envs/{env}.yaml and nothing is built here.
-
 A rule exists only for an environment that is not there yet. One that is there can never be out of date, since its name holds the
 hash of its lock; and a job that must run again behind an `ancient()` input would make Snakemake 9.27.1 drop every job that
 follows from it (dag.py, update_needrun: they are masked, and then not reached).
 """
-
-from snakemake.settings.types import DeploymentMethod
 
 from mindtune.environments import (
     BUILD_CONSTRAINTS,
@@ -24,9 +20,6 @@ from mindtune.environments import (
     venvs_folder,
 )
 
-USE_VENV = not {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER} & set(
-    workflow.deployment_settings.deployment_method
-)
 for env in ENVIRONMENTS:
     for path in built_from(env, ON_GPU):
         at(path)
@@ -38,10 +31,7 @@ VENV = (
         for env in ENVIRONMENTS
     }
 )
-PY = {
-    env: os.path.join(VENV[env], "bin", "python") if USE_VENV else "python"
-    for env in ENVIRONMENTS
-}
+PY = {env: os.path.join(VENV[env], "bin", "python") for env in ENVIRONMENTS}
 PY["engine"] = PY[SERVE_ENV]
 DRIVER_PYTHON = sys.executable
 QUANTIZER = os.path.join(VENV["qlora"], "lib", "python3.11", "site-packages")
@@ -49,7 +39,7 @@ QUANTIZER = os.path.join(VENV["qlora"], "lib", "python3.11", "site-packages")
 
 def env_ready(*envs):
     """The marker files of environments, for `ancient()` inputs."""
-    return [os.path.join(VENV[env], "READY") for env in envs] if USE_VENV else []
+    return [os.path.join(VENV[env], "READY") for env in envs]
 
 
 def trained_with(run):
@@ -83,8 +73,14 @@ for env in ENVIRONMENTS:
                 # the folder's name promises these pins: the program stops if they changed since the start
                 code=code_hash(
                     "build_env.py",
-                    f"../envs/{env}.lock",
-                    *[f"../{pin}" for pin in torch_pins(env, ON_GPU)],
+                    *[
+                        f"../{name}"
+                        for name in (
+                            *env_locks(env, ON_GPU),
+                            *torch_pins(env, ON_GPU),
+                            BUILD_CONSTRAINTS,
+                        )
+                    ],
                 ),
                 torch=torch_build(env, ON_GPU),
             shell:

@@ -26,8 +26,6 @@ rule generate_base_replies:
         server="logs/base/replies/{dataset}/{suite}.server.log",
     benchmark:
         "benchmarks/base/replies/{dataset}/{suite}.tsv"
-    conda:
-        f"../envs/{SERVE_ENV}.yaml"
     threads: 8 if ON_GPU else 1
     resources:
         gpu=ON_GPU,
@@ -65,8 +63,6 @@ rule generate_tuned_replies:
         server="logs/runs/{run}/replies/{suite}.server.log",
     benchmark:
         "benchmarks/runs/{run}/replies/{suite}.tsv"
-    conda:
-        f"../envs/{SERVE_ENV}.yaml"
     threads: 8 if ON_GPU else 1
     resources:
         gpu=ON_GPU,
@@ -102,8 +98,6 @@ rule score_dialogue:
         "logs/runs/{run}/scores/dialogue.log",
     benchmark:
         "benchmarks/runs/{run}/scores/dialogue.tsv"
-    conda:
-        "../envs/core.yaml"
     params:
         code=code_hash("score_dialogue.py"),
         settings=as_json(**config["evaluate"]["score"]),
@@ -131,8 +125,6 @@ rule evaluation_table:
     benchmark:
         "benchmarks/tables/evaluation_table.tsv"
     localrule: True
-    conda:
-        "../envs/core.yaml"
     params:
         code=code_hash("evaluation_table.py"),
         runs=[run for run in RUNS for _ in SUITES],

@@ -21,8 +21,6 @@ rule merge_adapter:
         "logs/runs/{run}/merge_adapter.log",
     benchmark:
         "benchmarks/runs/{run}/merge_adapter.tsv"
-    conda:
-        "../envs/train.yaml"
     # one for each shard of a 7B, and for each file of the base that is hashed meanwhile
     threads: 16 if ON_GPU else 2
     resources:
@@ -60,8 +58,6 @@ rule verify_merge:
         "logs/runs/{run}/verify_merge.log",
     benchmark:
         "benchmarks/runs/{run}/verify_merge.tsv"
-    conda:
-        "../envs/train.yaml"
     threads: 8 if ON_GPU else 1
     resources:
         mem_mb=48000 if ON_GPU else 2000,
@@ -110,10 +106,8 @@ rule export_model:
         "logs/runs/{run}/export_model.log",
     benchmark:
         "benchmarks/runs/{run}/export_model.tsv"
-    conda:
-        "../envs/core.yaml"
     params:
-        code=code_hash("export_model.py", "mindtune/export/model_card.md.j2"),
+        code=code_hash("export_model.py"),
         settings=as_json(model=config["model"], toy=config["model"]["id"] == "tiny"),
     shell:
         r"""
@@ -139,8 +133,6 @@ rule publish_export:
     benchmark:
         "benchmarks/publish_export.tsv"
     localrule: True
-    conda:
-        "../envs/core.yaml"
     params:
         code=code_hash("publish_export.py"),
     shell:

@@ -20,8 +20,6 @@ rule verify_serving:
         server="logs/runs/{run}/verify_serving.server.log",
     benchmark:
         "benchmarks/runs/{run}/verify_serving.tsv"
-    conda:
-        f"../envs/{SERVE_ENV}.yaml"
     threads: 8 if ON_GPU else 1
     resources:
         gpu=ON_GPU,

@@ -26,12 +26,10 @@ rule cache_dataset:
         "logs/runs/{run}/cache_dataset.log",
     benchmark:
         "benchmarks/runs/{run}/cache_dataset.tsv"
-    conda:
-        "../envs/train.yaml"
     resources:
         mem_mb=4000,
     params:
-        code=code_hash("cache_dataset.py", PLUGIN),
+        code=code_hash("cache_dataset.py"),
         model=leaves_json("model/type", "model/template"),
         settings=lambda w: train_json(w.run, "max_length", "seed"),
     shell:
@@ -59,8 +57,6 @@ rule pack_stats:
         "logs/runs/{run}/pack_stats.log",
     benchmark:
         "benchmarks/runs/{run}/pack_stats.tsv"
-    conda:
-        "../envs/core.yaml"
     params:
         code=code_hash("pack_stats.py"),
         settings=lambda w: train_json(
@@ -79,15 +75,6 @@ rule pack_stats:
             --cached {input.cached:q} --made-by {input.cached_record:q} --settings {params.settings:q} \
             --lengths-figure {output.lengths:q} --fill-figure {output.fill:q} --record {output.record:q}
         """
-
-
-# What ms-swift loads: the plugin, and the modules beside it
-TRAINER = [
-    PLUGIN,
-    "mindtune/train/trainer.py",
-    "mindtune/train/lora.py",
-    "mindtune/train/watch.py",
-]
 
 
 rule train_lora:
@@ -113,15 +100,13 @@ rule train_lora:
         "logs/runs/{run}/train_lora.log",
     benchmark:
         "benchmarks/runs/{run}/train_lora.tsv"
-    conda:
-        "../envs/train.yaml"
     threads: 8 if ON_GPU else 1
     resources:
         gpu=lambda w: ON_GPU * run_settings(config, w.run)["gpus"],
         mem_mb=96000 if ON_GPU else 2000,
         runtime=lambda w, attempt: 240 * attempt,
     params:
-        code=code_hash("train_lora.py", *TRAINER),
+        code=code_hash("train_lora.py"),
         model=leaves_json("model/id", "model/type", "model/template"),
         settings=lambda w: train_json(w.run),
         state="state/train/{run}",
@@ -149,8 +134,6 @@ rule sync_swanlab:
     benchmark:
         "benchmarks/runs/{run}/sync_swanlab.tsv"
     localrule: True
-    conda:
-        "../envs/train.yaml"
     params:
         code=code_hash("sync_swanlab.py"),
         state="state/train/{run}",

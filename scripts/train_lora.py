@@ -33,9 +33,10 @@ from mindtune.records import (
 from mindtune.safe_loading import check_folder
 from mindtune.serve.kv_cache import card_memory
 from mindtune.train.figures import loss_curve
+from mindtune.train.flags import compare_args, train_flags
 from mindtune.train.memory import checkpoint_bytes, choose, fixed_bytes
 from mindtune.train.state import checkpoint_step, drop_unproven, last_checkpoint, locked, prove, state_key, unproven
-from mindtune.train.swift import compare_args, environment, swift, train_flags
+from mindtune.train.swift import environment, swift
 
 STARTED = time.time()
 ATTENTION_MODULES = {

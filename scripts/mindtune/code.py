@@ -1,40 +1,66 @@
-"""Which of our own code a program runs, and a hash of it: what makes an edited byte rerun exactly its users."""
+"""Which of our own code a program runs, and a hash of what it computes: an edited statement reruns exactly its users.
+
+What counts is a file's syntax tree without its docstrings, so a comment, a docstring or the formatter reruns nothing. CHECKS do not
+count: they decide whether something is made, never what. docs/change.md has the table.
+"""
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent.parent
-# {program: {file: SHA-256}} of every `code_hash` so far, of the very bytes that went into it
+CHECKS = ("mindtune/cli.py", "mindtune/preflight.py", "mindtune/unchanged.py")
+# {program: {file: digest}} of every `code_hash` so far, of the very text that went into it
 HASHED: dict[str, dict[str, str]] = {}
 
 
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The tree with the docstrings of its modules, classes and functions taken out, in place."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:]
+    return tree
+
+
 @cache
-def imported_modules(path: Path) -> tuple[Path, ...]:
-    """Files below scripts/ that a Python file imports, anywhere in it: modules of `mindtune`, and other programs."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        for name in names:
-            module = SCRIPTS.joinpath(*name.split(".")).with_suffix(".py")
-            if module.is_file():
-                found.add(module)
-    return tuple(sorted(found))
+def syntax_tree(path: Path) -> ast.Module:
+    """A Python file's syntax tree, without docstrings."""
+    return without_docstrings(ast.parse(path.read_bytes()))
+
+
+def content_digest(path: Path) -> str:
+    """Hex SHA-256 of what a file computes: of a Python file its syntax tree, of any other its bytes."""
+    content = ast.dump(syntax_tree(path)).encode() if path.suffix == ".py" else path.read_bytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def named_modules(node: ast.AST) -> list[str]:
+    """Dotted names that an import statement may mean; none for any other node."""
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+
+
+def used_files(path: Path) -> Iterator[Path]:
+    """Files below scripts/ that a Python file imports, anywhere in it, or names by a text: a template or a program beside it."""
+    for node in ast.walk(syntax_tree(path)):
+        for name in named_modules(node):
+            yield SCRIPTS.joinpath(*name.split(".")).with_suffix(".py")
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith((".py", ".j2")):
+            yield path.parent / node.value
 
 
 @cache
 def sources(program: str, *extra: str) -> tuple[Path, ...]:
-    """The program, the modules that it imports directly or indirectly, and `extra` files that it loads by name.
-
-    Paths are relative to scripts/.
-    """
+    """The program, `extra` files, and all that they use directly or indirectly, but for CHECKS; names are relative to scripts/."""
     seen: set[Path] = set()
     queue = [SCRIPTS / name for name in (program, *extra)]
     while queue:
@@ -42,25 +68,26 @@ def sources(program: str, *extra: str) -> tuple[Path, ...]:
         if path not in seen:
             seen.add(path)
             if path.suffix == ".py":
-                queue += imported_modules(path)
+                queue += [file for file in used_files(path) if file.is_file() and not is_check(file)]
     return tuple(sorted(seen))
+
+
+def is_check(path: Path) -> bool:
+    """Whether a file below scripts/ only refuses, and so does not count."""
+    return path.is_relative_to(SCRIPTS) and path.relative_to(SCRIPTS).as_posix() in CHECKS
 
 
 @cache
 def code_hash(program: str, *extra: str) -> str:
-    """First 16 hex digits of SHA-256 over names and bytes of `sources`."""
-    digest, files = hashlib.sha256(), {}
-    for path in sources(program, *extra):
-        name, content = path.relative_to(SCRIPTS).as_posix(), path.read_bytes()
-        digest.update(name.encode() + b"\0" + content + b"\0")
-        files[name] = hashlib.sha256(content).hexdigest()
+    """First 16 hex digits of SHA-256 over names and digests of `sources`."""
+    files = {path.relative_to(SCRIPTS).as_posix(): content_digest(path) for path in sources(program, *extra)}
     HASHED.setdefault(program, {}).update(files)
-    return digest.hexdigest()[:16]
+    return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
 
 
 def changed(files: dict[str, str], folder: Path = SCRIPTS) -> Iterable[str]:
-    """Names of the files below a folder whose bytes have another SHA-256 now, or that are gone."""
+    """Names of the files below a folder that compute something else now, or that are gone."""
     for name, digest in sorted(files.items()):
         path = folder / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if not path.is_file() or content_digest(path) != digest:
             yield name

@@ -8,7 +8,7 @@ from mindtune.cli import UserError
 from mindtune.config import leaves, run_settings, to_param
 from mindtune.config_errors import nearest
 from mindtune.environments import ROOT
-from mindtune.licences import is_licence
+from mindtune.sources import is_licence
 
 FLASH_ATTENTION = ("flash_attention_4", "flash_attn")
 # Linear layers of a block, by ms-swift's name of the architecture; of other architectures, any name is taken

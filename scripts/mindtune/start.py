@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
-from mindtune.code import HASHED, SCRIPTS, changed, sources
+from mindtune.code import HASHED, SCRIPTS, changed, content_digest, sources
 from mindtune.records import to_json, write_text
 from mindtune.unchanged import read_start, refuse_changed
 
@@ -24,10 +24,14 @@ KEPT_SECONDS = 90 * 24 * 3600
 
 
 def rule_files() -> dict[str, str]:
-    """{file below the repository: SHA-256} of all that a job reads to know its rule: the rules, and what they import."""
-    library = sources(*[f"mindtune/{name}.py" for name in ("start", "config", "environments", "identity", "cards")])
+    """{file below the repository: digest} of all that a job reads to know its rule: the rules, and what they import."""
+    library = {
+        path
+        for name in ("start", "config", "environments", "identity", "cards")
+        for path in sources(f"mindtune/{name}.py")
+    }
     paths = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk"), *library]
-    return {path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths)}
+    return {path.relative_to(ROOT).as_posix(): content_digest(path) for path in sorted(paths)}
 
 
 def start_text(config: dict[str, Any], environments: dict[str, str], rules: dict[str, str]) -> str:

@@ -205,7 +205,7 @@ def edited(project):
     def edit(name):
         path = project.root / name
         saved.append((path, path.read_bytes(), path.stat()))
-        path.write_bytes(path.read_bytes() + b"\n# edited\n")
+        path.write_bytes(path.read_bytes() + (b"\nEDITED = 1\n" if path.suffix == ".py" else b"\n# edited\n"))
 
     yield edit
     import os
@@ -224,10 +224,13 @@ def edited(project):
         ("scripts/mindtune/train/packing.py", {"pack_stats"}),
         ("scripts/mindtune/evaluate/metrics.py", {"score_dialogue"}),
         ("scripts/mindtune/train/swift.py", {"cache_dataset", "train_lora"}),
-        ("scripts/mindtune/train/swift_plugin/mindtune_plugin.py", {"cache_dataset", "train_lora"}),
+        ("scripts/mindtune/train/flags.py", {"train_lora"}),
+        ("scripts/mindtune/train/swift_plugin/mindtune_plugin.py", {"train_lora"}),
+        ("scripts/mindtune/train/watch.py", {"train_lora"}),
         ("scripts/mindtune/train/lora.py", {"train_lora"}),
         ("scripts/mindtune/train/isolation.py", {"train_lora"}),
-        ("scripts/mindtune/preflight.py", {"train_lora", *REPLIES, "verify_serving"}),
+        ("scripts/mindtune/preflight.py", set()),
+        ("scripts/mindtune/cli.py", set()),
         ("scripts/mindtune/serve/transformers_server.py", {*REPLIES, "verify_serving"}),
         ("scripts/mindtune/export/model_card.md.j2", PROOF),
         ("scripts/mindtune/data/datasheet.md.j2", {"write_datasheet"}),
@@ -241,6 +244,19 @@ def edited(project):
 def test_a_byte_reruns_its_users_and_what_follows(project, followers, edited, name, rules):
     edited(name)
     assert project.planned() - {"draw_rulegraph"} == followers(rules) - {"draw_rulegraph"}
+
+
+@pytest.mark.parametrize(
+    "name", ["scripts/mindtune/records.py", "scripts/train_lora.py", "scripts/mindtune/train/watch.py"]
+)
+def test_a_comment_or_a_docstring_reruns_nothing(project, edited, name):
+    edited(name)
+    path = project.root / name
+    text = path.read_text(encoding="utf-8").removesuffix("\nEDITED = 1\n")
+    path.write_text(
+        '"""Another docstring: 说明。"""  # and a comment\n\n\n' + text.partition('"""\n')[2], encoding="utf-8"
+    )
+    assert project.planned() == set()
 
 
 def test_times_alone_rerun_nothing(project):

@@ -74,7 +74,6 @@ def test_every_rule_says_what_it_is_and_logs(path):
     for name, body in zip(rules[::2], rules[1::2], strict=True):
         assert re.match(r'\s*"""[A-Z]', body), f"{name} has no docstring"
         assert re.search(r"^\s*log:$", body, re.M), f"{name} has no log"
-        assert re.search(r"^\s*conda:$", body, re.M), f"{name} names no environment"
 
 
 def test_params_come_from_the_library_the_script_imports():

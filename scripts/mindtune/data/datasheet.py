@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mindtune.export.model_card import source_name
-from mindtune.licences import is_licence
+from mindtune.sources import is_licence, source_name
 
 TEMPLATE = Path(__file__).with_name("datasheet.md.j2")
 SIDES = ("train", "dev", "test")

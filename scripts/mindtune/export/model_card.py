@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
+from mindtune.sources import HUBS, source_name
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
-HUBS = ("huggingface", "modelscope")
 METHODS = {
     "lora": "LoRA, merged into the base",
     "dora": "DoRA (LoRA that also trains the length of each row), merged into the base",
@@ -33,14 +33,6 @@ def front_matter(model: Mapping[str, Any], dataset: Mapping[str, Any], method: s
     fields["tags"] = ["mental-health", "counselling", method, "sft", "ms-swift", "mindtune"]
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
     return "\n".join(["---", *lines, "---"])
-
-
-def source_name(spec: Mapping[str, Any]) -> str:
-    """What a model or a dataset is called: its hub id and revision, or where it came from."""
-    if spec.get("source") in HUBS:
-        return f"{spec['id']} ({spec['source']}, revision {spec.get('revision') or 'not pinned'})"
-    name = spec.get("id") or Path(str(spec.get("path"))).name
-    return f"{name} ({spec.get('source', 'unknown')})"
 
 
 def scores(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -106,7 +106,7 @@ def test_code_hash_follows_imports_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr(code, "SCRIPTS", tmp_path)
 
     def digest():
-        for function in (code.imported_modules, code.sources, code.code_hash):
+        for function in (code.syntax_tree, code.sources, code.code_hash):
             function.cache_clear()
         return code.code_hash("program.py")
 
@@ -114,8 +114,16 @@ def test_code_hash_follows_imports_and_nothing_else(tmp_path, monkeypatch):
     (library / "other.py").write_text("Y = 2\n")
     assert digest() == before
     (library / "deep.py").write_text("X = 2\n")
-    assert digest() != before
-    for function in (code.imported_modules, code.sources, code.code_hash):
+    changed = digest()
+    assert changed != before
+    (library / "deep.py").write_text('"""说明。"""\n# a comment\nX   =   2\n')
+    assert digest() == changed
+    (tmp_path / "page.md.j2").write_text("{{ 名 }}")
+    (tmp_path / "program.py").write_text('def main():\n    from mindtune import used\n    return "page.md.j2"\n')
+    with_page = digest()
+    (tmp_path / "page.md.j2").write_text("{{ 姓名 }}")
+    assert digest() not in (with_page, changed)
+    for function in (code.syntax_tree, code.sources, code.code_hash):
         function.cache_clear()
 
 

@@ -128,7 +128,8 @@ def test_code_that_a_tokenizer_names_is_not_run(program, hostile, plain, tmp_pat
 
 def test_the_trainer_s_own_process_runs_no_code_of_a_folder_altered_since(hostile, tmp_path):
     """train_lora.py looked at the folder before; this is ms-swift with our plugin, as it starts it."""
-    from mindtune.train.swift import environment, render, train_flags
+    from mindtune.train.flags import train_flags
+    from mindtune.train.swift import environment, render
     from test_swift import SETTINGS
 
     folder, mark = hostile

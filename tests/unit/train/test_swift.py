@@ -9,8 +9,9 @@ import sys
 
 import pytest
 from mindtune.cli import UserError
+from mindtune.train.flags import PLUGIN, compare_args, train_flags
 from mindtune.train.packing import packs, steps_per_epoch
-from mindtune.train.swift import PLUGIN, compare_args, environment, render, train_flags
+from mindtune.train.swift import environment, render
 from models import build_small_model
 
 SETTINGS = {
