@@ -31,7 +31,7 @@ from mindtune.export.merging import (
     read_full,
     write_shard,
 )
-from mindtune.export.shards import DTYPES, in_model_order, is_full, parse_size, plan_shards, retyped, write_index
+from mindtune.export.shards import in_model_order, parse_size, plan_shards, retyped, write_index
 from mindtune.processes import in_order
 from mindtune.provenance import add_made_by, check_inputs
 from mindtune.records import (
@@ -41,6 +41,7 @@ from mindtune.records import (
     sha256_listing,
     write_hashed_record,
 )
+from mindtune.tensors import DTYPES, is_full
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -17,8 +17,8 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
+from mindtune.card_memory import card_memory
 from mindtune.cli import UserError, run
-from mindtune.export.shards import INDEX, is_full, weight_files
 from mindtune.preflight import check_compiler, check_driver, check_node
 from mindtune.provenance import add_made_by, check_inputs, hash_inputs, read_record, recorded_hash
 from mindtune.records import (
@@ -31,7 +31,7 @@ from mindtune.records import (
     write_record,
 )
 from mindtune.safe_loading import check_folder
-from mindtune.serve.kv_cache import card_memory
+from mindtune.tensors import INDEX, is_full, weight_files
 from mindtune.train.figures import loss_curve
 from mindtune.train.flags import compare_args, train_flags
 from mindtune.train.memory import checkpoint_bytes, choose, fixed_bytes

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mindtune.card_memory import card_memory
 from mindtune.chat_template import ChatTokenizer, Message, load_chat
 from mindtune.cli import UserError, run
 from mindtune.provenance import add_made_by, hash_inputs, read_record
@@ -28,7 +29,7 @@ from mindtune.safe_loading import check_folder
 from mindtune.serve import greedy_reference
 from mindtune.serve.client import GREEDY, GREEDY_EXTRA, Client, Reply
 from mindtune.serve.engine import Server, check_engine, check_engine_node, group_members, port_open, serve
-from mindtune.serve.kv_cache import card_memory, kv_budget, reported_tokens
+from mindtune.serve.kv_cache import kv_budget, reported_tokens
 from mindtune.serve.load import Target, load, speeds
 
 SETTINGS = {"prompts", "max_new_tokens", "concurrency", "levels", "near_tie"}

@@ -4,4 +4,9 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
-sys.path[:0] = [str(TESTS.parent / "scripts"), str(TESTS.parent / "scripts/deploy"), str(TESTS / "unit" / "builders")]
+sys.path[:0] = [
+    str(TESTS.parent / "scripts"),
+    str(TESTS.parent / "scripts/deploy"),
+    str(TESTS / "unit"),
+    str(TESTS / "unit/builders"),
+]

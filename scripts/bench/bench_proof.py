@@ -27,9 +27,9 @@ from mindtune.chat_template import load_chat, to_messages
 from mindtune.cli import UserError, run
 from mindtune.export.merging import read_adapter
 from mindtune.export.proof_logits import check_bounds, compare_logits, prompt_ids, summarise
-from mindtune.export.shards import load_tensor
 from mindtune.records import read_jsonl, write_json
 from mindtune.safe_loading import load_model
+from mindtune.tensors import load_tensor
 
 RIGHT = ("bfloat16", "float16", "float32")
 RANK, ALPHA = 8, 32

@@ -18,9 +18,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from bench.measuring import meets, write_measurement
+from mindtune.card_memory import card_memory
 from mindtune.cli import run
 from mindtune.serve.engine import check_engine, serve
-from mindtune.serve.kv_cache import card_memory, kv_budget, reported_tokens
+from mindtune.serve.kv_cache import kv_budget, reported_tokens
 from mindtune.serve.load import Target, load, speeds
 
 SIGNS = "我最近总是失眠白天很累工作压力大没有人可以说晚上翻来覆去睡不着觉得焦虑怎么办"

@@ -1,1 +1,0 @@
-"""The shared, tested library behind the programs in scripts/."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
-from mindtune.export.shards import is_full
 from mindtune.provenance import read_record
 from mindtune.records import read_json
+from mindtune.tensors import is_full
 
 
 def rank_and_alpha(config: Mapping[str, Any], path: Path) -> tuple[int, float]:

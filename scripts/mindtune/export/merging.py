@@ -19,19 +19,9 @@ from typing import Any
 
 from mindtune.cli import UserError
 from mindtune.export.adapter_config import rank_and_alpha
-from mindtune.export.shards import (
-    DTYPES,
-    INDEX,
-    ShardWriter,
-    Tensor,
-    in_file_order,
-    load_tensor,
-    read_model,
-    read_tensors,
-    retyped,
-    weight_files,
-)
+from mindtune.export.shards import ShardWriter, in_file_order, retyped
 from mindtune.records import read_json
+from mindtune.tensors import DTYPES, INDEX, Tensor, load_tensor, read_model, read_tensors, weight_files
 
 # Keys of adapter_config.json (peft 0.20, ms-swift 4.6) that do not change the formula; any other that is set does, or may
 PLAIN_KEYS = {

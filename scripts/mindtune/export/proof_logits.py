@@ -12,8 +12,8 @@ from typing import Any
 
 from mindtune.chat_template import ChatTokenizer, load_chat
 from mindtune.cli import UserError
-from mindtune.export.shards import is_full, read_model
 from mindtune.safe_loading import load_adapter, load_model
+from mindtune.tensors import is_full, read_model
 
 
 def load_for(folder: Path, adapter: Path | None, settings: Mapping[str, Any]) -> Any:

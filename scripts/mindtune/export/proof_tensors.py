@@ -12,8 +12,8 @@ from typing import Any
 
 from mindtune.cli import UserError
 from mindtune.export.adapter_config import rank_and_alpha
-from mindtune.export.shards import Tensor, is_full, load_tensor, read_model, read_tensors
 from mindtune.records import list_files, read_json, sha256_file
+from mindtune.tensors import Tensor, is_full, load_tensor, read_model, read_tensors
 
 
 def bits(values: Any) -> Any:

@@ -9,8 +9,6 @@ The engine also needs room for its activations and CUDA graphs, so it reports so
 """
 
 import re
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,16 +24,6 @@ def bytes_per_token(config: Mapping[str, Any]) -> int:
     head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     dtype = config.get("dtype") or config.get("torch_dtype")
     return 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * head * VALUE_BYTES[dtype]
-
-
-def card_memory() -> list[tuple[int, int]]:
-    """(bytes in all, bytes in use) of each NVIDIA card of this machine; empty where there is none."""
-    if not shutil.which("nvidia-smi"):
-        return []
-    query = ["nvidia-smi", "--query-gpu=memory.total,memory.used", "--format=csv,noheader,nounits"]
-    rows = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split("\n")
-    pairs = [tuple(int(cell) * MIB for cell in row.split(",")) for row in rows if row.strip()]
-    return [(total, used) for total, used in pairs]
 
 
 def kv_budget(model: Path, engine: Mapping[str, Any], cards: list[tuple[int, int]]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mindtune.cli import UserError
-from mindtune.export.shards import is_full, weight_files
 from mindtune.records import read_json, to_json, write_json
+from mindtune.tensors import is_full, weight_files
 
 # What the trainer needs to go on from a checkpoint; trainer_state.json is the last that it writes
 CHECKPOINT_FILES = ("args.json", "optimizer.pt", "scheduler.pt", "trainer_state.json")

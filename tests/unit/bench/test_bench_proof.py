@@ -5,7 +5,7 @@ import torch
 from bench.bench_proof import check, false_rates, logits_of, random_adapter, table, trained_adapter
 from bench.measuring import wilson
 from bench.wrong_merges import Merging, truncated, wrong_adapters
-from mindtune.export.shards import load_tensor, read_model
+from mindtune.tensors import load_tensor, read_model
 from peft import PeftModel
 from proven_run import VERIFY, proven_run
 from transformers import AutoModelForCausalLM

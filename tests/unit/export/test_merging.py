@@ -13,8 +13,8 @@ import yaml
 from merge_adapter import merge
 from mindtune.cli import UserError
 from mindtune.export import proof_logits, proof_prompts, proof_tensors
-from mindtune.export.shards import load_tensor, read_model
 from mindtune.records import list_files, sha256_path
+from mindtune.tensors import load_tensor, read_model
 from proven_run import KIND, MERGE, ROOT, VERIFY, build_adapter, proven_run, run_program, verify_words
 
 

@@ -6,20 +6,9 @@ from pathlib import Path
 
 import pytest
 from mindtune.cli import UserError
-from mindtune.export.shards import (
-    INDEX,
-    ShardWriter,
-    Tensor,
-    in_file_order,
-    in_model_order,
-    load_tensor,
-    parse_size,
-    plan_shards,
-    read_model,
-    read_tensors,
-    write_index,
-)
+from mindtune.export.shards import ShardWriter, in_file_order, in_model_order, parse_size, plan_shards, write_index
 from mindtune.records import sha256_files
+from mindtune.tensors import INDEX, Tensor, load_tensor, read_model, read_tensors
 
 
 def tensors_of(sizes: list[int], folder: Path = Path("x")) -> list[Tensor]:
