@@ -7,7 +7,6 @@ configuration files, and stop with a sentence if what they run has changed (mind
 """
 
 import hashlib
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -60,6 +59,8 @@ def take_start(config: dict[str, Any]) -> dict[str, Any]:
             f"--config start={config['start']} is the whole configuration of an earlier start, but {others[0]} is given too; "
             "leave one of them out"
         )
-    start = read_start(os.fspath(config["start"]))
+    start = read_start(str(config["start"]))
+    if not isinstance(start, dict) or not {"config", "environments", "programs", "rules"} <= set(start):
+        raise UserError(f"{config['start']} was not written by a start; give a file of {FOLDER}/, or leave start= out")
     refuse_changed(changed(start["rules"], ROOT), "")
     return start

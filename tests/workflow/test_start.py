@@ -114,6 +114,8 @@ def test_a_start_that_is_gone_is_said(project, start):
 def test_a_start_is_a_whole_configuration(project, start):
     status, output = job(project, start, "train=x")
     assert status == 1 and "train is given too" in output and "Traceback" not in output
+    status, output = job(project, project.edit)
+    assert status == 1 and "was not written by a start" in output and "Traceback" not in output
 
 
 @pytest.mark.parametrize(
