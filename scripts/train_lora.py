@@ -22,7 +22,7 @@ from mindtune.figures import loss_curve
 from mindtune.kv_cache import card_memory
 from mindtune.memory import checkpoint_bytes, choose, fixed_bytes
 from mindtune.preflight import check_driver, check_node
-from mindtune.provenance import add_made_by, check_inputs, hash_inputs, read_record, recorded_hash
+from mindtune.provenance import add_made_by, check_chain, hash_inputs, read_record, read_records, recorded_hash
 from mindtune.records import link_or_copy, partial, partial_folder, read_json, sha256_file, write_json, write_record
 from mindtune.shards import INDEX, is_full, weight_files
 from mindtune.swift import compare_args, environment, swift, train_flags
@@ -327,7 +327,7 @@ def main() -> None:
     plan = read_record(args.pack_stats)
     base_hash, data_hash = (recorded_hash(path, args.made_by) for path in (args.model, args.cached))
     inputs = {args.model.as_posix(): base_hash, args.cached.as_posix(): data_hash}
-    check_inputs({**inputs, **plan["inputs"]}, args.made_by)
+    check_chain({args.pack_stats.as_posix(): plan, **read_records(args.made_by)})
     # the choice among the checkpoints trains nothing anew
     trained = {name: value for name, value in args.settings.items() if name != "checkpoint"}
     key = state_key(data=data_hash, base=base_hash, kind=args.model_kind, settings=trained, code=args.code)
