@@ -20,7 +20,7 @@ from typing import Any
 from mindtune.card_memory import card_memory
 from mindtune.cli import UserError, run
 from mindtune.preflight import check_compiler, check_driver, check_node
-from mindtune.provenance import add_made_by, check_inputs, hash_inputs, read_record, recorded_hash
+from mindtune.provenance import add_made_by, check_chain, hash_inputs, read_record, read_records, recorded_hash
 from mindtune.records import (
     link_or_copy,
     partial,
@@ -339,7 +339,7 @@ def main() -> None:
     plan = read_record(args.pack_stats)
     base_hash, data_hash = (recorded_hash(path, args.made_by) for path in (args.model, args.cached))
     inputs = {args.model.as_posix(): base_hash, args.cached.as_posix(): data_hash}
-    check_inputs({**inputs, **plan["inputs"]}, args.made_by)
+    check_chain({args.pack_stats.as_posix(): plan, **read_records(args.made_by)})
     # the choice among the checkpoints trains nothing anew
     trained = {name: value for name, value in args.settings.items() if name != "checkpoint"}
     key = state_key(data=data_hash, base=base_hash, kind=args.model_kind, settings=trained, code=args.code)
