@@ -87,7 +87,7 @@ def check_licences(hashes: Mapping[str, str], merged: list[str], base: Path, cha
     """The base's licence files, which no proof covers, are those that were fetched."""
     for path, record in chain.items():
         fetched = record["facts"].get("files", {}) if record["stage"] == "fetch_model" else {}
-        for name in sorted(fetched.keys() & hashes.keys() - set(merged)):
+        for name in sorted(filter(LICENCE_FILES.fullmatch, fetched.keys() & hashes.keys() - set(merged))):
             if hashes[name] != fetched[name]:
                 raise differs(str(base / name), hashes[name], fetched[name], path, record["stage"])
 

@@ -117,9 +117,9 @@ def jobs(workdir: Path, began: float) -> list[dict[str, Any]]:
 
 
 def chain(args: argparse.Namespace, sampler: CardSampler) -> dict[str, Any]:
-    """The literal command, `all`: seconds, every job, and what the card did meanwhile."""
+    """The literal command: seconds, every job, and what the card did meanwhile."""
     began = time.time()
-    finished(snakemake(args, "all"), "the chain")
+    finished(snakemake(args, args.target), "the chain")
     ended = time.time()
     rows = jobs(args.workdir, began)
     for job in rows:
@@ -139,6 +139,7 @@ def chain(args: argparse.Namespace, sampler: CardSampler) -> dict[str, Any]:
         for start, end in sampler.idle_stretches(began, ended)[:8]
     ]
     return {
+        "target": args.target,
         "seconds": round(ended - began, 1),
         "jobs": rows,
         "card_held_seconds": round(sum(job["seconds"] for job in held), 1),
@@ -217,6 +218,7 @@ def main() -> None:
     parser.add_argument("--configfile", nargs="*", default=[], help="laid over config/config.yaml, in this order")
     parser.add_argument("--dataset", required=True, help="the dataset of the run that is exported")
     parser.add_argument("--workdir", required=True, type=Path)
+    parser.add_argument("--target", default="all")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--parts", nargs="+", default=["chain", "plans", "kill"], choices=["chain", "plans", "kill"])
     parser.add_argument("--record", required=True, type=Path)
@@ -229,8 +231,8 @@ def main() -> None:
             facts["chain"] = chain(args, sampler)
         if "plans" in args.parts:
             rate = write_overlay(args, "rate.yaml", {"train": {"learning_rate": 1.0e-4}})
-            facts["again"] = planned(args, "all")
-            facts["other_learning_rate"] = planned(args, "all", overlays=(rate,))
+            facts["again"] = planned(args, args.target)
+            facts["other_learning_rate"] = planned(args, args.target, overlays=(rate,))
         if "kill" in args.parts:
             facts["kill"] = kill_and_resume(args, args.dataset)
     finally:

@@ -100,7 +100,7 @@ def command(args: argparse.Namespace, name: str, folder: Path, settings: dict[st
     if args.profile:
         flags["profile"] = args.profile.with_name(f"{args.profile.name}-{name}.txt")
     words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
-    return [sys.executable, str(Path(__file__).with_name("train_lora.py")), *words]
+    return [sys.executable, str(Path(__file__).resolve().parents[1] / "train_lora.py"), *words]
 
 
 def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 
 from mindtune.cli import run
 
-ENVS = Path(__file__).resolve().parent.parent / "envs"
+ENVS = Path(__file__).resolve().parents[2] / "envs"
 COMMON = ["--quiet", "--generate-hashes", "--python-version", "3.11", "--no-header", "--no-annotate"]
 LINUX = ["--python-platform", "x86_64-manylinux_2_28"]
 # With all that their packages need

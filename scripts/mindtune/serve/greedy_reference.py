@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 # last on the path: our programs have names that a library's module may have
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from mindtune.chat_template import ChatTemplate, load_chat_template
 from mindtune.cli import run
