@@ -37,7 +37,7 @@ def commands(args: argparse.Namespace, out: Path) -> dict[str, list[str]]:
     """The command of each way to get merged weights, or as many bytes, into `out`."""
     base, adapter, python = str(args.base), str(args.adapter), sys.executable
     settings = json.dumps({"dtype": "bfloat16", "max_shard_size": args.max_shard_size})
-    ours = [python, str(Path(__file__).with_name("merge_adapter.py")), "--base", base, "--adapter", adapter]
+    ours = [python, str(Path(__file__).resolve().parents[1] / "merge_adapter.py"), "--base", base, "--adapter", adapter]
     ours += ["--threads", str(args.threads)]
     swift = [python, "-m", "swift.cli.export", "--model", base, "--adapters", adapter, "--merge_lora", "true"]
     swift += ["--model_type", "qwen2", "--template", "qwen2_5", "--torch_dtype", "bfloat16"]
