@@ -155,7 +155,9 @@ def watch_inputs(args: argparse.Namespace, state: Path, wrong: list[Exception]) 
         return steps.is_file() and steps.stat().st_size > before
 
     def compare(trainer: subprocess.Popen) -> None:
-        while card and trainer.poll() is None and not taken():
+        while card and not taken():
+            if trainer.poll() is not None and not taken():
+                return  # without a step there is no checkpoint of it
             time.sleep(0.1)
         try:
             hash_inputs([args.model, args.cached], args.made_by)
@@ -187,6 +189,7 @@ def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, step
             flags["resume_from_checkpoint"] = str(checkpoint)
         unproven(state, checkpoint_step(checkpoint) if checkpoint else 0)
         run_trainer(args, flags, state, key, shape["gradient_checkpointing"], descriptor)
+        drop_unproven(state)
         checkpoint = last_checkpoint(state, gpus)
     if checkpoint is None or checkpoint_step(checkpoint) != steps:
         raise UserError(

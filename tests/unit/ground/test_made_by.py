@@ -13,11 +13,11 @@ import pytest
 import train_lora
 from mindtune.cli import UserError
 from mindtune.export.adapter_config import rank_and_alpha
-from mindtune.records import write_record
+from mindtune.records import sha256_path, write_record
 from mindtune.train.state import drop_unproven, unproven
 from proven_run import MERGE, export_words, proven_run, run_program, verify_words
 from sealed import write_sealed
-from training import Training, prepare
+from training import KIND, Training, environment, prepare, program
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +118,20 @@ def test_with_a_card_the_inputs_are_read_once_the_first_step_is_taken(prepared, 
 
 
 def test_the_cached_data_are_the_same_bytes_wherever_they_are_made(prepared, tmp_path):
-    again = prepare(tmp_path / "更深" / "b")
-    records = [json.loads((folder / "cache.json").read_text()) for folder in (prepared, again)]
-    assert list(records[0]["outputs"].values()) == list(records[1]["outputs"].values())
-    assert str(prepared).encode() not in b"".join(path.read_bytes() for path in (prepared / "cached").rglob("*.*"))
+    """Given the same relative paths, as the rules give them: so the record covers every file of the folder."""
+    hashes = []
+    for folder in (tmp_path / "a", tmp_path / "更深" / "b"):
+        folder.mkdir(parents=True)
+        for name in ("train.jsonl", "dev.jsonl", "model"):
+            (folder / name).symlink_to(prepared / name)
+        command = program(
+            "cache_dataset.py", "--train", "train.jsonl", "--dev", "dev.jsonl", "--tokenizer", "model", "--model", json.dumps(KIND),
+            "--settings", json.dumps({"max_length": 256, "seed": 42}), "--cached", "cached", "--record", "cache.json",
+        )  # fmt: skip
+        subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
+        hashes.append(json.loads((folder / "cache.json").read_text())["outputs"])
+        assert str(folder).encode() not in b"".join(path.read_bytes() for path in (folder / "cached").rglob("*.*"))
+    assert hashes[0] == hashes[1] == {"cached": sha256_path(folder / "cached")}
 
 
 # -------------------------------------------------------------------------------------------------------- merge and proof
@@ -201,11 +211,9 @@ def test_an_untouched_run_is_merged_proven_and_exported_and_a_wrong_chain_is_not
     assert done.returncode == 0, done.stderr
     words = export_words(made, made.parent)
     at = words.index("--records") + 1
-    words[at:at] = [made / "fetch_model.json", made / "trained.json"]
+    words[at:at] = [made / "fetch_model.json"]
     done = run_program("export_model.py", *words)
     assert done.returncode == 0, done.stderr
-    other = made / "other"
-    shutil.copytree(made / "base", other)
     write_sealed(made / "fetch_model.json", "fetch_model", outputs={(made / "base").as_posix(): "0" * 64})
     done = run_program("export_model.py", *words)
     assert done.returncode == 2 and "was made from another" in done.stderr and "base" in done.stderr
