@@ -91,6 +91,21 @@ def append(made: Chain, name: str, text: str = "\n# 改了一行\n"):
 CLEAN, SPLIT = "results/data/demo/clean.jsonl", "results/data/demo/train.jsonl"
 
 
+def test_a_waiting_cleaning_is_noted_as_it_was_done(cluster, clone):
+    record = "results/data/demo/clean_dialogues.json"
+
+    def edit():
+        clone.configure(data={"clean": {**chain.DATA["clean"], "min_turns": 3}})
+
+    assert while_it_waits(clone, CLEAN, "clean_dialogues", edit) == 0, clone.log("snakemake.log")[-4000:]
+    assert chain.read(clone.work / record)["params"]["min_turns"] == 2
+    assert '"min_turns": 2' in json.dumps(noted(clone, record)["params"]).replace('\\"', '"')
+    assert "clean_dialogues" in clone.run("--profile", PROFILE, "-n", "--", CLEAN).stdout
+    clone.configure()
+    assert "Nothing to be done" in clone.run("--profile", PROFILE, "-n", "--", CLEAN).stdout
+    shutil.rmtree(clone.work / "results/data")  # for the tests that follow
+
+
 def test_edits_that_are_not_its_own_do_not_stop_a_job(cluster, clone):
     saved = {name: (clone.root / name).read_bytes() for name in ("config/config.yaml", "envs/core.lock")}
 
