@@ -13,7 +13,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,15 @@ def logits_of(model: Any, prompts: list[Any]) -> Iterator[Any]:
             yield model(input_ids=ids.to(model.device)).logits[0].float()
 
 
+def refuses(facts: Mapping[str, Any], bounds: Mapping[str, Any]) -> bool:
+    """Whether the proof would refuse a merge with these facts."""
+    try:
+        check_bounds(facts, bounds)
+    except UserError:
+        return True
+    return False
+
+
 def check(merging: Merging, right: Adapter, other: Adapter, prompts: list[Any], bounds: Any) -> Iterator[Any]:
     """One check of every case: its facts, and whether the proof refused it.
 
@@ -150,12 +159,9 @@ def check(merging: Merging, right: Adapter, other: Adapter, prompts: list[Any], 
             for reference in (wanted, right_logits)
         )
         facts["max_loaded_rms_in_deviations"] = 0.0 if kind == "right" else near["max_rms_in_deviations"]
-        try:
-            check_bounds(facts, bounds)
-            refused = False
-        except UserError:
-            refused = True
-        yield {"is": kind, "merge": name, "refused": refused, **facts}
+        first = {key: value for key, value in facts.items() if key != "max_loaded_rms_in_deviations"}
+        verdicts = {"refused": refuses(facts, bounds), "refused by the first": refuses(first, bounds)}
+        yield {"is": kind, "merge": name, **verdicts, **facts}
 
 
 def measure(label: str, word: str, trained: str, args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -205,7 +211,13 @@ def rates(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """How many checks refused, of how many, and the 95 % interval of the share."""
     refused = sum(row["refused"] for row in rows)
     low, high = wilson(refused, len(rows))
-    return {"n": len(rows), "refused": refused, "share": f"{refused / len(rows):.2f} ({low:.2f} to {high:.2f})"}
+    first = sum(row["refused by the first"] for row in rows)
+    return {
+        "n": len(rows),
+        "refused": refused,
+        "refused by the first": first,
+        "share": f"{refused / len(rows):.2f} ({low:.2f} to {high:.2f})",
+    }
 
 
 def false_rates(checks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -215,7 +227,10 @@ def false_rates(checks: list[dict[str, Any]]) -> dict[str, Any]:
     passed = {name: rates([row for row in checks if row["merge"] == name]) for name in names}
     return {
         "right merges refused": rates(right),
-        "wrong merges refused": {name: f"{found['refused']} of {found['n']}" for name, found in passed.items()},
+        "wrong merges refused": {
+            name: f"{found['refused']} of {found['n']} (by the first comparison {found['refused by the first']})"
+            for name, found in passed.items()
+        },
         "largest rms of a right merge": max(row["max_rms_in_deviations"] for row in right),
         "largest difference of a right merge": max(row["max_difference_in_deviations"] for row in right),
         "largest swapped margin of a right merge": max(row["max_swapped_margin_in_deviations"] for row in right),

@@ -75,7 +75,7 @@ def test_rates_have_their_n_and_interval(merging):
     rows = [{"model": "m", "adapters": "B 0.1", **row} for row in check(merging, right, other, PROMPTS, VERIFY)]
     rates = false_rates(rows)
     assert rates["right merges refused"]["n"] == 3
-    assert rates["wrong merges refused"]["adapter missing"] == "1 of 1"
+    assert rates["wrong merges refused"]["adapter missing"] == "1 of 1 (by the first comparison 1)"
     assert {row["n"] for row in table(rows)} == {1}
     assert wilson(0, 10) == pytest.approx((0, 0.27754), abs=1e-4)  # Newcombe 1998
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
