@@ -106,6 +106,7 @@ def proven_run(tmp_path_factory) -> Path:
         return folder
     build_small_model(folder / "base")
     (folder / "base" / "LICENSE").write_text("Apache License 2.0\n", encoding="utf-8")
+    (folder / "base" / "README.md").write_text("# 基座自己的说明\n", encoding="utf-8")  # the export writes its own
     build_adapter(folder / "base", folder / "adapter")
     write_dialogues(folder / "dev.jsonl")
     other_records(folder)
