@@ -41,7 +41,7 @@ FREE = {
     "nothing": {},
     "a licence": {"model": {"licence": "MIT"}, "data": {"licence": "MIT"}},
     "a checksum": {"model": {"sha256": "0" * 64}, "data": {"sha256": "1" * 64}},
-    "a template": {"model": {"template": "qwen2_5x"}},
+    "a template": {"model": {"template": "qwen3"}},
     "a learning rate": {"train": {"learning_rate": 3.0e-4}},
     "another run": {"runs": {"second": {"dataset": "mh"}}},
     "another data set": {"datasets": {"mh": DATA, "zh": OTHER}, "runs": {"second": {"dataset": "zh"}}},
@@ -51,7 +51,7 @@ REFUSED = {
     "model's name": ({"model": {"id": "Qwen/别的"}}, "model", "id=Qwen/别的"),
     "model's revision": ({"model": {"revision": "c" * 40}}, "model", "revision=" + "c" * 40),
     "model's source": ({"model": {"source": "modelscope"}}, "model", "source=modelscope"),
-    "a local model": ({"model": {"source": "local", "path": "模型"}}, "model", "模型"),
+    "a local model": ({"model": {"source": "local", "path": "resources/knowledge"}}, "model", "resources/knowledge"),
     "data's name": ({"data": {"id": "某人/别的"}}, "data", "id=某人/别的"),
     "local data": ({"data": {"source": "local", "path": "resources/dialogues"}}, "data", "resources/dialogues"),
 }

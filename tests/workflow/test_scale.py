@@ -69,6 +69,7 @@ def write_finished(work: Path, runs: list[str]) -> None:
         "base/fetch_model.json",
         "base/replies/demo/dialogue.json",
         "export.json",
+        "report/rulegraph.json",
     ):
         record(path)
     (work / "results/report").mkdir()

@@ -12,7 +12,7 @@ from pathlib import Path
 from mindtune.environments import venv_name, venvs_folder
 from mindtune.records import write_record
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SCRIPTS = ROOT / "scripts"
 SETTINGS = {
     "device": "cpu", "method": "lora", "dtype": "float32", "attention": "sdpa", "packing": True, "max_length": 256,

@@ -267,7 +267,7 @@ def test_model_parts(tmp_path):
 @pytest.mark.parametrize("part", ["tokenizer", "all"])
 def test_of_a_hub_s_model_only_listed_names_are_taken(tmp_path, endpoint, source, part):
     listed = {
-        "config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": b"w", "chat_template.jinja": b"{{ messages }}",
+        "config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": WEIGHTS, "chat_template.jinja": b"{{ messages }}",
         "NOTICE": b"n", "README.md": b"r",
     }  # fmt: skip
     others = (

@@ -206,7 +206,7 @@ def rendered(tmp_path) -> Path:
 
 
 def test_every_template_is_rendered_with_the_settings(rendered, tmp_path):
-    names = {path.stem for path in (ROOT / "deploy").glob("*.j2")}
+    names = {path.stem for path in (ROOT / "scripts/deploy/templates").glob("*.j2")}
     assert {path.name for path in rendered.iterdir()} == names
     for name in ("mindtune-serve.service", "serve.slurm"):
         text = (rendered / name).read_text(encoding="utf-8")
@@ -266,7 +266,7 @@ def test_the_job_script_restarts_a_server_that_dies_and_gives_up_in_the_end(rend
     """Run for real, with a server that ends at once and a health check that fails."""
     script = (rendered / "serve.slurm").read_text(encoding="utf-8")
     for name in ("serve_export.py", "health_check.py"):
-        script = script.replace(f"{ROOT / '.venv/bin/python'} scripts/{name}", f"echo {name}; false")
+        script = script.replace(f"{ROOT / '.venv/bin/python'} scripts/deploy/{name}", f"echo {name}; false")
     script = script.replace("sleep 10", "sleep 0.1").replace("sleep 60", "sleep 0.1")
     done = subprocess.run([BASH, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "did not stay up" in done.stderr

@@ -82,7 +82,7 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
     return {
         "cache_dataset.py": ["--train", rows, "--dev", rows, "--tokenizer", folder, "--model", MODEL, "--settings",
                              '{"max_length": 512, "seed": 1}', "--cached", out, "--record", work / "r.json"],
-        "train_lora.py": ["--run", "main", "--cached", work, "--pack-stats", work, "--model", folder, "--model-record", work,
+        "train_lora.py": ["--run", "main", "--cached", work, "--pack-stats", work, "--model", folder, "--made-by", work,
                           "--model-kind", MODEL, "--settings", '{"method": "lora"}', "--code", "x", "--state-root", work,
                           "--adapter", out, "--history", out, "--loss-figure", out, "--record", out],
         "verify_merge.py": ["--base", plain, "--adapter", plain, "--merged", folder, "--prompts", rows, "--model", MODEL,

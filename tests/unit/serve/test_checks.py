@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jinja2
 import pytest
@@ -134,7 +135,10 @@ def test_a_model_that_ends_before_its_first_word_is_found(model, tmp_path):
 def test_a_server_that_renders_other_prompts_than_training_is_found(model, tmp_path):
     """Some engines put a default system prompt of their own before a chat, or leave the model's out."""
     chat = load_chat(model)
-    trained = replace(chat, template=jinja2.Template(BARE_TEMPLATE))
+    bare = jinja2.Template(BARE_TEMPLATE)
+    trained = replace(
+        chat, template=SimpleNamespace(render=lambda chat, ask: bare.render(messages=chat, add_generation_prompt=ask))
+    )
     with serve(model, {**ENGINE, "python": sys.executable}, tmp_path / "server.log") as server:
         case = verify_serving.Case(server, server.client(), trained, SETTINGS["prompts"], 8, 2, 512, [], [], 0.1)
         with pytest.raises(verify_serving.Failed, match="server .*, training"):
