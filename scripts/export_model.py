@@ -1,7 +1,9 @@
-"""Make the deliverable: the merged files that were proven, a model card, the licence, and a manifest of every byte.
+"""Make the deliverable: the merged files that were proven, a model card, the licence, and a
+manifest of every byte.
 
-Nothing is exported without a verify.json whose hash of the merged folder is the hash of the folder as it is now. The weights are
-hard links, so there is no second copy. The manifest is written last: a folder with a manifest is whole. A key, if one is given, signs it.
+Nothing is exported without a verify.json whose hash of the merged folder is the hash of the folder
+as it is now. The weights are hard links, so there is no second copy. The manifest is written last:
+a folder with a manifest is whole. A key, if one is given, signs it.
 
 Reads   merged folder, verify.json, base folder (licence files), stage records, environment locks
 Writes  the export folder and the stage's record
@@ -42,7 +44,10 @@ LICENCE_FILES = re.compile(r"(licen[cs]e|notice)[^/]*", re.IGNORECASE)
 def read_proof(path: Path) -> dict[str, Any]:
     """The record of a passed verify_merge; anything else is a UserError."""
     if not path.is_file():
-        raise UserError(f"{path} is missing, so the merge is not proven and cannot be exported; run verify_merge.py")
+        raise UserError(
+            f"{path} is missing, so the merge is not proven and cannot be exported; run "
+            f"verify_merge.py"
+        )
     proof = read_record(path)
     if proof.get("stage") != "verify_merge" or "hashes" not in proof.get("facts", {}):
         raise UserError(f"{path} is not the record of verify_merge.py; run it again")
@@ -63,18 +68,24 @@ def hash_folder(folder: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Hashes and block hashes of a folder's files by name, two files at a time."""
     names = list_files(folder)
     with ThreadPoolExecutor(2) as pool:
-        hashed = dict(zip(names, pool.map(lambda name: hash_blocks(folder / name), names), strict=True))
+        hashed = dict(
+            zip(names, pool.map(lambda name: hash_blocks(folder / name), names), strict=True)
+        )
     return {name: digest for name, (digest, _) in hashed.items()}, {
         name: blocks for name, (_, blocks) in hashed.items()
     }
 
 
 def link_folder(merged: Path, base: Path, folder: Path) -> list[str]:
-    """Link the merged files, and the base's licence files, into the export; return the names of the merged ones."""
+    """Link the merged files, and the base's licence files, into the export; return the names of
+    the merged ones.
+    """
     names = list_files(merged)
     reserved = {"README.md", MANIFEST, SEAL, BLOCKS, SIGNATURE} & set(names)
     if reserved:
-        raise UserError(f"{merged} holds {min(reserved)}, which the export writes itself; merge again")
+        raise UserError(
+            f"{merged} holds {min(reserved)}, which the export writes itself; merge again"
+        )
     for name in names:
         link_or_copy(merged / name, folder / name)
     for name in list_files(base):
@@ -83,11 +94,15 @@ def link_folder(merged: Path, base: Path, folder: Path) -> list[str]:
     return names
 
 
-def check_licences(hashes: Mapping[str, str], merged: list[str], base: Path, chain: Mapping[str, Record]) -> None:
+def check_licences(
+    hashes: Mapping[str, str], merged: list[str], base: Path, chain: Mapping[str, Record]
+) -> None:
     """The base's licence files, which no proof covers, are those that were fetched."""
     for path, record in chain.items():
         fetched = record["facts"].get("files", {}) if record["stage"] == "fetch_model" else {}
-        for name in sorted(filter(LICENCE_FILES.fullmatch, fetched.keys() & hashes.keys() - set(merged))):
+        for name in sorted(
+            filter(LICENCE_FILES.fullmatch, fetched.keys() & hashes.keys() - set(merged))
+        ):
             if hashes[name] != fetched[name]:
                 raise differs(str(base / name), hashes[name], fetched[name], path, record["stage"])
 
@@ -99,7 +114,8 @@ def data_hash(records: Iterable[Mapping[str, Any]]) -> str:
             if record["stage"] == "split_dialogues" and Path(name).name == "train.jsonl":
                 return digest
     raise UserError(
-        "--records: no record of split_dialogues with train.jsonl among them; give it, the manifest names the data by it"
+        "--records: no record of split_dialogues with train.jsonl among them; give it, the "
+        "manifest names the data by it"
     )
 
 
@@ -108,11 +124,17 @@ def write_manifest(
 ) -> dict[str, str]:
     """Write block hashes, manifest and seal; return all hashes, theirs included.
 
-    The seal is the manifest's own hash in the form of sha256sum: without it a changed byte in the manifest would go unseen.
+    The seal is the manifest's own hash in the form of sha256sum: without it a changed byte in the
+    manifest would go unseen.
     """
-    (folder / BLOCKS).write_bytes((to_json({"block_bytes": BLOCK, "files": blocks}, indent=0) + "\n").encode())
+    (folder / BLOCKS).write_bytes(
+        (to_json({"block_bytes": BLOCK, "files": blocks}, indent=0) + "\n").encode()
+    )
     hashes = hashes | {BLOCKS: sha256_file(folder / BLOCKS)}
-    files = {name: {"sha256": digest, "bytes": (folder / name).stat().st_size} for name, digest in hashes.items()}
+    files = {
+        name: {"sha256": digest, "bytes": (folder / name).stat().st_size}
+        for name, digest in hashes.items()
+    }
     (folder / MANIFEST).write_bytes((to_json({"files": files, **origin}) + "\n").encode())
     digest = sha256_file(folder / MANIFEST)
     (folder / SEAL).write_bytes(f"{digest}  {MANIFEST}\n".encode())
@@ -120,15 +142,18 @@ def write_manifest(
 
 
 def sign(folder: Path, key: Path) -> dict[str, str]:
-    """Sign every file of the folder with an elliptic curve's private key (PEM, no password); return the signature's hash.
+    """Sign every file of the folder with an elliptic curve's private key (PEM, no password);
+    return the signature's hash.
 
-    The signature is a Sigstore bundle, which the public key alone verifies, with no network (`verify_signature.py`).
+    The signature is a Sigstore bundle, which the public key alone verifies, with no network
+    (`verify_signature.py`).
     """
     from model_signing import signing
 
     if not key.is_file():
         raise UserError(
-            f"export.signing_key: {key} is not there; give the path of a private key, or null for no signature"
+            f"export.signing_key: {key} is not there; give the path of a private key, or null for "
+            f"no signature"
         )
     check_secret(key)
     try:
@@ -140,7 +165,9 @@ def sign(folder: Path, key: Path) -> dict[str, str]:
     return {SIGNATURE: sha256_file(folder / SIGNATURE)}
 
 
-def origin(args: argparse.Namespace, proof: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def origin(
+    args: argparse.Namespace, proof: Mapping[str, Any], records: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Where the export comes from, for the manifest."""
     model = args.settings["model"]
     return {
@@ -165,9 +192,13 @@ def export(args: argparse.Namespace, folder: Path) -> dict[str, str]:
     (folder / "README.md").write_bytes(card.encode("utf-8"))
     # hashed where they will stay, so that a copy that went wrong is seen too
     hashes, blocks = hash_folder(folder)
-    if sha256_listing({name: hashes[name] for name in merged}) != proof["facts"]["hashes"]["merged"]:
+    if (
+        sha256_listing({name: hashes[name] for name in merged})
+        != proof["facts"]["hashes"]["merged"]
+    ):
         raise UserError(
-            f"{args.merged} is not the folder that {args.verify} proved: a file was changed since; run verify_merge.py again"
+            f"{args.merged} is not the folder that {args.verify} proved: a file was changed since; "
+            f"run verify_merge.py again"
         )
     check_licences(hashes, merged, args.base, chain)
     hashes = write_manifest(folder, hashes, blocks, origin(args, proof, records))
@@ -176,20 +207,36 @@ def export(args: argparse.Namespace, folder: Path) -> dict[str, str]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--merged", required=True, type=Path, help="merged model folder")
     parser.add_argument("--verify", required=True, type=Path, help="verify.json of that folder")
-    parser.add_argument("--base", required=True, type=Path, help="base model folder, for its licence files")
     parser.add_argument(
-        "--records", required=True, type=Path, nargs="+", help="records of the stages, for the model card"
+        "--base", required=True, type=Path, help="base model folder, for its licence files"
     )
-    parser.add_argument("--locks", required=True, type=Path, nargs="+", help="lock files of the environments")
+    parser.add_argument(
+        "--records",
+        required=True,
+        type=Path,
+        nargs="+",
+        help="records of the stages, for the model card",
+    )
+    parser.add_argument(
+        "--locks", required=True, type=Path, nargs="+", help="lock files of the environments"
+    )
     parser.add_argument("--code", required=True, help="hash of the code")
     parser.add_argument(
-        "--signing-key", type=Path, nargs="?", help="private key (PEM); without it there is no signature"
+        "--signing-key",
+        type=Path,
+        nargs="?",
+        help="private key (PEM); without it there is no signature",
     )
     parser.add_argument(
-        "--settings", required=True, type=json.loads, help='JSON: {"model": the config\'s model, "toy": true or false}'
+        "--settings",
+        required=True,
+        type=json.loads,
+        help='JSON: {"model": the config\'s model, "toy": true or false}',
     )
     parser.add_argument("--export", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)
@@ -201,17 +248,23 @@ def main() -> None:
     with partial_folder(args.export) as folder:
         hashes = export(args, folder)
         size = sum((folder / name).stat().st_size for name in hashes)
-    inputs = {path.as_posix(): sha256_file(path) for path in (args.verify, *args.records, *args.locks)}
+    inputs = {
+        path.as_posix(): sha256_file(path) for path in (args.verify, *args.records, *args.locks)
+    }
     write_hashed_record(
         args.record,
         "export_model",
-        inputs=inputs | {args.merged.as_posix(): read_json(args.verify)["facts"]["hashes"]["merged"]},
+        inputs=inputs
+        | {args.merged.as_posix(): read_json(args.verify)["facts"]["hashes"]["merged"]},
         outputs={args.export.as_posix(): sha256_listing(hashes)},
         params={**args.settings, "code": args.code},
         facts={"files": len(hashes), "bytes": size, "manifest_sha256": hashes[MANIFEST]},
         packages=["jinja2"],
     )
-    print(f"exported {len(hashes)} files, {size:,} bytes, to {args.export}; {MANIFEST} has SHA-256 {hashes[MANIFEST]}")
+    print(
+        f"exported {len(hashes)} files, {size:,} bytes, to {args.export}; {MANIFEST} has SHA-256 "
+        f"{hashes[MANIFEST]}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Fetch a dialogue dataset: a snapshot of its data files, with a hash of each, into one folder.
 
-Reads the source named in --spec: a hub at a pinned revision, or a local file or folder (--local, or the spec's
-path). Writes the folder of raw files and the record. Archives are copied as they are, never unpacked.
+Reads the source named in --spec: a hub at a pinned revision, or a local file or folder (--local,
+or the spec's path). Writes the folder of raw files and the record. Archives are copied as they
+are, never unpacked.
 """
 
 import argparse
@@ -14,12 +15,20 @@ from mindtune.records import partial_folder, sha256_path, write_hashed_record
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spec", type=json.loads, required=True, help=f"JSON: {', '.join(hub.SPEC_KEYS)}")
-    parser.add_argument(
-        "--local", default="", help="file or folder to take the data from, in place of the spec's source"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--raw", type=Path, required=True, help="folder to make, results/data/DATASET/raw")
+    parser.add_argument(
+        "--spec", type=json.loads, required=True, help=f"JSON: {', '.join(hub.SPEC_KEYS)}"
+    )
+    parser.add_argument(
+        "--local",
+        default="",
+        help="file or folder to take the data from, in place of the spec's source",
+    )
+    parser.add_argument(
+        "--raw", type=Path, required=True, help="folder to make, results/data/DATASET/raw"
+    )
     parser.add_argument("--record", type=Path, required=True)
     arguments = parser.parse_args()
     spec, patterns = arguments.spec, hub.DATA
@@ -39,7 +48,12 @@ def main() -> None:
         inputs={local.as_posix(): sha256_path(local)} if local else {},
         outputs={arguments.raw.as_posix(): listing},
         params=spec,
-        facts={"files": hashes, "sha256": listing, "bytes": hub.size_of(arguments.raw), "licence": spec.get("licence")},
+        facts={
+            "files": hashes,
+            "sha256": listing,
+            "bytes": hub.size_of(arguments.raw),
+            "licence": spec.get("licence"),
+        },
         packages=[] if local else [hub.PACKAGES[spec["source"]]],
     )
     print(f"fetched {len(hashes)} files, sha256 {listing}")

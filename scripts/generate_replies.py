@@ -1,7 +1,9 @@
-"""Let a served model answer every counsellor turn of a set of dialogues, with the true history before it.
+"""Let a served model answer every counsellor turn of a set of dialogues, with the true history
+before it.
 
-For counsellor turn k of a dialogue the prompt is all that was said before it, as it was said, and the reference is the
-turn itself; so a poor reply cannot spoil later prompts. Greedy, many requests at once, output in the order of the input.
+For counsellor turn k of a dialogue the prompt is all that was said before it, as it was said, and
+the reference is the turn itself; so a poor reply cannot spoil later prompts. Greedy, many requests
+at once, output in the order of the input.
 
 Reads   a model folder and a JSONL file of clean ShareGPT dialogues
 Writes  one JSON row a counsellor turn, the stage's record, and the server's log
@@ -23,12 +25,21 @@ from mindtune.records import read_jsonl, write_jsonl, write_record
 from mindtune.serve.client import Client, Reply
 from mindtune.serve.engine import check_engine, check_engine_node, serve
 
-SETTINGS = {"max_new_tokens", "max_dialogues", "max_turns_per_dialogue", "system", "seed", "concurrency"}
+SETTINGS = {
+    "max_new_tokens",
+    "max_dialogues",
+    "max_turns_per_dialogue",
+    "system",
+    "seed",
+    "concurrency",
+}
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A counsellor turn to be answered: the number `turn` (from 0) among the counsellor turns of `dialogue`."""
+    """A counsellor turn to be answered: the number `turn` (from 0) among the counsellor turns of
+    `dialogue`.
+    """
 
     dialogue: str
     turn: int
@@ -41,11 +52,15 @@ class Prompt:
         return f"{self.dialogue}#{self.turn}"
 
 
-def choose_dialogues(rows: Sequence[dict[str, Any]], limit: int | None, seed: int) -> list[dict[str, Any]]:
+def choose_dialogues(
+    rows: Sequence[dict[str, Any]], limit: int | None, seed: int
+) -> list[dict[str, Any]]:
     """At most `limit` rows, in their order: those whose ids, hashed with the seed, come first."""
     if limit is None or limit >= len(rows):
         return list(rows)
-    ranked = sorted(rows, key=lambda row: hashlib.sha256(f"{seed}\0{row['id']}".encode()).hexdigest())
+    ranked = sorted(
+        rows, key=lambda row: hashlib.sha256(f"{seed}\0{row['id']}".encode()).hexdigest()
+    )
     chosen = {row["id"] for row in ranked[:limit]}
     return [row for row in rows if row["id"] in chosen]
 
@@ -58,7 +73,9 @@ def choose_turns(count: int, limit: int | None) -> list[int]:
 
 
 def dialogue_prompts(row: dict[str, Any], limit: int | None, system: str | None) -> list[Prompt]:
-    """The prompts of one dialogue. `system` is used where the dialogue has no system turn of its own."""
+    """The prompts of one dialogue. `system` is used where the dialogue has no system turn of its
+    own.
+    """
     messages = to_messages(row["conversations"])
     if system is not None and messages[0]["role"] != "system":
         messages = [{"role": "system", "content": system}, *messages]
@@ -66,7 +83,8 @@ def dialogue_prompts(row: dict[str, Any], limit: int | None, system: str | None)
     for place in replies:
         if place == 0 or messages[place - 1]["role"] != "user":
             raise UserError(
-                f"dialogue {row['id']}: turn {place} answers no client turn; clean the data with clean_dialogues.py"
+                f"dialogue {row['id']}: turn {place} answers no client turn; clean the data with "
+                f"clean_dialogues.py"
             )
     return [
         Prompt(row["id"], turn, messages[: replies[turn]], messages[replies[turn]]["content"])
@@ -82,7 +100,8 @@ def read_prompts(path: Path, settings: dict[str, Any]) -> list[Prompt]:
     prompts = [prompt for row in chosen for prompt in dialogue_prompts(row, limit, system)]
     if not prompts:
         raise UserError(
-            f"{path} holds no counsellor turn to answer ({len(rows)} dialogues read); raise the share of test data"
+            f"{path} holds no counsellor turn to answer ({len(rows)} dialogues read); raise the "
+            f"share of test data"
         )
     return prompts
 
@@ -93,7 +112,9 @@ def render(prompts: Iterable[Prompt], chat: ChatTokenizer) -> list[str]:
 
 
 def sha256_prompts(prompts: Sequence[Prompt], texts: Sequence[str]) -> str:
-    """Hash of ids and rendered prompts: equal for two models exactly if both were asked the same, byte for byte."""
+    """Hash of ids and rendered prompts: equal for two models exactly if both were asked the same,
+    byte for byte.
+    """
     digest = hashlib.sha256()
     for prompt, text in zip(prompts, texts, strict=True):
         digest.update(f"{prompt.id}\0{text}\0".encode())
@@ -106,14 +127,19 @@ def split_by_room(
     """Prompts of at most `room` tokens, and for each of the others a line for the record."""
     fitting = [prompt for prompt, length in zip(prompts, lengths, strict=True) if length <= room]
     skipped = [
-        {"id": prompt.id, "reason": f"prompt of {length} tokens, over session_len - max_new_tokens = {room}"}
+        {
+            "id": prompt.id,
+            "reason": f"prompt of {length} tokens, over session_len - max_new_tokens = {room}",
+        }
         for prompt, length in zip(prompts, lengths, strict=True)
         if length > room
     ]
     return fitting, skipped
 
 
-def ask_all(client: Client, prompts: Sequence[Prompt], max_tokens: int, concurrency: int, log: Path) -> list[Reply]:
+def ask_all(
+    client: Client, prompts: Sequence[Prompt], max_tokens: int, concurrency: int, log: Path
+) -> list[Reply]:
     """Answers in the order of the prompts; the first request that fails ends it."""
     from openai import OpenAIError
 
@@ -148,8 +174,12 @@ def to_row(prompt: Prompt, reply: Reply) -> dict[str, Any]:
     }
 
 
-def summarise(prompts: Sequence[Prompt], replies: Sequence[Reply], lengths: Sequence[int]) -> dict[str, Any]:
-    """Counts for the record. `lengths` are our own token counts of the prompts; the server's should be the same."""
+def summarise(
+    prompts: Sequence[Prompt], replies: Sequence[Reply], lengths: Sequence[int]
+) -> dict[str, Any]:
+    """Counts for the record. `lengths` are our own token counts of the prompts; the server's
+    should be the same.
+    """
     n = len(replies)
     return {
         "n": n,
@@ -176,10 +206,13 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
     asked, skipped = split_by_room(prompts, lengths, room)
     if not asked:
         raise UserError(
-            f"none of the {len(prompts)} prompts fits into {room} tokens; raise session_len or lower max_new_tokens"
+            f"none of the {len(prompts)} prompts fits into {room} tokens; raise session_len or "
+            f"lower max_new_tokens"
         )
     with serve(args.model, engine, args.log) as server:
-        replies = ask_all(server.client(), asked, settings["max_new_tokens"], settings["concurrency"], args.log)
+        replies = ask_all(
+            server.client(), asked, settings["max_new_tokens"], settings["concurrency"], args.log
+        )
     write_jsonl(args.replies, map(to_row, asked, replies))
     texts = render(asked, chat)
     facts = summarise(asked, replies, chat.count(texts))
@@ -187,26 +220,40 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
         "answered {n} prompts (empty {empty}, cut at the limit {truncated})".format(**facts)
         + f", skipped {len(skipped)}"
     )
-    return {**facts, "skipped": skipped, "skipped_n": len(skipped), "prompts_sha256": sha256_prompts(asked, texts)}
+    return {
+        **facts,
+        "skipped": skipped,
+        "skipped_n": len(skipped),
+        "prompts_sha256": sha256_prompts(asked, texts),
+    }
 
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--suite", required=True, choices=("dialogue",))
     parser.add_argument("--prompts", required=True, type=Path)
     add_made_by(parser)
-    parser.add_argument("--engine", required=True, type=json.loads, help="JSON: the config's serve branch")
-    parser.add_argument("--engine-python", required=True, help="interpreter of the environment that serves")
-    parser.add_argument("--settings", required=True, type=json.loads, help=f"JSON: {', '.join(sorted(SETTINGS))}")
+    parser.add_argument(
+        "--engine", required=True, type=json.loads, help="JSON: the config's serve branch"
+    )
+    parser.add_argument(
+        "--engine-python", required=True, help="interpreter of the environment that serves"
+    )
+    parser.add_argument(
+        "--settings", required=True, type=json.loads, help=f"JSON: {', '.join(sorted(SETTINGS))}"
+    )
     parser.add_argument("--replies", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
     parser.add_argument("--log", required=True, type=Path, help="what the server prints")
     args = parser.parse_args()
     for name in sorted(SETTINGS ^ args.settings.keys()):
         raise UserError(
-            f"--settings {'lacks' if name in SETTINGS else 'has an unknown key'} {name}; give {sorted(SETTINGS)}"
+            f"--settings {'lacks' if name in SETTINGS else 'has an unknown key'} {name}; give "
+            f"{sorted(SETTINGS)}"
         )
     return args
 

@@ -1,13 +1,16 @@
-"""Merge a LoRA adapter into its base and store the result in safetensors shards of a bounded size. Runs on the CPU.
+"""Merge a LoRA adapter into its base and store the result in safetensors shards of a bounded size.
+Runs on the CPU.
 
 Of a run with method full there is nothing to add: its weights take the place of the base's.
 
-The work is streamed: a tensor is mapped from the base's shard, merged, and written by a second thread, so memory holds a few
-tensors, not a model. Each of --threads processes makes whole shards; the bytes do not depend on their number. Nothing is known
-to be right until verify_merge.py has proven it.
+The work is streamed: a tensor is mapped from the base's shard, merged, and written by a second
+thread, so memory holds a few tensors, not a model. Each of --threads processes makes whole shards;
+the bytes do not depend on their number. Nothing is known to be right until verify_merge.py has
+proven it.
 
 Reads   the base model folder and the adapter folder
-Writes  the merged model folder (weights, index, and the base's config, tokenizer and template files byte for byte) and the record
+Writes  the merged model folder (weights, index, and the base's config, tokenizer and template
+        files byte for byte) and the record
 """
 
 import argparse
@@ -49,16 +52,21 @@ def check_space(folder: Path, needed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise UserError(f"{folder}: {free:,} bytes are free, the merged weights need {needed:,}; make room")
+        raise UserError(
+            f"{folder}: {free:,} bytes are free, the merged weights need {needed:,}; make room"
+        )
 
 
 def merge(
     base: Path, adapter_folder: Path, folder: Path, settings: dict[str, Any], threads: int
 ) -> tuple[dict[Path, str], dict[str, Any]]:
-    """Fill `folder` with the merged model; return ({file read or weight file made: sha256}, facts)."""
+    """Fill `folder` with the merged model; return ({file read or weight file made: sha256},
+    facts).
+    """
     import torch
 
-    # before any computation: its threads would not survive in the processes, and each of these has its own core
+    # before any computation: its threads would not survive in the processes, and each of these has
+    # its own core
     torch.set_num_threads(1)
     dtype, limit = settings["dtype"], parse_size(settings["max_shard_size"])
     if dtype not in DTYPES:
@@ -76,12 +84,18 @@ def merge(
     check_finite(trained)
     check_space(folder.parent, count_bytes(tensors.values(), dtype))
     # planned as it will be stored, but each tensor still knows the base's file and dtype
-    planned = plan_shards([retyped(tensor, dtype) for tensor in in_model_order(tensors.values())], limit)
-    shards = {folder / name: [tensors[tensor.name] for tensor in shard] for name, shard in planned.items()}
+    planned = plan_shards(
+        [retyped(tensor, dtype) for tensor in in_model_order(tensors.values())], limit
+    )
+    shards = {
+        folder / name: [tensors[tensor.name] for tensor in shard] for name, shard in planned.items()
+    }
     changed = copy_side_files(base, folder, dtype)
 
     def digest(path: Path) -> str:
-        return write_shard(path, shards[path], adapter, dtype) if path in shards else sha256_file(path)
+        return (
+            write_shard(path, shards[path], adapter, dtype) if path in shards else sha256_file(path)
+        )
 
     read = [source / name for source in (base, adapter_folder) for name in list_files(source)]
     hashes = dict(in_order(lambda: digest, [*shards, *read], threads))
@@ -96,7 +110,9 @@ def merge(
         "scale": adapter.scale,
         "shards": {path.name: path.stat().st_size for path in shards},
         "shard_limit": limit,
-        "above_limit": [tensor.name for shard in planned.values() for tensor in shard if tensor.bytes > limit],
+        "above_limit": [
+            tensor.name for shard in planned.values() for tensor in shard if tensor.bytes > limit
+        ],
         "config_keys_changed": changed,
     }
     return hashes, facts
@@ -104,12 +120,18 @@ def merge(
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--base", required=True, type=Path, help="base model folder")
     parser.add_argument("--adapter", required=True, type=Path, help="adapter folder")
     add_made_by(parser)
-    parser.add_argument("--settings", required=True, type=json.loads, help='JSON: {"dtype", "max_shard_size"}')
-    parser.add_argument("--threads", type=int, default=1, help="processes; the result is the same for any number")
+    parser.add_argument(
+        "--settings", required=True, type=json.loads, help='JSON: {"dtype", "max_shard_size"}'
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, help="processes; the result is the same for any number"
+    )
     parser.add_argument("--merged", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)
     return parser.parse_args()
@@ -118,7 +140,10 @@ def parse_args() -> argparse.Namespace:
 def listing(folder: Path, hashes: Mapping[Path, str]) -> str:
     """Hash of a folder, with the files that are hashed already not read again."""
     return sha256_listing(
-        {name: hashes.get(folder / name) or sha256_file(folder / name) for name in list_files(folder)}
+        {
+            name: hashes.get(folder / name) or sha256_file(folder / name)
+            for name in list_files(folder)
+        }
     )
 
 
@@ -126,7 +151,9 @@ def main() -> None:
     args = parse_args()
     with partial_folder(args.merged) as folder:
         hashes, facts = merge(args.base, args.adapter, folder, args.settings, args.threads)
-        inputs = {source.as_posix(): listing(source, hashes) for source in (args.base, args.adapter)}
+        inputs = {
+            source.as_posix(): listing(source, hashes) for source in (args.base, args.adapter)
+        }
         check_inputs(inputs, args.made_by)
         check_trained(args.adapter, args.made_by)
         merged = listing(folder, hashes)
@@ -141,7 +168,8 @@ def main() -> None:
     )
     sizes = facts["shards"]
     print(
-        f"merged {facts['merged_tensors']} of {facts['merged_tensors'] + facts['other_tensors']} tensors into "
+        f"merged {facts['merged_tensors']} of {facts['merged_tensors'] + facts['other_tensors']} "
+        f"tensors into "
         f"{len(sizes)} shards, the largest {max(sizes.values()):,} bytes"
     )
 

@@ -1,6 +1,8 @@
-"""Say exactly what the trainer will see: rows, tokens, trained tokens, packs, fill and optimizer steps.
+"""Say exactly what the trainer will see: rows, tokens, trained tokens, packs, fill and optimizer
+steps.
 
-Reads   lengths.parquet of the cached data set (token counts by the trainer's template, in training order)
+Reads   lengths.parquet of the cached data set (token counts by the trainer's template, in training
+        order)
 Writes  pack_stats.json, which is the record, and two figures
 """
 
@@ -22,13 +24,20 @@ PERCENTILES = (5, 25, 50, 75, 95, 100)
 
 def percentiles(values: Any) -> dict[str, int]:
     """Percentiles of a column of whole numbers, nearest rank."""
-    return {f"p{share}": int(values.quantile(share / 100, interpolation="nearest")) for share in PERCENTILES}
+    return {
+        f"p{share}": int(values.quantile(share / 100, interpolation="nearest"))
+        for share in PERCENTILES
+    }
 
 
 def plan(rows: Any, settings: Mapping[str, Any]) -> tuple[list[int], dict[str, Any]]:
-    """Return (tokens of each sequence, facts) for one split's rows (columns source, tokens, trained_tokens)."""
+    """Return (tokens of each sequence, facts) for one split's rows (columns source, tokens,
+    trained_tokens).
+    """
     lengths = rows.tokens.tolist()
-    sequences = packs(lengths, settings["max_length"]) if settings["packing"] else one_row_each(lengths)
+    sequences = (
+        packs(lengths, settings["max_length"]) if settings["packing"] else one_row_each(lengths)
+    )
     filled = [sum(lengths[row] for row in sequence) for sequence in sequences]
     return filled, {
         "rows": len(lengths),
@@ -42,7 +51,9 @@ def plan(rows: Any, settings: Mapping[str, Any]) -> tuple[list[int], dict[str, A
 
 
 def by_source(rows: Any, sequences: list[list[int]]) -> dict[str, dict[str, Any]]:
-    """What each source file gives: rows, tokens, trained tokens and their share, and the packs that hold some of it."""
+    """What each source file gives: rows, tokens, trained tokens and their share, and the packs
+    that hold some of it.
+    """
     names = rows.source.tolist()
     held = Counter(name for sequence in sequences for name in {names[row] for row in sequence})
     trained = int(rows.trained_tokens.sum())
@@ -59,7 +70,9 @@ def by_source(rows: Any, sequences: list[list[int]]) -> dict[str, dict[str, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cached", required=True, type=Path)
     add_made_by(parser)
     parser.add_argument(
@@ -79,11 +92,15 @@ def main() -> None:
     lengths = pandas.read_parquet(args.cached / "lengths.parquet")
     settings = args.settings
     filled, facts = plan(lengths[lengths.split == "train"], settings)
-    steps = steps_per_epoch(facts["packs"], settings["batch_size"], settings["grad_accumulation"], settings["gpus"])
+    steps = steps_per_epoch(
+        facts["packs"], settings["batch_size"], settings["grad_accumulation"], settings["gpus"]
+    )
     facts |= {
         "steps_per_epoch": steps,
         "steps": steps * settings["epochs"],
-        "sequences_per_step": settings["batch_size"] * settings["grad_accumulation"] * settings["gpus"],
+        "sequences_per_step": settings["batch_size"]
+        * settings["grad_accumulation"]
+        * settings["gpus"],
         "dev": plan(lengths[lengths.split == "dev"], settings)[1],
     }
     histogram(

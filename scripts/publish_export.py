@@ -1,4 +1,5 @@
-"""Put a run's export where people look for it: hard links, checked against the manifest after linking.
+"""Put a run's export where people look for it: hard links, checked against the manifest after
+linking.
 
 Reads   an export folder
 Writes  the published folder and the stage's record
@@ -22,18 +23,24 @@ from mindtune.records import (
 
 
 def publish(export: Path, folder: Path) -> dict[str, str]:
-    """Link all files, check them, and return {file name: sha256}; a file that is not what was exported is a UserError."""
+    """Link all files, check them, and return {file name: sha256}; a file that is not what was
+    exported is a UserError.
+    """
     for name in list_files(export):
         link_or_copy(export / name, folder / name)
     wrong, _, _ = check(folder)
     if wrong:
         raise UserError(f"{export} is not what was exported ({wrong[0]}); export again")
-    hashes = {name: entry["sha256"] for name, entry in read_json(folder / MANIFEST)["files"].items()}
+    hashes = {
+        name: entry["sha256"] for name, entry in read_json(folder / MANIFEST)["files"].items()
+    }
     return {name: hashes.get(name) or sha256_file(folder / name) for name in list_files(folder)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--export", required=True, type=Path, help="export folder of a run")
     add_made_by(parser)
     parser.add_argument("--published", required=True, type=Path, help="folder to write")
@@ -54,7 +61,10 @@ def main() -> None:
         packages=[],
     )
     print(f"published {len(hashes)} files, {size:,} bytes, as {args.published}")
-    print(f"{MANIFEST} has SHA-256 {hashes[MANIFEST]}: say so where people find the model, they check with --expect")
+    print(
+        f"{MANIFEST} has SHA-256 {hashes[MANIFEST]}: say so where people find the model, they "
+        f"check with --expect"
+    )
 
 
 if __name__ == "__main__":

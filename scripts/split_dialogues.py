@@ -1,9 +1,11 @@
-"""Split cleaned dialogues into train, dev and test so that nothing in dev, test or the evaluation was seen in training.
+"""Split cleaned dialogues into train, dev and test so that nothing in dev, test or the evaluation
+was seen in training.
 
-Reads clean.jsonl and held-out evaluation files. Dialogues that share their first client turn, or are near-duplicates,
-or were one dialogue, stay on one side. Training dialogues that hold an evaluation question or a reference reply of
-the test side are listed, and left out unless the settings keep them. Writes the three files, rows unchanged and in
-their order, the list, and a record in which leaks are counted from the files written. The result does not depend on
+Reads clean.jsonl and held-out evaluation files. Dialogues that share their first client turn, or
+are near-duplicates, or were one dialogue, stay on one side. Training dialogues that hold an
+evaluation question or a reference reply of the test side are listed, and left out unless the
+settings keep them. Writes the three files, rows unchanged and in their order, the list, and a
+record in which leaks are counted from the files written. The result does not depend on
 --threads.
 """
 
@@ -42,7 +44,9 @@ NEAR_CHARS = 5
 
 @dataclass(frozen=True)
 class Signs:
-    """What tells some rows apart, one entry a row: `bands` has shape (rows, bands). `parts` follow a part of their dialogue."""
+    """What tells some rows apart, one entry a row: `bands` has shape (rows, bands). `parts` follow
+    a part of their dialogue.
+    """
 
     ids: list[str]
     sources: list[str]
@@ -52,7 +56,9 @@ class Signs:
 
 
 def source_file(row: dict[str, Any]) -> str:
-    """The source without its row number: `demo:zh.jsonl` of `demo:zh.jsonl#12`. A name that comes again is one object."""
+    """The source without its row number: `demo:zh.jsonl` of `demo:zh.jsonl#12`. A name that comes
+    again is one object.
+    """
     return intern(row["source"].rpartition("#")[0])
 
 
@@ -64,12 +70,22 @@ def sign(lines: Lines, near: dict[str, float], piece: range) -> Signs:
         ids=[row["id"] for row in rows],
         sources=list(map(source_file, rows)),
         first_turns=[first_turn_key(row["conversations"]) for row in rows],
-        parts=[n for n, last, row in zip(piece, before, rows, strict=False) if row["source"] == last["source"]],
-        bands=band_keys([spoken_text(row["conversations"]) for row in rows], near["ngram_chars"], near["threshold"]),
+        parts=[
+            n
+            for n, last, row in zip(piece, before, rows, strict=False)
+            if row["source"] == last["source"]
+        ],
+        bands=band_keys(
+            [spoken_text(row["conversations"]) for row in rows],
+            near["ngram_chars"],
+            near["threshold"],
+        ),
     )
 
 
-def find_groups(lines: Lines, near: dict[str, float], threads: int) -> tuple[list[str], list[Group]]:
+def find_groups(
+    lines: Lines, near: dict[str, float], threads: int
+) -> tuple[list[str], list[Group]]:
     """(the ids of all rows, groups over them)."""
     ids, keys, sources, parts = [], [], [], []
     bands = np.zeros((len(lines), band_shape(near["threshold"])[0]), dtype=np.uint64)
@@ -80,7 +96,10 @@ def find_groups(lines: Lines, near: dict[str, float], threads: int) -> tuple[lis
         parts += [(row - 1, row) for row in signs.parts]
         bands[piece.start : piece.stop] = signs.bands
     if not keys:
-        raise UserError(f"{lines.path} is empty; nothing was kept: look at the reasons in rejected.jsonl beside it")
+        raise UserError(
+            f"{lines.path} is empty; nothing was kept: look at the reasons in rejected.jsonl "
+            f"beside it"
+        )
 
     def text_of(number: int) -> str:
         return spoken_text(lines.row(number)["conversations"])
@@ -89,7 +108,9 @@ def find_groups(lines: Lines, near: dict[str, float], threads: int) -> tuple[lis
     return ids, group_dialogues(keys, sources, pairs + parts)
 
 
-def sides_of_rows(groups: list[Group], side_of_group: dict[str, str], count: int) -> list[str | None]:
+def sides_of_rows(
+    groups: list[Group], side_of_group: dict[str, str], count: int
+) -> list[str | None]:
     """The side of each row."""
     side_of: list[str | None] = [None] * count
     for group in groups:
@@ -118,7 +139,9 @@ def references(lines: Lines, side_of: list[str | None]) -> Iterator[HeldOut]:
                     yield HeldOut(f"{row['id']}#{turn}", "test", said["value"])
 
 
-def hits_in(lines: Lines, side_of: list[str | None], index: Index, piece: range) -> list[dict[str, Any]]:
+def hits_in(
+    lines: Lines, side_of: list[str | None], index: Index, piece: range
+) -> list[dict[str, Any]]:
     """One entry for each turn of a piece's training dialogues that holds a held-out text."""
     turns = [
         (number, row["id"], turn, said["value"])
@@ -138,7 +161,9 @@ def hits_in(lines: Lines, side_of: list[str | None], index: Index, piece: range)
     return hits
 
 
-def find_hits(lines: Lines, side_of: list[str | None], index: Index, threads: int) -> list[dict[str, Any]]:
+def find_hits(
+    lines: Lines, side_of: list[str | None], index: Index, threads: int
+) -> list[dict[str, Any]]:
     """The entries of all pieces."""
     found = in_order(lambda: partial(hits_in, lines, side_of, index), lines.pieces(), threads)
     return [hit for _, hits in found for hit in hits]
@@ -166,9 +191,15 @@ def marks_of(files: dict[str, Lines], piece: tuple[str, range]) -> list[tuple[st
 
 
 def make_facts(
-    groups: list[Group], ids: list[str], paths: dict[str, Path], hits: list[dict[str, Any]], threads: int
+    groups: list[Group],
+    ids: list[str],
+    paths: dict[str, Path],
+    hits: list[dict[str, Any]],
+    threads: int,
 ) -> dict[str, Any]:
-    """Counts from the files as they were written: the shared groups and first turns, and hits that are left in train."""
+    """Counts from the files as they were written: the shared groups and first turns, and hits that
+    are left in train.
+    """
     group_of = {ids[row]: number for number, group in enumerate(groups) for row in group.rows}
     hit_ids = {hit["id"] for hit in hits}
     sources, names, first_turns = ({side: kind() for side in paths} for kind in (Counter, set, set))
@@ -200,7 +231,8 @@ def prove(facts: dict[str, Any]) -> None:
         facts["shared_groups"]
         or facts["shared_first_turns"]
         or sum(facts["dialogues"].values()) + contamination["removed"] != facts["read"]
-        or facts["contaminated_in_train"] != contamination["dialogues_hit"] - contamination["removed"]
+        or facts["contaminated_in_train"]
+        != contamination["dialogues_hit"] - contamination["removed"]
     ):
         raise AssertionError(f"the split leaks or loses dialogues: {facts}")
 
@@ -209,28 +241,40 @@ def check_settings(settings: dict[str, Any]) -> None:
     """The settings are complete, and something is left to train on."""
     if set(settings) != set(SETTINGS):
         raise UserError(
-            f"--settings: found the keys {', '.join(sorted(settings))}; expected {', '.join(sorted(SETTINGS))}"
+            f"--settings: found the keys {', '.join(sorted(settings))}; expected "
+            f"{', '.join(sorted(SETTINGS))}"
         )
     dev, test = settings["dev_share"], settings["test_share"]
     if not (0 < dev < 1 and 0 < test < 1 and dev + test < 1):
         raise UserError(
-            f"--settings: dev_share {dev} and test_share {test}; expected both above 0 and their sum below 1"
+            f"--settings: dev_share {dev} and test_share {test}; expected both above 0 and their "
+            f"sum below 1"
         )
     check_near_duplicates(settings["near_duplicates"])
     check_contamination(settings["contamination"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clean", type=Path, required=True)
     parser.add_argument(
-        "--held-out", type=Path, nargs="*", required=True, help="files of evaluation questions and replies"
+        "--held-out",
+        type=Path,
+        nargs="*",
+        required=True,
+        help="files of evaluation questions and replies",
     )
     add_made_by(parser)
-    parser.add_argument("--settings", type=json.loads, required=True, help=f"JSON: {', '.join(SETTINGS)}")
+    parser.add_argument(
+        "--settings", type=json.loads, required=True, help=f"JSON: {', '.join(SETTINGS)}"
+    )
     for side in SIDES:
         parser.add_argument(f"--{side}", type=Path, required=True)
-    parser.add_argument("--contamination", type=Path, required=True, help="list of hits, contamination.jsonl")
+    parser.add_argument(
+        "--contamination", type=Path, required=True, help="list of hits, contamination.jsonl"
+    )
     parser.add_argument("--record", type=Path, required=True)
     parser.add_argument(
         "--threads",
@@ -257,11 +301,14 @@ def main() -> None:
             side_of[hit["row"]] = None
     if "train" not in side_of:
         raise UserError(
-            f"every training dialogue of {arguments.clean} holds a held-out text; look for one that is in the training data by "
+            f"every training dialogue of {arguments.clean} holds a held-out text; look for one "
+            f"that is in the training data by "
             "intent and take it out of data.contamination.files"
         )
     write_sides(lines, side_of, paths)
-    write_jsonl(arguments.contamination, ({key: hit[key] for key in hit if key != "row"} for hit in hits))
+    write_jsonl(
+        arguments.contamination, ({key: hit[key] for key in hit if key != "row"} for hit in hits)
+    )
     facts = make_facts(groups, ids, paths, hits, threads)
     facts["contamination"] = contamination_facts(index, held_out, hits, check["remove"])
     prove(facts)
@@ -276,7 +323,10 @@ def main() -> None:
     )
     print(
         ", ".join(f"{side} {count}" for side, count in facts["dialogues"].items())
-        + f" dialogues in {len(groups)} groups; {facts['contamination']['removed']} left out for held-out texts in them"
+        + (
+            f" dialogues in {len(groups)} groups; {facts['contamination']['removed']} left out for "
+            f"held-out texts in them"
+        )
     )
 
 

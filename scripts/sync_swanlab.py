@@ -1,6 +1,8 @@
-"""Send a run's offline SwanLab record to a SwanLab server, when somebody asks for it; nothing else in the workflow does.
+"""Send a run's offline SwanLab record to a SwanLab server, when somebody asks for it; nothing else
+in the workflow does.
 
-Reads   train_lora.json (the run's id), state/train/{run}/{id}/swanlab/, and SWANLAB_API_KEY (SWANLAB_API_HOST for a server of one's own)
+Reads   train_lora.json (the run's id), state/train/{run}/{id}/swanlab/, and SWANLAB_API_KEY
+        (SWANLAB_API_HOST for a server of one's own)
 Writes  the stage's record
 """
 
@@ -18,17 +20,22 @@ KEY = "SWANLAB_API_KEY"
 
 
 def recordings(state_root: Path, run_id: str) -> list[Path]:
-    """The folders that SwanLab wrote, one for each time the training started; a run without any is a UserError."""
+    """The folders that SwanLab wrote, one for each time the training started; a run without any is
+    a UserError.
+    """
     found = sorted((state_root / run_id / "swanlab").glob("run-*"))
     if not found:
         raise UserError(
-            f"{state_root / run_id / 'swanlab'} holds no recording; the state of that training was removed, so train again to get one"
+            f"{state_root / run_id / 'swanlab'} holds no recording; the state of that training was "
+            f"removed, so train again to get one"
         )
     return found
 
 
 def send(folder: Path, project: str, run_id: str, key: str) -> None:
-    """Send one recording; the key is in the environment only, and is taken out of what SwanLab says."""
+    """Send one recording; the key is in the environment only, and is taken out of what SwanLab
+    says.
+    """
     program = [
         str(Path(sys.executable).with_name("swanlab")),
         "sync",
@@ -39,18 +46,25 @@ def send(folder: Path, project: str, run_id: str, key: str) -> None:
         str(folder),
     ]
     done = subprocess.run(
-        program, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        program,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     print(done.stdout.replace(key, "***"), flush=True)
     if done.returncode:
         last = (done.stdout.strip().splitlines() or ["nothing"])[-1].replace(key, "***")
         raise UserError(
-            f"SwanLab did not take {folder} ({last}); check {KEY}, SWANLAB_API_HOST and the network, then run again"
+            f"SwanLab did not take {folder} ({last}); check {KEY}, SWANLAB_API_HOST and the "
+            f"network, then run again"
         )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--train-record", required=True, type=Path)
     parser.add_argument("--state-root", required=True, type=Path)
     parser.add_argument("--project", required=True)
@@ -58,7 +72,9 @@ def main() -> None:
     args = parser.parse_args()
     key = os.environ.get(KEY, "")
     if not key:
-        raise UserError(f"{KEY} is not set; put your SwanLab key into the environment, then run again")
+        raise UserError(
+            f"{KEY} is not set; put your SwanLab key into the environment, then run again"
+        )
     run_id = read_record(args.train_record)["facts"]["run_id"]
     folders = recordings(args.state_root, run_id)
     for folder in folders:

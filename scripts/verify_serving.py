@@ -1,8 +1,10 @@
-"""Serve an export and check, request by request, that it answers as it should; then end the server and prove it gone.
+"""Serve an export and check, request by request, that it answers as it should; then end the server
+and prove it gone.
 
-Every check is a function that returns what it saw, or raises Failed with what it saw. All of them run, so that one
-report names everything that is wrong. Speeds (TTFT: time to first token; TPOT: time per output token after the first), the
-card's memory and the KV cache's room are recorded and judge nothing.
+Every check is a function that returns what it saw, or raises Failed with what it saw. All of them
+run, so that one report names everything that is wrong. Speeds (TTFT: time to first token; TPOT:
+time per output token after the first), the card's memory and the KV cache's room are recorded and
+judge nothing.
 
 Reads   an export folder and the verify.json that it was exported by
 Writes  the stage's record, only if every check passes, and the server's log
@@ -28,7 +30,14 @@ from mindtune.records import write_record
 from mindtune.safe_loading import check_folder
 from mindtune.serve import greedy_reference
 from mindtune.serve.client import GREEDY, GREEDY_EXTRA, Client, Reply
-from mindtune.serve.engine import Server, check_engine, check_engine_node, group_members, port_open, serve
+from mindtune.serve.engine import (
+    Server,
+    check_engine,
+    check_engine_node,
+    group_members,
+    port_open,
+    serve,
+)
 from mindtune.serve.kv_cache import kv_budget, reported_tokens
 from mindtune.serve.load import Target, load, speeds
 
@@ -92,12 +101,16 @@ def check_model_list(case: Case) -> str:
 def check_single_reply(case: Case) -> str:
     """Each prompt gets a reply with text in it and a proper end."""
     replies = [case.client.chat(user(prompt), case.max_tokens) for prompt in case.prompts]
-    good = all(reply.text.strip() and reply.finish_reason in ("stop", "length") for reply in replies)
+    good = all(
+        reply.text.strip() and reply.finish_reason in ("stop", "length") for reply in replies
+    )
     return expect(good, "; ".join(map(short, replies)))
 
 
 def check_prompt_tokens(case: Case) -> str:
-    """The server renders prompts as training did: as many tokens for our prompts, and for the chats of verify.json."""
+    """The server renders prompts as training did: as many tokens for our prompts, and for the
+    chats of verify.json.
+    """
     chats = [(user(prompt), case.count(user(prompt))) for prompt in case.prompts]
     chats += [(chat, tokens) for chat, tokens in case.proven]
     served = [case.client.chat(chat, 1).prompt_tokens for chat, _ in chats]
@@ -116,11 +129,14 @@ def check_greedy(case: Case) -> str:
         margin = wanted["margins"][place]
         seen.append(f"{place} tokens, then a choice {margin:.3g} deviations apart")
         wrong += [place] if margin > case.near_tie else []
-    return expect(not wrong, f"equal to transformers for {'; '.join(seen)} (near tie: {case.near_tie})")
+    return expect(
+        not wrong, f"equal to transformers for {'; '.join(seen)} (near tie: {case.near_tie})"
+    )
 
 
 def parting(wanted: dict[str, Any], reply: Reply) -> int | None:
-    """The number of the first token at which a reply leaves the reference; None if it is the reference.
+    """The number of the first token at which a reply leaves the reference; None if it is the
+    reference.
 
     A text that ends in half a character (U+FFFD) is compared without it.
     """
@@ -133,13 +149,20 @@ def parting(wanted: dict[str, Any], reply: Reply) -> int | None:
 
 
 def check_metrics(case: Case) -> str:
-    """/metrics counts generated tokens: more after a reply than before, though perhaps not at once."""
+    """/metrics counts generated tokens: more after a reply than before, though perhaps not at
+    once.
+    """
     before = generated_tokens(case.server)
     tokens = case.client.chat(user(case.prompts[0]), case.max_tokens).completion_tokens
     deadline = time.monotonic() + METRICS_S
-    while (after := generated_tokens(case.server)) < before + tokens and time.monotonic() < deadline:
+    while (
+        after := generated_tokens(case.server)
+    ) < before + tokens and time.monotonic() < deadline:
         time.sleep(0.2)
-    return expect(after >= before + tokens, f"{before:.0f} generated tokens, {after:.0f} after a reply of {tokens}")
+    return expect(
+        after >= before + tokens,
+        f"{before:.0f} generated tokens, {after:.0f} after a reply of {tokens}",
+    )
 
 
 def generated_tokens(server: Server) -> float:
@@ -151,7 +174,10 @@ def generated_tokens(server: Server) -> float:
     connection.close()
     found = re.findall(r"^\w+:generation_tokens_total(?:\{[^}]*\})? (\S+)$", text, re.M)
     if response.status != 200 or not found:
-        raise Failed(f"/metrics gives status {response.status} and no generation_tokens_total: {text[:100]!r}")
+        raise Failed(
+            f"/metrics gives status {response.status} and no generation_tokens_total: "
+            f"{text[:100]!r}"
+        )
     return float(found[0])
 
 
@@ -170,34 +196,60 @@ def check_two_turns(case: Case) -> str:
     reply = case.client.chat(first, case.max_tokens)
     history = [*first, {"role": "assistant", "content": reply.text}, *user(FOLLOW_UP)]
     second, alone = case.client.chat(history, case.max_tokens), case.client.chat(user(FOLLOW_UP), 1)
-    seen = f"{second.prompt_tokens} prompt tokens with the first turns, {alone.prompt_tokens} without"
-    return expect(bool(second.text.strip()) and second.prompt_tokens == case.count(history) > alone.prompt_tokens, seen)
+    seen = (
+        f"{second.prompt_tokens} prompt tokens with the first turns, {alone.prompt_tokens} without"
+    )
+    return expect(
+        bool(second.text.strip())
+        and second.prompt_tokens == case.count(history) > alone.prompt_tokens,
+        seen,
+    )
 
 
 def check_stop_token(case: Case) -> str:
     """A reply ends at the end token or at the limit, and no special token's text leaks into it."""
     replies = [case.client.chat(user(prompt), case.max_tokens) for prompt in case.prompts]
-    ends = [f"{reply.finish_reason} after {reply.completion_tokens} of {case.max_tokens} tokens" for reply in replies]
+    ends = [
+        f"{reply.finish_reason} after {reply.completion_tokens} of {case.max_tokens} tokens"
+        for reply in replies
+    ]
     leaks = sorted(
-        {token for token in case.chat.special for reply in replies if token.startswith("<|") and token in reply.text}
+        {
+            token
+            for token in case.chat.special
+            for reply in replies
+            if token.startswith("<|") and token in reply.text
+        }
     )
     cut_short = [
-        reply for reply in replies if reply.finish_reason == "length" and reply.completion_tokens < case.max_tokens
+        reply
+        for reply in replies
+        if reply.finish_reason == "length" and reply.completion_tokens < case.max_tokens
     ]
-    return expect(not leaks and not cut_short, "; ".join(ends) + f"; special tokens in the text: {leaks or 'none'}")
+    return expect(
+        not leaks and not cut_short,
+        "; ".join(ends) + f"; special tokens in the text: {leaks or 'none'}",
+    )
 
 
 def check_system_prompt(case: Case) -> str:
     """A system turn takes its place in the prompt."""
     chat = [{"role": "system", "content": SYSTEM}, *user(case.prompts[0])]
     got = case.client.chat(chat, 1).prompt_tokens
-    longer = case.client.chat([{"role": "system", "content": SYSTEM * 2}, *user(case.prompts[0])], 1).prompt_tokens
-    seen = f"{got} prompt tokens with a system turn (template: {case.count(chat)}), {longer} with it twice as long"
+    longer = case.client.chat(
+        [{"role": "system", "content": SYSTEM * 2}, *user(case.prompts[0])], 1
+    ).prompt_tokens
+    seen = (
+        f"{got} prompt tokens with a system turn (template: {case.count(chat)}), {longer} with "
+        f"it twice as long"
+    )
     return expect(got == case.count(chat) < longer, seen)
 
 
 def check_utf8(case: Case) -> str:
-    """No streamed piece holds half a character: every event is UTF-8, and the pieces join to the whole."""
+    """No streamed piece holds half a character: every event is UTF-8, and the pieces join to the
+    whole.
+    """
     broken, wide = [], 0
     for prompt in case.prompts:
         whole = case.client.chat(user(prompt), case.max_tokens).text
@@ -206,13 +258,22 @@ def check_utf8(case: Case) -> str:
         if joined != whole:
             broken.append(f"{joined!r} is not {whole!r}")
     return expect(
-        not broken, "; ".join(broken) or f"{len(case.prompts)} replies whole, {wide} of their characters beyond ASCII"
+        not broken,
+        "; ".join(broken)
+        or f"{len(case.prompts)} replies whole, {wide} of their characters beyond ASCII",
     )
 
 
 def raw_pieces(server: Server, messages: list[Message], max_tokens: int) -> list[str]:
-    """Pieces of a streamed reply, read from the bytes of its events; bytes that are not UTF-8 raise Failed."""
-    body = {"model": server.model_name, "messages": messages, "max_tokens": max_tokens, "stream": True}
+    """Pieces of a streamed reply, read from the bytes of its events; bytes that are not UTF-8
+    raise Failed.
+    """
+    body = {
+        "model": server.model_name,
+        "messages": messages,
+        "max_tokens": max_tokens,
+        "stream": True,
+    }
     body |= {"temperature": 0, "top_p": 1, "top_k": 1, "repetition_penalty": 1.0}
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {server.api_key}"}
@@ -234,7 +295,9 @@ def check_max_tokens(case: Case) -> str:
     """max_tokens is an upper bound."""
     replies = [case.client.chat(user(case.prompts[0]), limit) for limit in (1, 3)]
     seen = [f"{reply.completion_tokens} tokens ({reply.finish_reason})" for reply in replies]
-    good = all(reply.completion_tokens <= limit for reply, limit in zip(replies, (1, 3), strict=True))
+    good = all(
+        reply.completion_tokens <= limit for reply, limit in zip(replies, (1, 3), strict=True)
+    )
     return expect(good, "limits 1 and 3: " + ", ".join(seen))
 
 
@@ -245,9 +308,16 @@ def check_wrong_key(case: Case) -> str:
         for method, path in (("GET", "/v1/models"), ("POST", "/v1/chat/completions")):
             connection = http.client.HTTPConnection("127.0.0.1", case.server.port, timeout=60)
             body = json.dumps(
-                {"model": case.server.model_name, "messages": user("你好"), "temperature": 0, "max_tokens": 1}
+                {
+                    "model": case.server.model_name,
+                    "messages": user("你好"),
+                    "temperature": 0,
+                    "max_tokens": 1,
+                }
             )
-            headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+            headers = {"Content-Type": "application/json"} | (
+                {"Authorization": f"Bearer {key}"} if key else {}
+            )
             connection.request(method, path, body if method == "POST" else None, headers)
             seen.append(connection.getresponse().status)
             connection.close()
@@ -255,7 +325,9 @@ def check_wrong_key(case: Case) -> str:
 
 
 def check_too_long_input(case: Case) -> str:
-    """A prompt over the session length is refused with a 4xx, and the server answers the next one."""
+    """A prompt over the session length is refused with a 4xx, and the server answers the next
+    one.
+    """
     from openai import APIStatusError
 
     text = case.prompts[0]
@@ -285,7 +357,9 @@ def check_concurrent(case: Case) -> str:
     """As many requests at once as the settings say are all answered."""
     replies = at_once(case, lambda prompt: case.client.chat(user(prompt), case.max_tokens))
     answered = sum(bool(reply.text.strip()) for reply in replies)
-    return expect(answered == case.concurrency, f"{answered} of {case.concurrency} requests answered at once")
+    return expect(
+        answered == case.concurrency, f"{answered} of {case.concurrency} requests answered at once"
+    )
 
 
 CHECKS: tuple[Callable[[Case], str], ...] = (
@@ -337,34 +411,70 @@ def check_ended(server: Server) -> dict[str, Any]:
 
 def measure(case: Case, levels: Sequence[int]) -> dict[str, Any]:
     """Speeds at each number of requests at once: two rounds of them, at least each prompt once."""
-    body = {"model": case.server.model_name, "max_tokens": case.max_tokens, **GREEDY, **GREEDY_EXTRA}
+    body = {
+        "model": case.server.model_name,
+        "max_tokens": case.max_tokens,
+        **GREEDY,
+        **GREEDY_EXTRA,
+    }
     target = Target(case.server.port, case.server.api_key, body, stream=True)
     rows = {}
     for level in levels:
-        prompts = [case.prompts[number % len(case.prompts)] for number in range(max(2 * level, len(case.prompts)))]
-        rows[f"concurrency_{level}"] = speeds(load(target, [user(prompt) for prompt in prompts], level))
+        prompts = [
+            case.prompts[number % len(case.prompts)]
+            for number in range(max(2 * level, len(case.prompts)))
+        ]
+        rows[f"concurrency_{level}"] = speeds(
+            load(target, [user(prompt) for prompt in prompts], level)
+        )
     return rows
 
 
 def proven_chats(verify: Path) -> list[tuple[list[Message], int]]:
-    """The fixed chats of verify.json, as far as their last question, with their prompt's number of tokens."""
+    """The fixed chats of verify.json, as far as their last question, with their prompt's number of
+    tokens.
+    """
     rows = read_record(verify)["facts"]["prompts"]
     return [(row["messages"], row["prompt"]["tokens"]) for row in rows if "messages" in row]
 
 
-def transformers_replies(export: Path, engine: dict[str, Any], settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """What plain transformers, in the environment that serves, replies to the prompts (see greedy_reference.py)."""
-    command = [engine["python"], "-P", greedy_reference.__file__, "--model", str(export), "--device", engine["device"]]
-    command += ["--max-tokens", str(settings["max_new_tokens"]), "--threads", str(engine["threads"])]
+def transformers_replies(
+    export: Path, engine: dict[str, Any], settings: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """What plain transformers, in the environment that serves, replies to the prompts (see
+    greedy_reference.py).
+    """
+    command = [
+        engine["python"],
+        "-P",
+        greedy_reference.__file__,
+        "--model",
+        str(export),
+        "--device",
+        engine["device"],
+    ]
+    command += [
+        "--max-tokens",
+        str(settings["max_new_tokens"]),
+        "--threads",
+        str(engine["threads"]),
+    ]
     chats = json.dumps([user(prompt) for prompt in settings["prompts"]])
     done = subprocess.run(command, input=chats, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise UserError(f"{export}: transformers gave no replies to compare the server's with; its message is above")
+        raise UserError(
+            f"{export}: transformers gave no replies to compare the server's with; its message is "
+            f"above"
+        )
     return json.loads(done.stdout)
 
 
-def smoke(export: Path, verify: Path, engine: dict[str, Any], settings: dict[str, Any], log: Path) -> dict[str, Any]:
-    """Serve, check, measure and end; return the facts, or raise UserError with the checks that failed."""
+def smoke(
+    export: Path, verify: Path, engine: dict[str, Any], settings: dict[str, Any], log: Path
+) -> dict[str, Any]:
+    """Serve, check, measure and end; return the facts, or raise UserError with the checks that
+    failed.
+    """
     check_engine(engine)
     check_engine_node(engine, log)
     check_folder(export)
@@ -379,33 +489,52 @@ def smoke(export: Path, verify: Path, engine: dict[str, Any], settings: dict[str
         )  # fmt: skip
         checks = [run_check(check, case) for check in CHECKS]
         broken = [check for check in checks if not check["passed"]]
-        timings = {} if broken else {"startup_s": round(server.startup_s, 2), **measure(case, settings["levels"])}
-        memory |= {"reported_tokens": reported_tokens(log), "card_bytes_used": [used for _, used in card_memory()]}
+        timings = (
+            {}
+            if broken
+            else {"startup_s": round(server.startup_s, 2), **measure(case, settings["levels"])}
+        )
+        memory |= {
+            "reported_tokens": reported_tokens(log),
+            "card_bytes_used": [used for _, used in card_memory()],
+        }
     checks.append(check_ended(server))
     broken = [check for check in checks if not check["passed"]]
     if broken:
         named = "; ".join(f"{check['name']}: {check['seen']}" for check in broken)
         raise UserError(
-            f"{export} failed {len(broken)} of {len(checks)} smoke checks: {named} (the server's log is {log})"
+            f"{export} failed {len(broken)} of {len(checks)} smoke checks: {named} (the server's "
+            f"log is {log})"
         )
     return {"checks": checks, "passed": len(checks), "memory": memory, "timings": timings}
 
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--export", required=True, type=Path)
-    parser.add_argument("--verify", required=True, type=Path, help="verify.json of that export's merge")
+    parser.add_argument(
+        "--verify", required=True, type=Path, help="verify.json of that export's merge"
+    )
     add_made_by(parser)
-    parser.add_argument("--engine", required=True, type=json.loads, help="JSON: the config's serve branch")
-    parser.add_argument("--engine-python", required=True, help="interpreter of the environment that serves")
-    parser.add_argument("--settings", required=True, type=json.loads, help=f"JSON: {', '.join(sorted(SETTINGS))}")
+    parser.add_argument(
+        "--engine", required=True, type=json.loads, help="JSON: the config's serve branch"
+    )
+    parser.add_argument(
+        "--engine-python", required=True, help="interpreter of the environment that serves"
+    )
+    parser.add_argument(
+        "--settings", required=True, type=json.loads, help=f"JSON: {', '.join(sorted(SETTINGS))}"
+    )
     parser.add_argument("--smoke", required=True, type=Path)
     parser.add_argument("--server-log", required=True, type=Path)
     args = parser.parse_args()
     for name in sorted(SETTINGS ^ args.settings.keys()):
         raise UserError(
-            f"--settings {'lacks' if name in SETTINGS else 'has an unknown key'} {name}; give {sorted(SETTINGS)}"
+            f"--settings {'lacks' if name in SETTINGS else 'has an unknown key'} {name}; give "
+            f"{sorted(SETTINGS)}"
         )
     if not args.settings["prompts"]:
         raise UserError("--settings prompts is empty; give at least one short client turn")
@@ -416,7 +545,11 @@ def main() -> None:
     args = parse_args()
     inputs = hash_inputs([args.export, args.verify], args.made_by)
     facts = smoke(
-        args.export, args.verify, {**args.engine, "python": args.engine_python}, args.settings, args.server_log
+        args.export,
+        args.verify,
+        {**args.engine, "python": args.engine_python},
+        args.settings,
+        args.server_log,
     )
     write_record(
         args.smoke,

@@ -15,11 +15,17 @@ from mindtune.records import write_json, write_record, write_text
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--name", required=True, help="the dataset's name in the config")
-    parser.add_argument("--spec", type=json.loads, required=True, help="JSON: the dataset's entry in the config")
+    parser.add_argument(
+        "--spec", type=json.loads, required=True, help="JSON: the dataset's entry in the config"
+    )
     for stage in ("fetch", "clean", "split"):
-        parser.add_argument(f"--{stage}", type=Path, required=True, help=f"record of the {stage} stage")
+        parser.add_argument(
+            f"--{stage}", type=Path, required=True, help=f"record of the {stage} stage"
+        )
     parser.add_argument("--datasheet", type=Path, required=True)
     parser.add_argument("--croissant", type=Path, required=True)
     parser.add_argument("--record", type=Path, required=True)
@@ -29,9 +35,13 @@ def main() -> None:
     check_chain(records)
     fetch, clean, split = records.values()
     hashes = {Path(path).name: digest for path, digest in split["outputs"].items()}
-    sheet = datasheet(arguments.name, arguments.spec, fetch["facts"], clean["facts"], split["facts"])
+    sheet = datasheet(
+        arguments.name, arguments.spec, fetch["facts"], clean["facts"], split["facts"]
+    )
     write_text(arguments.datasheet, sheet)
-    write_json(arguments.croissant, croissant(arguments.name, arguments.spec, split["facts"], hashes))
+    write_json(
+        arguments.croissant, croissant(arguments.name, arguments.spec, split["facts"], hashes)
+    )
     write_record(
         arguments.record,
         "write_datasheet",
@@ -41,7 +51,10 @@ def main() -> None:
         facts={"licence": arguments.spec["licence"], "census": clean["facts"]["census"]},
         packages=["jinja2", "mlcroissant"],
     )
-    print(f"described {arguments.name}: {clean['facts']['kept']} of {clean['facts']['read']} rows kept")
+    print(
+        f"described {arguments.name}: {clean['facts']['kept']} of {clean['facts']['read']} rows "
+        f"kept"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Write one self-contained HTML page about a run: what was done, the evaluation, the figures, the hashes.
+"""Write one self-contained HTML page about a run: what was done, the evaluation, the figures, the
+hashes.
 
-Reads stage records, images (PNG or SVG) and Markdown tables. The page has no script and no outside reference, and says
-so to the browser; all text from data and models is escaped.
+Reads stage records, images (PNG or SVG) and Markdown tables. The page has no script and no outside
+reference, and says so to the browser; all text from data and models is escaped.
 """
 
 import argparse
@@ -119,7 +120,9 @@ def folders_above(path: str) -> list[str]:
 
 
 def producers(records: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
-    """{record: the other records whose stage made a file that this one read, or a file in or around a folder of it}."""
+    """{record: the other records whose stage made a file that this one read, or a file in or
+    around a folder of it}.
+    """
     made: dict[str, set[str]] = {}  # output -> records
     within: dict[str, set[str]] = {}  # folder around an output -> records
     for path, record in records.items():
@@ -131,7 +134,10 @@ def producers(records: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
         path: {
             other
             for wanted in record["inputs"]
-            for found in (within.get(wanted, ()), *(made.get(place, ()) for place in (wanted, *folders_above(wanted))))
+            for found in (
+                within.get(wanted, ()),
+                *(made.get(place, ()) for place in (wanted, *folders_above(wanted))),
+            )
             for other in found
             if other != path
         }
@@ -140,7 +146,9 @@ def producers(records: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
 
 
 def pipeline_order(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The records' paths so that a stage comes after those whose files it reads; otherwise in the order given."""
+    """The records' paths so that a stage comes after those whose files it reads; otherwise in the
+    order given.
+    """
     paths, needed = list(records), producers(records)
     place = {path: number for number, path in enumerate(paths)}
     users: dict[str, list[str]] = {path: [] for path in paths}
@@ -156,7 +164,9 @@ def pipeline_order(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
             if not needed[user]:
                 heapq.heappush(free, place[user])
     if waiting := sorted(set(paths) - set(ordered)):
-        raise UserError(f"{', '.join(waiting)} read each other's outputs; these are not records of one run")
+        raise UserError(
+            f"{', '.join(waiting)} read each other's outputs; these are not records of one run"
+        )
     return ordered
 
 
@@ -179,18 +189,27 @@ def show(value: Any) -> str:
 def rows_block(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A table of a list of objects, columns in the order in which they appear."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[show(row[column]) if column in row else "" for column in columns] for row in rows[:MOST_ROWS]]
+    cells = [
+        [show(row[column]) if column in row else "" for column in columns]
+        for row in rows[:MOST_ROWS]
+    ]
     return {"name": name, "columns": columns, "rows": cells, "total": len(rows)}
 
 
 def blocks(data: Mapping[str, Any], prefix: str = "") -> list[dict[str, Any]]:
-    """What the page shows of a record's params or facts: one table of pairs, then a folded table for every long part."""
+    """What the page shows of a record's params or facts: one table of pairs, then a folded table
+    for every long part.
+    """
     pairs: list[tuple[str, str]] = []
     folded: list[dict[str, Any]] = []
     for key, value in data.items():
         name = prefix + key
         if isinstance(value, dict) and len(value) > MOST_ITEMS:
-            folded.append(rows_block(name, [{"name": inner, "value": found} for inner, found in value.items()]))
+            folded.append(
+                rows_block(
+                    name, [{"name": inner, "value": found} for inner, found in value.items()]
+                )
+            )
         elif isinstance(value, dict) and value:
             for part in blocks(value, name + "."):
                 pairs += part.get("pairs", [])
@@ -218,11 +237,15 @@ def data_uri(path: Path) -> str:
 
 
 def markdown_html(text: str) -> Any:
-    """Markdown tables as HTML. Raw HTML in them is escaped; links and images would point outside and are left as text."""
+    """Markdown tables as HTML. Raw HTML in them is escaped; links and images would point outside
+    and are left as text.
+    """
     from markdown_it import MarkdownIt
     from markupsafe import Markup
 
-    return Markup(MarkdownIt("js-default").disable(["link", "image", "autolink", "reference"]).render(text))
+    return Markup(
+        MarkdownIt("js-default").disable(["link", "image", "autolink", "reference"]).render(text)
+    )
 
 
 def stage_view(path: str, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,15 +255,26 @@ def stage_view(path: str, record: Mapping[str, Any]) -> dict[str, Any]:
         "path": path,
         "params": blocks(record["params"]),
         "facts": blocks(record["facts"]),
-        "hashes": [(side[:-1], name, found) for side in ("inputs", "outputs") for name, found in record[side].items()],
+        "hashes": [
+            (side[:-1], name, found)
+            for side in ("inputs", "outputs")
+            for name, found in record[side].items()
+        ],
     }
 
 
-def render(title: str, records: Mapping[str, Mapping[str, Any]], images: Sequence[Path], tables: Sequence[str]) -> str:
+def render(
+    title: str,
+    records: Mapping[str, Mapping[str, Any]],
+    images: Sequence[Path],
+    tables: Sequence[str],
+) -> str:
     """The whole page, from {path: record}, image files and Markdown texts."""
     from jinja2 import Environment, StrictUndefined
 
-    packages = sorted({(name, number) for record in records.values() for name, number in record["env"].items()})
+    packages = sorted(
+        {(name, number) for record in records.values() for name, number in record["env"].items()}
+    )
     template = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(PAGE)
@@ -255,19 +289,31 @@ def render(title: str, records: Mapping[str, Mapping[str, Any]], images: Sequenc
 
 
 def shown(records: Mapping[str, Mapping[str, Any]], files: Sequence[Path]) -> dict[str, str]:
-    """{path: SHA-256} of the figures and tables on the page; one that a record given here names must be as its stage made it."""
+    """{path: SHA-256} of the figures and tables on the page; one that a record given here names
+    must be as its stage made it.
+    """
     names = {path.as_posix() for path in files}
-    return hash_inputs(files, [Path(path) for path, record in records.items() if names & record["outputs"].keys()])
+    return hash_inputs(
+        files, [Path(path) for path, record in records.items() if names & record["outputs"].keys()]
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars="@"
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        fromfile_prefix_chars="@",
     )
     parser.add_argument(
-        "--records", type=Path, nargs="+", required=True, help="stage records, JSON; @FILE: one a line in FILE"
+        "--records",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="stage records, JSON; @FILE: one a line in FILE",
     )
-    parser.add_argument("--images", type=Path, nargs="*", default=[], help="figures, PNG or SVG; or @FILE")
+    parser.add_argument(
+        "--images", type=Path, nargs="*", default=[], help="figures, PNG or SVG; or @FILE"
+    )
     parser.add_argument("--tables", type=Path, nargs="*", default=[], help="tables, Markdown")
     parser.add_argument("--title", required=True)
     parser.add_argument("--report", type=Path, required=True, help="the HTML page to write")
@@ -277,7 +323,9 @@ def main() -> None:
     records = read_records(args.records)
     check_chain(records)
     inputs = shown(records, [*args.images, *args.tables])
-    page = render(args.title, records, args.images, [path.read_text(encoding="utf-8") for path in args.tables])
+    page = render(
+        args.title, records, args.images, [path.read_text(encoding="utf-8") for path in args.tables]
+    )
     write_text(args.report, page)
     write_hashed_record(
         args.record,
@@ -288,7 +336,10 @@ def main() -> None:
         facts={"stages": len(records), "images": len(args.images), "tables": len(args.tables)},
         packages=["jinja2", "markdown-it-py"],
     )
-    print(f"wrote {args.report}: {len(records)} stages, {len(args.images)} figures, {len(page.encode()) / 1e6:.1f} MB")
+    print(
+        f"wrote {args.report}: {len(records)} stages, {len(args.images)} figures, "
+        f"{len(page.encode()) / 1e6:.1f} MB"
+    )
 
 
 if __name__ == "__main__":

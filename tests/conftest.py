@@ -1,4 +1,6 @@
-"""Put scripts/ on the import path, as running a program from scripts/ does, and tests/unit/builders/ for what builds models."""
+"""Put scripts/ on the import path, as running a program from scripts/ does, and
+tests/unit/builders/ for what builds models.
+"""
 
 import sys
 from pathlib import Path

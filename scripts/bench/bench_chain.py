@@ -1,7 +1,9 @@
-"""Run the user's command from fetch to report on this machine, and say what each rule took and when a card computed.
+"""Run the user's command from fetch to report on this machine, and say what each rule took and
+when a card computed.
 
-Four parts: the whole chain by the literal command; a second start, which must find nothing to do; the plan after another learning
-rate; and a training that is killed with -9 and goes on, beside two undisturbed ones.
+Four parts: the whole chain by the literal command; a second start, which must find nothing to do;
+the plan after another learning rate; and a training that is killed with -9 and goes on, beside two
+undisturbed ones.
 
 Reads   a configuration (config/config.yaml and what is laid over it)
 Writes  a working directory of its own, and the record
@@ -37,13 +39,19 @@ KILL_AFTER = 3  # steps: one more than the last checkpoint, so that a step is do
 
 
 class CardSampler:
-    """Use of the first card in percent, memory in MiB and power in watts twice a second; nothing where there is no card."""
+    """Use of the first card in percent, memory in MiB and power in watts twice a second; nothing
+    where there is no card.
+    """
 
     def __init__(self) -> None:
         self.samples: list[tuple[float, int, int, float]] = []
         self.child = None
         if shutil.which("nvidia-smi"):
-            query = ["--query-gpu=utilization.gpu,memory.used,power.draw", "--format=csv,noheader,nounits", "--id=0"]
+            query = [
+                "--query-gpu=utilization.gpu,memory.used,power.draw",
+                "--format=csv,noheader,nounits",
+                "--id=0",
+            ]
             self.child = subprocess.Popen(
                 ["nvidia-smi", *query, f"--loop-ms={SAMPLE_MS}"], stdout=subprocess.PIPE, text=True
             )
@@ -63,7 +71,9 @@ class CardSampler:
             self.child.wait()
 
     def between(self, start: float, end: float) -> dict[str, float]:
-        """Share of the time in which the card computed, and the mean power; empty without a card."""
+        """Share of the time in which the card computed, and the mean power; empty without a
+        card.
+        """
         found = [sample for sample in self.samples if start <= sample[0] < end]
         if not found:
             return {}
@@ -85,27 +95,38 @@ class CardSampler:
         return sorted(stretches, key=lambda stretch: stretch[0] - stretch[1])
 
 
-def snakemake(args: argparse.Namespace, *words: str, overlays: tuple[Path, ...] = ()) -> subprocess.Popen:
-    """Start the literal command in the working directory; its output goes to snakemake.log there."""
+def snakemake(
+    args: argparse.Namespace, *words: str, overlays: tuple[Path, ...] = ()
+) -> subprocess.Popen:
+    """Start the literal command in the working directory; its output goes to snakemake.log
+    there.
+    """
     files = [str(Path(file).resolve()) for file in (*args.configfile, *overlays)]
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(args.workdir),
         "--cores", str(args.cores), *words, *(["--configfile", *files] if files else []),
     ]  # fmt: skip
     log = open(args.workdir / "snakemake.log", "ab")  # noqa: SIM115 - the child keeps it
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE if "-n" in words else log, stderr=log, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE if "-n" in words else log, stderr=log, text=True
+    )
 
 
 def finished(process: subprocess.Popen, what: str) -> str:
     """Wait for a start of Snakemake and return what it printed; a failure is a UserError."""
     output, _ = process.communicate()
     if process.returncode:
-        raise UserError(f"{what} ended with status {process.returncode}; read snakemake.log in the working directory")
+        raise UserError(
+            f"{what} ended with status {process.returncode}; read snakemake.log in the working "
+            f"directory"
+        )
     return output or ""
 
 
 def jobs(workdir: Path, began: float) -> list[dict[str, Any]]:
-    """Start and end of each job, in seconds since the chain began, from the files that Snakemake writes at each job's end."""
+    """Start and end of each job, in seconds since the chain began, from the files that Snakemake
+    writes at each job's end.
+    """
     found = []
     for path in sorted((workdir / "benchmarks").rglob("*.tsv")):
         with open(path, encoding="utf-8") as stream:
@@ -124,7 +145,9 @@ def chain(args: argparse.Namespace, sampler: CardSampler) -> dict[str, Any]:
     rows = jobs(args.workdir, began)
     for job in rows:
         start = began + job["start"]
-        job |= {"holds_card": bool(HOLDS_CARD.search(job["job"]))} | sampler.between(start, start + job["seconds"])
+        job |= {"holds_card": bool(HOLDS_CARD.search(job["job"]))} | sampler.between(
+            start, start + job["seconds"]
+        )
     held = [job for job in rows if job["holds_card"]]
     idle = [
         {
@@ -192,7 +215,9 @@ def kill_and_resume(args: argparse.Namespace, dataset: str) -> dict[str, Any]:
     runs = {name: {"dataset": dataset, **TRAINING} for name in ("killed", "whole", "again")}
     overlay = write_overlay(args, "kill.yaml", {"runs": runs})
     target = "results/runs/{}/train_lora.json"
-    kill_training(snakemake(args, target.format("killed"), overlays=(overlay,)), args.workdir, "killed")
+    kill_training(
+        snakemake(args, target.format("killed"), overlays=(overlay,)), args.workdir, "killed"
+    )
     before = steps_of(args.workdir, "killed")
     for name in runs:
         finished(snakemake(args, target.format(name), overlays=(overlay,)), f"the training {name}")
@@ -205,7 +230,8 @@ def kill_and_resume(args: argparse.Namespace, dataset: str) -> dict[str, Any]:
         "killed_after_step": before[-1]["step"],
         "repeated_steps": repeated,
         "repeated_losses": {
-            str(step): [line["loss"] for line in done if line["step"] == step] for step in sorted(set(repeated))
+            str(step): [line["loss"] for line in done if line["step"] == step]
+            for step in sorted(set(repeated))
         },
         "losses": losses,
         "two_undisturbed_differ_by": max(abs(a - b) for a, b in zip(first, second, strict=True)),
@@ -214,13 +240,19 @@ def kill_and_resume(args: argparse.Namespace, dataset: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configfile", nargs="*", default=[], help="laid over config/config.yaml, in this order")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--configfile", nargs="*", default=[], help="laid over config/config.yaml, in this order"
+    )
     parser.add_argument("--dataset", required=True, help="the dataset of the run that is exported")
     parser.add_argument("--workdir", required=True, type=Path)
     parser.add_argument("--target", default="all")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
-    parser.add_argument("--parts", nargs="+", default=["chain", "plans", "kill"], choices=["chain", "plans", "kill"])
+    parser.add_argument(
+        "--parts", nargs="+", default=["chain", "plans", "kill"], choices=["chain", "plans", "kill"]
+    )
     parser.add_argument("--record", required=True, type=Path)
     args = parser.parse_args()
     args.workdir = args.workdir.resolve()
@@ -238,7 +270,10 @@ def main() -> None:
     finally:
         sampler.stop()
         # what was measured before a failure stays
-        write_json(args.record, head("The whole chain by the user's command", "make h100-check", ["snakemake"]) | facts)
+        write_json(
+            args.record,
+            head("The whole chain by the user's command", "make h100-check", ["snakemake"]) | facts,
+        )
 
 
 if __name__ == "__main__":

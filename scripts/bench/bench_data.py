@@ -1,9 +1,11 @@
 """Time the data stage on large corpora made from real dialogues, against the tools that others use.
 
-Reads   ShareGPT files of real dialogues (--sharegpt), a tokenizer folder; peers from a Python with them installed (--peers)
+Reads   ShareGPT files of real dialogues (--sharegpt), a tokenizer folder; peers from a Python with
+        them installed (--peers)
 Writes  docs/records/data-stage.json, data-near-duplicates.json, data-tokens.json
 
-The corpora lie in a scratch folder that is removed afterwards. Peers are measured on the same rows in the same run.
+The corpora lie in a scratch folder that is removed afterwards. Peers are measured on the same rows
+in the same run.
 """
 
 import argparse
@@ -40,19 +42,28 @@ def settings() -> tuple[dict[str, Any], dict[str, Any]]:
     schema = read_schema()
     data = with_defaults({}, schema["properties"]["data"])
     contamination = {key: value for key, value in data["contamination"].items() if key != "files"}
-    return data["clean"] | {"max_tokens": MAX_TOKENS}, data["split"] | {"contamination": contamination}
+    return data["clean"] | {"max_tokens": MAX_TOKENS}, data["split"] | {
+        "contamination": contamination
+    }
 
 
 def stage(corpus: Path, out: Path, tokenizer: Path) -> list[dict[str, Any]]:
-    """Clean (deduplicate, count tokens) and split one corpus with the programs of the workflow, on two processes."""
+    """Clean (deduplicate, count tokens) and split one corpus with the programs of the workflow, on
+    two processes.
+    """
     clean, split = map(json.dumps, settings())
     cleaned = timed([
         sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", corpus.parent, "--tokenizer", tokenizer,
         "--hotlines", ROOT / "config/hotlines.yaml", "--settings", clean, "--source-name", "bench", "--threads", 2,
         "--clean", out / "clean.jsonl", "--rejected", out / "rejected.jsonl", "--record", out / "clean.json",
     ], OMP_NUM_THREADS="1")  # fmt: skip
-    held_out = [ROOT / "resources/knowledge/questions.jsonl", ROOT / "resources/crisis/prompts.jsonl"]
-    sides = [part for side in ("train", "dev", "test") for part in (f"--{side}", out / f"{side}.jsonl")]
+    held_out = [
+        ROOT / "resources/knowledge/questions.jsonl",
+        ROOT / "resources/crisis/prompts.jsonl",
+    ]
+    sides = [
+        part for side in ("train", "dev", "test") for part in (f"--{side}", out / f"{side}.jsonl")
+    ]
     parted = timed([
         sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", out / "clean.jsonl", "--held-out", *held_out,
         "--settings", split, "--threads", 2, *sides, "--contamination", out / "contamination.jsonl", "--record", out / "split.json",
@@ -63,11 +74,15 @@ def stage(corpus: Path, out: Path, tokenizer: Path) -> list[dict[str, Any]]:
 def planted(corpus: Path) -> tuple[dict[str, str], set[tuple[str, str]]]:
     """({copy: original}, the pairs that are similar enough to be found)."""
     with corpus.open("rb") as stream:
-        copies = {row["id"]: row["copy_of"] for row in map(orjson.loads, stream) if "copy_of" in row}
+        copies = {
+            row["id"]: row["copy_of"] for row in map(orjson.loads, stream) if "copy_of" in row
+        }
         members = {*copies, *copies.values()}
         stream.seek(0)
         spoken = {
-            row["id"]: spoken_text(row["conversations"]) for row in map(orjson.loads, stream) if row["id"] in members
+            row["id"]: spoken_text(row["conversations"])
+            for row in map(orjson.loads, stream)
+            if row["id"] in members
         }
     pairs = {
         (copy, original)
@@ -80,7 +95,9 @@ def planted(corpus: Path) -> tuple[dict[str, str], set[tuple[str, str]]]:
 def quality(
     removed: set[str], present: set[str], copies: dict[str, str], pairs: set[tuple[str, str]]
 ) -> dict[str, float]:
-    """Recall over similar planted pairs of rows that were looked at; precision: removed rows that belong to a planted pair."""
+    """Recall over similar planted pairs of rows that were looked at; precision: removed rows that
+    belong to a planted pair.
+    """
     looked_at = [pair for pair in pairs if set(pair) <= present]
     found = sum(bool(removed & set(pair)) for pair in looked_at)
     members = set(copies) | set(copies.values())
@@ -90,14 +107,18 @@ def quality(
     }
 
 
-def measure_stage(sizes: Sequence[int], scratch: Path, pool: bench_corpus.Pool, tokenizer: Path) -> dict[str, Any]:
+def measure_stage(
+    sizes: Sequence[int], scratch: Path, pool: bench_corpus.Pool, tokenizer: Path
+) -> dict[str, Any]:
     """The whole data stage at each size."""
     runs = []
     for size in sizes:
         corpus, out = scratch / f"{size}/raw/corpus.jsonl", scratch / f"{size}"
         bench_corpus.write(corpus, pool, size, SEED)
         cleaned, parted = stage(corpus, out, tokenizer)
-        rejected = [orjson.loads(line) for line in (out / "rejected.jsonl").read_bytes().splitlines()]
+        rejected = [
+            orjson.loads(line) for line in (out / "rejected.jsonl").read_bytes().splitlines()
+        ]
         near = {row["id"] for row in rejected if row["reasons"][0] == "near_duplicate"}
         others = {row["id"] for row in rejected} - near
         copies, pairs = planted(corpus)
@@ -116,15 +137,23 @@ def measure_stage(sizes: Sequence[int], scratch: Path, pool: bench_corpus.Pool, 
             path.unlink()
     first, last = runs[0], runs[-1]
     cpu = [row["clean_cpu_s"] + row["split_cpu_s"] for row in (first, last)]
-    slope = math.log(cpu[1] / cpu[0]) / math.log(last["dialogues"] / first["dialogues"]) if len(runs) > 1 else None
+    slope = (
+        math.log(cpu[1] / cpu[0]) / math.log(last["dialogues"] / first["dialogues"])
+        if len(runs) > 1
+        else None
+    )
     met = (
         last["dialogues"] >= 1_000_000 and last["minutes"] <= 10 and last["peak_gb"] <= 4
         and slope is not None and slope <= 1.1 and all(row["recall"] >= 0.95 and row["precision"] >= 0.99 for row in runs)
     )  # fmt: skip
-    return record("The data stage: clean, deduplicate, count tokens, split", runs, STAGE_TARGET, met,
-                  f"Growth in log-log, of CPU seconds: {slope and round(slope, 3)}. Two processes clean, split and look for held-out "
-                  "texts. Recall counts planted copies with a Jaccard similarity of 0.8 or more of which neither was rejected for "
-                  "something else. Sentences are drawn from the real dialogues, so the larger the corpus, the more of it quotes a reply "
+    return record("The data stage: clean, deduplicate, count tokens, "
+"split", runs, STAGE_TARGET, met,
+                  f"Growth in log-log, of CPU seconds: {slope and round(slope, 3)}. Two processes "
+f"clean, split and look for held-out "
+                  "texts. Recall counts planted copies with a Jaccard similarity of 0.8 or more of "
+"which neither was rejected for "
+                  "something else. Sentences are drawn from the real dialogues, so the larger the "
+"corpus, the more of it quotes a reply "
                   "of its test side and is left out of training. Wall time includes whatever else the machine did.")  # fmt: skip
 
 
@@ -159,7 +188,14 @@ def measure_near(size: int, scratch: Path, pool: bench_corpus.Pool, peers: str) 
             "-o",
             kept,
         ]
-        tools["datatrove cmn_Hani"] = lambda kept: [peers, "-m", "bench.peers", "datatrove", plain, kept]
+        tools["datatrove cmn_Hani"] = lambda kept: [
+            peers,
+            "-m",
+            "bench.peers",
+            "datatrove",
+            plain,
+            kept,
+        ]
     runs = []
     for name, command in tools.items():
         kept = scratch / f"kept-{name.split()[0]}.jsonl"
@@ -170,16 +206,25 @@ def measure_near(size: int, scratch: Path, pool: bench_corpus.Pool, peers: str) 
             | quality(removed, ids, copies, pairs)
         )
     rates = {row["tool"]: row["dialogues_a_s"] for row in runs}
-    ratios = {tool: round(rates["ours"] / rate, 2) for tool, rate in rates.items() if tool != "ours"}
+    ratios = {
+        tool: round(rates["ours"] / rate, 2) for tool, rate in rates.items() if tool != "ours"
+    }
     wanted = {"convmerge": 5, "datatrove cmn_Hani": 5, "rensa loop": 1}
-    met = set(ratios) == set(wanted) and all(ratios[tool] >= least for tool, least in wanted.items())
-    return record("Near-duplicates of dialogues, the search alone", runs, {f"times {tool}": least for tool, least in wanted.items()}, met,
-                  f"Ours is {', '.join(f'{ratio} times {tool}' for tool, ratio in ratios.items())}. One process but convmerge's two workers "
+    met = set(ratios) == set(wanted) and all(
+        ratios[tool] >= least for tool, least in wanted.items()
+    )
+    return record("Near-duplicates of dialogues, the search "
+"alone", runs, {f"times {tool}": least for tool, least in wanted.items()}, met,
+                  f"Ours is "
+f"{', '.join(f'{ratio} times {tool}' for tool, ratio in ratios.items())}. One process but "
+f"convmerge's two workers "
                   "and datatrove's two; reading and writing included.")  # fmt: skip
 
 
 def measure_tokens(scratch: Path, pool: bench_corpus.Pool, tokenizer: Path) -> dict[str, Any]:
-    """Exact token counts of rendered dialogues against `encode_batch`, the same texts, two threads."""
+    """Exact token counts of rendered dialogues against `encode_batch`, the same texts, two
+    threads.
+    """
     corpus, chat = scratch / "tokens.jsonl", load_chat(tokenizer)
     bench_corpus.write(corpus, pool, 8_000, SEED)
     rows = [orjson.loads(line)["conversations"] for line in corpus.read_bytes().splitlines()]
@@ -187,7 +232,9 @@ def measure_tokens(scratch: Path, pool: bench_corpus.Pool, tokenizer: Path) -> d
     batches = [texts[start : start + 400] for start in range(0, len(texts), 400)]
 
     def plain(batch: list[str]) -> list[int]:
-        return [len(one.ids) for one in chat.tokenizer.encode_batch(batch, add_special_tokens=False)]
+        return [
+            len(one.ids) for one in chat.tokenizer.encode_batch(batch, add_special_tokens=False)
+        ]
 
     runs, counts = [], {}
     for _ in range(3):
@@ -215,7 +262,9 @@ def measure_tokens(scratch: Path, pool: bench_corpus.Pool, tokenizer: Path) -> d
                   f"{ratio} times encode_batch by CPU seconds, best of three each (wall time includes whatever else the machine did); the count of every text and the ids of 2,000 are the same.")  # fmt: skip
 
 
-def record(what: str, runs: list[dict[str, Any]], target: dict[str, Any], met: bool, note: str) -> dict[str, Any]:
+def record(
+    what: str, runs: list[dict[str, Any]], target: dict[str, Any], met: bool, note: str
+) -> dict[str, Any]:
     """A measurement record as scripts/tools/write_measurements.py reads it."""
     return {
         **head(what, "make bench-data", ["rensa", "tokenizers", "orjson"]),
@@ -224,25 +273,46 @@ def record(what: str, runs: list[dict[str, Any]], target: dict[str, Any], met: b
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sharegpt", type=Path, required=True, help="folder of ShareGPT JSONL files of real dialogues")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--sharegpt",
+        type=Path,
+        required=True,
+        help="folder of ShareGPT JSONL files of real dialogues",
+    )
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--parts", nargs="+", choices=PARTS, required=True)
     parser.add_argument(
-        "--sizes", type=int, nargs="+", required=True, help="dialogues of the stage's corpora, ascending"
+        "--sizes",
+        type=int,
+        nargs="+",
+        required=True,
+        help="dialogues of the stage's corpora, ascending",
     )
-    parser.add_argument("--near-size", type=int, required=True, help="dialogues of the near-duplicate comparison")
-    parser.add_argument("--peers", default="", help="Python of an environment with convmerge[quality] and datatrove")
+    parser.add_argument(
+        "--near-size", type=int, required=True, help="dialogues of the near-duplicate comparison"
+    )
+    parser.add_argument(
+        "--peers", default="", help="Python of an environment with convmerge[quality] and datatrove"
+    )
     parser.add_argument("--records", type=Path, required=True)
     arguments = parser.parse_args()
     files = sorted(arguments.sharegpt.glob("*.jsonl"))
     if not files:
-        raise UserError(f"--sharegpt: {arguments.sharegpt} holds no .jsonl file; give a folder of ShareGPT dialogues")
+        raise UserError(
+            f"--sharegpt: {arguments.sharegpt} holds no .jsonl file; give a folder of ShareGPT "
+            f"dialogues"
+        )
     pool = bench_corpus.read_pool(files)
     with TemporaryDirectory() as folder:
         scratch = Path(folder)
         if "tokens" in arguments.parts:
-            write_json(arguments.records / "data-tokens.json", measure_tokens(scratch, pool, arguments.tokenizer))
+            write_json(
+                arguments.records / "data-tokens.json",
+                measure_tokens(scratch, pool, arguments.tokenizer),
+            )
         if "near" in arguments.parts:
             near = measure_near(arguments.near_size, scratch, pool, arguments.peers)
             write_json(arguments.records / "data-near-duplicates.json", near)

@@ -1,8 +1,9 @@
-"""Measure `make demo` and write docs/records/demo.json; or put a finished demo's counts into docs/records/real-input.json.
+"""Measure `make demo` and write docs/records/demo.json; or put a finished demo's counts into
+docs/records/real-input.json.
 
-`demo` runs the demo anew in a working directory of its own: warm (environments there), once more (nothing to be done), and cold (no
-environments and no cache of packages), and samples the memory of the whole process tree.
-`counts` reads the records of finished demos on somebody's own data.
+`demo` runs the demo anew in a working directory of its own: warm (environments there), once more
+(nothing to be done), and cold (no environments and no cache of packages), and samples the memory
+of the whole process tree. `counts` reads the records of finished demos on somebody's own data.
 """
 
 import argparse
@@ -20,10 +21,15 @@ from mindtune.records import read_json, write_json
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {"cold": 720, "warm": 240, "again": 15}
 MEMORY_GB = 4.0
-NOTE = "Through the demo's configuration (packs of 768 tokens, the toy as base): the counts are exact, the scores are a toy's."
+NOTE = (
+    "Through the demo's configuration (packs of 768 tokens, the toy as base): the counts are "
+    "exact, the scores are a toy's."
+)
 
 
-def record(what: str, command: str, runs: list[dict[str, Any]], target: Any, met: bool, note: str) -> dict[str, Any]:
+def record(
+    what: str, command: str, runs: list[dict[str, Any]], target: Any, met: bool, note: str
+) -> dict[str, Any]:
     """A measurement record as scripts/tools/write_measurements.py reads it."""
     return {
         **head(what, command, ["snakemake"]),
@@ -36,7 +42,9 @@ def record(what: str, command: str, runs: list[dict[str, Any]], target: Any, met
 
 
 def measure_demo(args: argparse.Namespace) -> None:
-    """Warm, repeated and cold demo, in a scratch folder that is removed afterwards; warm needs environments that are built."""
+    """Warm, repeated and cold demo, in a scratch folder that is removed afterwards; warm needs
+    environments that are built.
+    """
     scratch = args.scratch.resolve()
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -60,11 +68,24 @@ def measure_demo(args: argparse.Namespace) -> None:
             }
         )
         # after each run, so that one that is cut short leaves the others' figures
-        met = all(row["seconds"] <= row["target seconds"] and row["peak GB"] <= MEMORY_GB for row in runs)
-        note = "cold: environments are downloaded and built anew, the driver environment is there; memory is the proportional set size of the process tree."
+        met = all(
+            row["seconds"] <= row["target seconds"] and row["peak GB"] <= MEMORY_GB for row in runs
+        )
+        note = (
+            "cold: environments are downloaded and built anew, the driver environment is "
+            "there; "
+            "memory is the proportional set size of the process tree."
+        )
         write_json(
             args.out,
-            record("The demo", "scripts/bench/bench_demo.py demo", runs, {**TARGETS, "peak GB": MEMORY_GB}, met, note),
+            record(
+                "The demo",
+                "scripts/bench/bench_demo.py demo",
+                runs,
+                {**TARGETS, "peak GB": MEMORY_GB},
+                met,
+                note,
+            ),
         )
     shutil.rmtree(scratch)
 
@@ -85,22 +106,40 @@ def counts(args: argparse.Namespace) -> None:
         row = {key: clean[key] for key in ("read", "kept", "rejected")} | {
             "rejected by reason": clean["rejected_by_reason"]
         }
-        row |= {"train " + key: packed[key] for key in ("rows", "tokens", "trained_tokens", "packs", "steps")}
+        row |= {
+            "train " + key: packed[key]
+            for key in ("rows", "tokens", "trained_tokens", "packs", "steps")
+        }
         scores = results / "runs/main/scores/dialogue.json"
-        if scores.is_file():  # a demo that went no further than its packing statistics still has its counts
+        if (
+            scores.is_file()
+        ):  # a demo that went no further than its packing statistics still has its counts
             facts = read_json(scores)["facts"]
             for metric in ("BLEU", "ROUGE-L"):
-                row |= {f"{metric} {system}": score(facts, system, metric) for system in ("base", "tuned")}
+                row |= {
+                    f"{metric} {system}": score(facts, system, metric)
+                    for system in ("base", "tuned")
+                }
         for key, value in row.items():
             table.setdefault(key, {"figure": key})[name] = value
     note = f"{NOTE} {args.note}".strip()
     write_json(
-        args.out, record("Real input", "make demo DATA=FILE.jsonl WORKDIR=DIR", list(table.values()), None, True, note)
+        args.out,
+        record(
+            "Real input",
+            "make demo DATA=FILE.jsonl WORKDIR=DIR",
+            list(table.values()),
+            None,
+            True,
+            note,
+        ),
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True)
     demo = commands.add_parser("demo")
     demo.add_argument("--scratch", type=Path, default=ROOT / "demo-bench")

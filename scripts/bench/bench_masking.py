@@ -1,6 +1,8 @@
-"""Measure how much personal data the masking finds, and what it masks that is none, on a labelled set.
+"""Measure how much personal data the masking finds, and what it masks that is none, on a labelled
+set.
 
-Reads   nothing for the labelled set, which is drawn from templates by a seed; --real: ShareGPT files of real dialogues, in which
+Reads   nothing for the labelled set, which is drawn from templates by a seed; --real: ShareGPT
+        files of real dialogues, in which
         every hit is counted and shown as a false positive unless --known says how many are true
 Writes  docs/records/data-masking.json
 """
@@ -21,13 +23,34 @@ import orjson
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from mindtune.cli import run
-from mindtune.data.personal_data import id_card_is_valid, load_hotlines, luhn_is_valid, maskers, may_hold
+from mindtune.data.personal_data import (
+    id_card_is_valid,
+    load_hotlines,
+    luhn_is_valid,
+    maskers,
+    may_hold,
+)
 from mindtune.records import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 PER_KIND, SEED = 400, 42
-BEFORE = ("我的", "你可以记一下，", "医生说让我留个联系方式，", "他给我发了", "最近压力很大，睡不好。", "老师，", "")
-AFTER = ("，你晚上联系我吧。", "。我真的不知道怎么办了。", "，谢谢。", "（别告诉别人）", "\n我很难过。", "")
+BEFORE = (
+    "我的",
+    "你可以记一下，",
+    "医生说让我留个联系方式，",
+    "他给我发了",
+    "最近压力很大，睡不好。",
+    "老师，",
+    "",
+)
+AFTER = (
+    "，你晚上联系我吧。",
+    "。我真的不知道怎么办了。",
+    "，谢谢。",
+    "（别告诉别人）",
+    "\n我很难过。",
+    "",
+)
 
 
 @dataclass(frozen=True)
@@ -55,18 +78,25 @@ def _mobile(draw: random.Random) -> tuple[str, str]:
         number.translate(str.maketrans("0123456789", "０１２３４５６７８９")),
     )
     secret = draw.choice(forms)
-    return draw.choice(("电话", "手机号是", "手机：", "打", "联系方式 ", "tel:", "")) + secret, secret
+    return draw.choice(
+        ("电话", "手机号是", "手机：", "打", "联系方式 ", "tel:", "")
+    ) + secret, secret
 
 
 def _spelt(draw: random.Random) -> tuple[str, str]:
-    """A number spelt in Chinese figures: people do it to get past filters, and the patterns do not read it."""
+    """A number spelt in Chinese figures: people do it to get past filters, and the patterns do not
+    read it.
+    """
     number = "1" + draw.choice("3456789") + _digits(draw, 9)
     secret = number.translate(str.maketrans("0123456789", "零幺二三四五六七八九"))
     return "电话" + secret, secret
 
 
 def _landline(draw: random.Random) -> tuple[str, str]:
-    code, local = draw.choice(("010", "021", "020", "0755", "0571")), draw.choice("2345678") + _digits(draw, 7)
+    code, local = (
+        draw.choice(("010", "021", "020", "0755", "0571")),
+        draw.choice("2345678") + _digits(draw, 7),
+    )
     if (code, local) == ("010", "82951332"):
         local = "62345678"
     forms = (
@@ -82,7 +112,10 @@ def _landline(draw: random.Random) -> tuple[str, str]:
 
 def _email(draw: random.Random) -> tuple[str, str]:
     name = (
-        "".join(draw.choices("abcdefghijklmnopqrstuvwxyz0123456789._-", k=draw.randint(4, 14))).strip(".-_") or "xiaohe"
+        "".join(
+            draw.choices("abcdefghijklmnopqrstuvwxyz0123456789._-", k=draw.randint(4, 14))
+        ).strip(".-_")
+        or "xiaohe"
     )
     secret = f"{name}@{draw.choice(('qq.com', '163.com', 'example.com', 'pku.example.edu.cn'))}"
     return draw.choice(("邮箱", "写信到", "email: ", "邮箱是")) + secret, secret
@@ -97,18 +130,26 @@ def _id_card(draw: random.Random) -> tuple[str, str]:
 def _bank_card(draw: random.Random) -> tuple[str, str]:
     body = draw.choice(("6222", "6217", "4512", "5201")) + _digits(draw, draw.choice((11, 14)))
     number = next(body + last for last in "0123456789" if luhn_is_valid(body + last))
-    secret = draw.choice((number, " ".join(number[start : start + 4] for start in range(0, len(number), 4))))
+    secret = draw.choice(
+        (number, " ".join(number[start : start + 4] for start in range(0, len(number), 4)))
+    )
     return draw.choice(("卡号", "银行卡：", "打到")) + secret, secret
 
 
 def _qq(draw: random.Random) -> tuple[str, str]:
     secret = draw.choice("123456789") + _digits(draw, draw.randint(5, 9))
-    return draw.choice(("QQ：", "qq号是", "加我QQ", "QQ群", "qq ", "扣扣", "企鹅号")) + secret, secret
+    return draw.choice(
+        ("QQ：", "qq号是", "加我QQ", "QQ群", "qq ", "扣扣", "企鹅号")
+    ) + secret, secret
 
 
 def _wechat(draw: random.Random) -> tuple[str, str]:
-    secret = draw.choice("abcdefgxyz") + "".join(draw.choices("abcdefghijk0123456789_-", k=draw.randint(6, 14)))
-    return draw.choice(("微信：", "微信号", "加我微信: ", "vx：", "wx ", "V信：", "薇信号是", "加V：")) + secret, secret
+    secret = draw.choice("abcdefgxyz") + "".join(
+        draw.choices("abcdefghijk0123456789_-", k=draw.randint(6, 14))
+    )
+    return draw.choice(
+        ("微信：", "微信号", "加我微信: ", "vx：", "wx ", "V信：", "薇信号是", "加V：")
+    ) + secret, secret
 
 
 def _url(draw: random.Random) -> tuple[str, str]:
@@ -130,21 +171,28 @@ KINDS: dict[str, Callable[[random.Random], tuple[str, str]]] = {
 }  # fmt: skip
 NOT_PERSONAL: tuple[Callable[[random.Random], str], ...] = (
     lambda draw: (
-        f"今天是{draw.randint(1990, 2030)}-{draw.randint(1, 12):02}-{draw.randint(1, 28):02} {draw.randint(0, 23):02}:30:00"
+        f"今天是{draw.randint(1990, 2030)}-{draw.randint(1, 12):02}-{draw.randint(1, 28):02} "
+        f"{draw.randint(0, 23):02}:30:00"
     ),
     lambda draw: f"PHQ-9得了{draw.randint(0, 27)}分，GAD-7得了{draw.randint(0, 21)}分",
     lambda draw: (
-        f"每个月花{draw.randint(1000, 9000)}-{draw.randint(9001, 20000)}元，欠了{draw.randint(10000, 900000)}元"
+        f"每个月花{draw.randint(1000, 9000)}-{draw.randint(9001, 20000)}元，"
+        f"欠了{draw.randint(10000, 900000)}元"
     ),
-    lambda draw: f"学号{draw.randint(2010, 2030)}{_digits(draw, 7)}，一共考了{draw.randint(300, 700)}分",
+    lambda draw: (
+        f"学号{draw.randint(2010, 2030)}{_digits(draw, 7)}，一共考了{draw.randint(300, 700)}分"
+    ),
     lambda draw: (
         f"编号{''.join(draw.choices('0123456789abcdef', k=12))}f1{_digits(draw, 10)}a{''.join(draw.choices('abcdef', k=8))}"
     ),
-    lambda draw: draw.choice(("拨打12356", "热线010-82951332", "打110或者120", "010 8295 1332", "400-161-9995")),
+    lambda draw: draw.choice(
+        ("拨打12356", "热线010-82951332", "打110或者120", "010 8295 1332", "400-161-9995")
+    ),
     lambda draw: f"订单{draw.choice('123456789')}{_digits(draw, 21)}一直没到",
     lambda draw: f"我在QQ上聊了{draw.randint(2, 9)}年，微信里有{draw.randint(10, 500)}个人",
     lambda draw: (
-        f"跑了{draw.randint(1000, 99999)}米，心率{draw.randint(60, 190)}，体重{draw.randint(40, 120)}.{draw.randint(0, 9)}公斤"
+        f"跑了{draw.randint(1000, 99999)}米，心率{draw.randint(60, 190)}，"
+        f"体重{draw.randint(40, 120)}.{draw.randint(0, 9)}公斤"
     ),
 )
 
@@ -175,8 +223,12 @@ def masker(hotlines: Path) -> Callable[[str], tuple[str, int]]:
     return mask
 
 
-def measure(samples: Iterator[Sample], mask: Callable[[str], tuple[str, int]]) -> list[dict[str, Any]]:
-    """Recall by kind (no digit or letter of the secret may be left standing as it was), and wrong masks in the `none` set."""
+def measure(
+    samples: Iterator[Sample], mask: Callable[[str], tuple[str, int]]
+) -> list[dict[str, Any]]:
+    """Recall by kind (no digit or letter of the secret may be left standing as it was), and wrong
+    masks in the `none` set.
+    """
     count, found = Counter[str](), Counter[str]()
     for sample in samples:
         masked, hits = mask(sample.text)
@@ -204,13 +256,17 @@ def real_hits(files: list[Path], mask: Callable[[str], tuple[str, int]]) -> dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--real", type=Path, nargs="*", default=[], help="ShareGPT files")
     parser.add_argument("--hotlines", type=Path, required=True)
     parser.add_argument("--record", type=Path, required=True)
     arguments = parser.parse_args()
     mask = masker(arguments.hotlines)
-    runs = measure(labelled_set(), mask) + ([real_hits(arguments.real, mask)] if arguments.real else [])
+    runs = measure(labelled_set(), mask) + (
+        [real_hits(arguments.real, mask)] if arguments.real else []
+    )
     by_kind = {row["kind"]: row for row in runs}
     met = (
         all(row.get("recall", 1) >= 0.95 for row in runs if row["kind"] != "mobile_spelt")
@@ -219,12 +275,16 @@ def main() -> None:
     write_json(
         arguments.record,
         {
-            "what": "Masking of personal data: recall and false positives", "command": "scripts/bench/bench_masking.py --real FILES",
+            "what": "Masking of personal data: recall and false "
+"positives", "command": "scripts/bench/bench_masking.py --real FILES",
             "machine": "any", "versions": {"python": platform.python_version()}, "date": datetime.date.today().isoformat(),
             "runs": runs, "target": {"recall": 0.95, "left_alone": 0.999}, "met": met,
-            "note": "The labelled set is drawn from templates by a seed: it measures the forms that its author thought of. Its first run showed "
-            "QQ at 0.74 and WeChat at 0.86, and the patterns were widened by what they missed. Numbers spelt in "
-            "Chinese figures (mobile_spelt) are outside the target: the patterns do not read them. Names and addresses are not masked.",
+            "note": "The labelled set is drawn from templates by a seed: it measures the forms "
+"that its author thought of. Its first run showed "
+            "QQ at 0.74 and WeChat at 0.86, and the patterns were widened by what they missed. "
+"Numbers spelt in "
+            "Chinese figures (mobile_spelt) are outside the target: the patterns do not read them. "
+"Names and addresses are not masked.",
         },
     )  # fmt: skip
     for row in runs:

@@ -1,10 +1,13 @@
-"""Measure the merge against the alternatives: a copy of the base, peft, and ms-swift's own export, in interleaved rounds.
+"""Measure the merge against the alternatives: a copy of the base, peft, and ms-swift's own export,
+in interleaved rounds.
 
-Every way ends with its bytes on the disk (`sync`) and is timed from the start of its process to that. Peak memory is sampled over
-its processes together (it counts mapped pages of files, which the kernel can drop). Run with the interpreter of the train environment.
+Every way ends with its bytes on the disk (`sync`) and is timed from the start of its process to
+that. Peak memory is sampled over its processes together (it counts mapped pages of files, which
+the kernel can drop). Run with the interpreter of the train environment.
 
 Reads   base and adapter folders
-Writes  the record, and the last folder that merge_adapter.py made, if it is to be kept; the others are removed
+Writes  the record, and the last folder that merge_adapter.py made, if it is to be kept; the others
+        are removed
 """
 
 import argparse
@@ -37,20 +40,47 @@ def commands(args: argparse.Namespace, out: Path) -> dict[str, list[str]]:
     """The command of each way to get merged weights, or as many bytes, into `out`."""
     base, adapter, python = str(args.base), str(args.adapter), sys.executable
     settings = json.dumps({"dtype": "bfloat16", "max_shard_size": args.max_shard_size})
-    ours = [python, str(Path(__file__).resolve().parents[1] / "merge_adapter.py"), "--base", base, "--adapter", adapter]
+    ours = [
+        python,
+        str(Path(__file__).resolve().parents[1] / "merge_adapter.py"),
+        "--base",
+        base,
+        "--adapter",
+        adapter,
+    ]
     ours += ["--threads", str(args.threads)]
-    swift = [python, "-m", "swift.cli.export", "--model", base, "--adapters", adapter, "--merge_lora", "true"]
+    swift = [
+        python,
+        "-m",
+        "swift.cli.export",
+        "--model",
+        base,
+        "--adapters",
+        adapter,
+        "--merge_lora",
+        "true",
+    ]
     swift += ["--model_type", "qwen2", "--template", "qwen2_5", "--torch_dtype", "bfloat16"]
     return {
         "copy": ["cp", "-r", base, str(out)],
-        "merge_adapter": [*ours, "--settings", settings, "--merged", str(out), "--record", str(out) + ".json"],
+        "merge_adapter": [
+            *ours,
+            "--settings",
+            settings,
+            "--merged",
+            str(out),
+            "--record",
+            str(out) + ".json",
+        ],
         "peft": [python, "-c", PEFT, base, adapter, str(out), args.max_shard_size],
         "swift": [*swift, "--max_shard_size", args.max_shard_size, "--output_dir", str(out)],
     }
 
 
 def to_disk(command: list[str], log: Path) -> dict[str, float]:
-    """Seconds until the command's bytes are on the disk, those its processors worked, and peak memory in GB; else a UserError."""
+    """Seconds until the command's bytes are on the disk, those its processors worked, and peak
+    memory in GB; else a UserError.
+    """
     os.sync()
     start = time.perf_counter()
     found = timed(command, log)
@@ -72,11 +102,17 @@ def keep(out: Path, folder: Path) -> None:
 def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians of each way, and the ratios that there are targets for."""
     ways = {
-        name: {key: round(statistics.median(run[name][key] for run in runs), 2) for key in runs[0][name]}
+        name: {
+            key: round(statistics.median(run[name][key] for run in runs), 2)
+            for key in runs[0][name]
+        }
         for name in runs[0]
     }
     ours = ways["merge_adapter"]
-    ratios = {"times_copy": round(ours["seconds"] / ways["copy"]["seconds"], 2), "peak_gb": ours["peak_gb"]}
+    ratios = {
+        "times_copy": round(ours["seconds"] / ways["copy"]["seconds"], 2),
+        "peak_gb": ours["peak_gb"],
+    }
     for name in ("peft", "swift"):
         if name in ways:
             ratios[f"times_faster_than_{name}"] = round(ways[name]["seconds"] / ours["seconds"], 2)
@@ -84,16 +120,22 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--base", required=True, type=Path)
     parser.add_argument("--adapter", required=True, type=Path)
     parser.add_argument("--max-shard-size", required=True)
     parser.add_argument("--work", required=True, type=Path, help="folder on the disk to measure")
-    parser.add_argument("--ways", required=True, nargs="+", choices=("copy", "merge_adapter", "peft", "swift"))
+    parser.add_argument(
+        "--ways", required=True, nargs="+", choices=("copy", "merge_adapter", "peft", "swift")
+    )
     parser.add_argument("--rounds", required=True, type=int)
     parser.add_argument("--threads", required=True, type=int, help="processes of merge_adapter.py")
     parser.add_argument("--note", default="")
-    parser.add_argument("--keep", type=Path, help="where merge_adapter.py's last folder goes, with its record")
+    parser.add_argument(
+        "--keep", type=Path, help="where merge_adapter.py's last folder goes, with its record"
+    )
     parser.add_argument("--record", required=True, type=Path)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)

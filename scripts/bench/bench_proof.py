@@ -1,10 +1,14 @@
-"""Measure the proof of the logits on right and on wrong merges: how often it refuses the ones and lets the others pass.
+"""Measure the proof of the logits on right and on wrong merges: how often it refuses the ones and
+lets the others pass.
 
-All merges are made in memory (mindtune.wrong_merges), so nothing but the record is written. A model is a folder, or one of the
-SHAPES with random weights. Each adapter of random values has a size of its own (root mean square of B; training at 2e-4 leaves
-0.0005 to 0.005), each check its own draw of dialogues. Run with the interpreter of the train environment.
+All merges are made in memory (mindtune.wrong_merges), so nothing but the record is written. A
+model is a folder, or one of the SHAPES with random weights. Each adapter of random values has a
+size of its own (root mean square of B; training at 2e-4 leaves
+0.0005 to 0.005), each check its own draw of dialogues. Run with the interpreter of the train
+environment.
 
-Reads   models, trained adapters, dialogues (clean ShareGPT JSONL), a tokenizer folder for the shapes
+Reads   models, trained adapters, dialogues (clean ShareGPT JSONL), a tokenizer folder for the
+        shapes
 Writes  the record
 """
 
@@ -22,7 +26,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 
 from bench.measuring import command, head, wilson
 from bench.random_models import SHAPES, random_model
-from bench.wrong_merges import Adapter, Merging, truncated, wrong_adapters, wrong_configs, wrong_weights
+from bench.wrong_merges import (
+    Adapter,
+    Merging,
+    truncated,
+    wrong_adapters,
+    wrong_configs,
+    wrong_weights,
+)
 from mindtune.chat_template import load_chat, to_messages
 from mindtune.cli import UserError, run
 from mindtune.export.merging import read_adapter
@@ -68,7 +79,10 @@ def random_adapter(merging: Merging, size: float, seed: int) -> Adapter:
     pairs = {}
     for name, module in merging.linear.items():
         out, width = module.weight.shape
-        a, b = (torch.empty(*shape, device=module.weight.device) for shape in ((RANK, width), (out, RANK)))
+        a, b = (
+            torch.empty(*shape, device=module.weight.device)
+            for shape in ((RANK, width), (out, RANK))
+        )
         pairs[name] = (
             a.uniform_(-(width**-0.5), width**-0.5, generator=draw),
             b.normal_(std=size, generator=draw),
@@ -79,11 +93,16 @@ def random_adapter(merging: Merging, size: float, seed: int) -> Adapter:
 def trained_adapter(folder: Path, device: str) -> Adapter:
     """An adapter folder, in memory."""
     found = read_adapter(folder)
-    pairs = {name: tuple(load_tensor(part).to(device) for part in pair) for name, pair in found.pairs.items()}
+    pairs = {
+        name: tuple(load_tensor(part).to(device) for part in pair)
+        for name, pair in found.pairs.items()
+    }
     return Adapter(pairs, found.scale)
 
 
-def adapters(merging: Merging, args: argparse.Namespace, trained: str) -> Iterator[tuple[str, int, Adapter, Adapter]]:
+def adapters(
+    merging: Merging, args: argparse.Namespace, trained: str
+) -> Iterator[tuple[str, int, Adapter, Adapter]]:
     """(what it is called, seed, adapter, the adapter of another training) for each check."""
     for size in args.sizes:
         for seed in range(args.seeds):
@@ -141,11 +160,14 @@ def refuses(facts: Mapping[str, Any], bounds: Mapping[str, Any]) -> bool:
     return False
 
 
-def check(merging: Merging, right: Adapter, other: Adapter, prompts: list[Any], bounds: Any) -> Iterator[Any]:
+def check(
+    merging: Merging, right: Adapter, other: Adapter, prompts: list[Any], bounds: Any
+) -> Iterator[Any]:
     """One check of every case: its facts, and whether the proof refused it.
 
-    The second reference of the proof, base + adapter merged and rounded by peft, is the right merge in bfloat16, so for a right merge
-    that comparison finds 0 here: that peft's bits are ours is for tests and for the proof itself to show.
+    The second reference of the proof, base + adapter merged and rounded by peft, is the right
+    merge in bfloat16, so for a right merge that comparison finds 0 here: that peft's bits are ours
+    is for tests and for the proof itself to show.
     """
     with merging.unmerged(right):
         wanted = list(logits_of(merging.model, prompts))
@@ -155,12 +177,21 @@ def check(merging: Merging, right: Adapter, other: Adapter, prompts: list[Any], 
             found = list(logits_of(merging.model, prompts))
         right_logits = right_logits or found
         facts, near = (
-            summarise([compare_logits(*pair) for pair in zip(reference, found, strict=True)], bounds)
+            summarise(
+                [compare_logits(*pair) for pair in zip(reference, found, strict=True)], bounds
+            )
             for reference in (wanted, right_logits)
         )
-        facts["max_loaded_rms_in_deviations"] = 0.0 if kind == "right" else near["max_rms_in_deviations"]
-        first = {key: value for key, value in facts.items() if key != "max_loaded_rms_in_deviations"}
-        verdicts = {"refused": refuses(facts, bounds), "refused by the first": refuses(first, bounds)}
+        facts["max_loaded_rms_in_deviations"] = (
+            0.0 if kind == "right" else near["max_rms_in_deviations"]
+        )
+        first = {
+            key: value for key, value in facts.items() if key != "max_loaded_rms_in_deviations"
+        }
+        verdicts = {
+            "refused": refuses(facts, bounds),
+            "refused by the first": refuses(first, bounds),
+        }
         yield {"is": kind, "merge": name, **verdicts, **facts}
 
 
@@ -192,7 +223,9 @@ def table(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row for each model, size of adapter and merge."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in checks:
-        groups.setdefault(tuple(row[key] for key in ("model", "adapters", "is", "merge")), []).append(row)
+        groups.setdefault(
+            tuple(row[key] for key in ("model", "adapters", "is", "merge")), []
+        ).append(row)
     return [
         {
             **dict(zip(("model", "adapters", "is", "merge"), key, strict=True)),
@@ -221,34 +254,65 @@ def rates(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def false_rates(checks: list[dict[str, Any]]) -> dict[str, Any]:
-    """False refusals over all right merges, and for each wrong one the passes, over all models and sizes."""
+    """False refusals over all right merges, and for each wrong one the passes, over all models and
+    sizes.
+    """
     right = [row for row in checks if row["is"] == "right"]
     names = dict.fromkeys(row["merge"] for row in checks if row["is"] != "right")
     passed = {name: rates([row for row in checks if row["merge"] == name]) for name in names}
     return {
         "right merges refused": rates(right),
         "wrong merges refused": {
-            name: f"{found['refused']} of {found['n']} (by the first comparison {found['refused by the first']})"
+            name: (
+                f"{found['refused']} of {found['n']} (by the first comparison "
+                f"{found['refused by the first']})"
+            )
             for name, found in passed.items()
         },
         "largest rms of a right merge": max(row["max_rms_in_deviations"] for row in right),
-        "largest difference of a right merge": max(row["max_difference_in_deviations"] for row in right),
-        "largest swapped margin of a right merge": max(row["max_swapped_margin_in_deviations"] for row in right),
+        "largest difference of a right merge": max(
+            row["max_difference_in_deviations"] for row in right
+        ),
+        "largest swapped margin of a right merge": max(
+            row["max_swapped_margin_in_deviations"] for row in right
+        ),
         "least decisive positions": min(row["decisive_positions"] for row in right),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", required=True, nargs="+", help=f"NAME=FOLDER or one of {', '.join(SHAPES)}")
-    parser.add_argument("--adapters", nargs="*", default=[], help="NAME=FOLDER: a trained adapter for the model NAME")
-    parser.add_argument("--tokenizer", type=Path, help="folder with Qwen2.5's tokenizer, for the shapes")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--models", required=True, nargs="+", help=f"NAME=FOLDER or one of {', '.join(SHAPES)}"
+    )
+    parser.add_argument(
+        "--adapters",
+        nargs="*",
+        default=[],
+        help="NAME=FOLDER: a trained adapter for the model NAME",
+    )
+    parser.add_argument(
+        "--tokenizer", type=Path, help="folder with Qwen2.5's tokenizer, for the shapes"
+    )
     parser.add_argument("--prompts", required=True, type=Path, help="clean dialogues (JSONL)")
     parser.add_argument("--n-prompts", type=int, default=8)
     parser.add_argument("--max-prompt-tokens", type=int, default=256)
-    parser.add_argument("--sizes", type=float, nargs="+", default=[0.0005, 0.005, 0.02], help="root mean squares of B")
+    parser.add_argument(
+        "--sizes",
+        type=float,
+        nargs="+",
+        default=[0.0005, 0.005, 0.02],
+        help="root mean squares of B",
+    )
     parser.add_argument("--seeds", type=int, default=2, help="adapters of each size")
-    parser.add_argument("--bounds", required=True, type=json.loads, help="JSON: the bounds of `verify` in the config")
+    parser.add_argument(
+        "--bounds",
+        required=True,
+        type=json.loads,
+        help="JSON: the bounds of `verify` in the config",
+    )
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--note", default="")
@@ -262,7 +326,11 @@ def main() -> None:
     for model in args.models:
         label, _, word = model.rpartition("=")
         checks += measure(label or word, word, trained.get(label, ""), args)
-    record = head("the proof of the logits on right and wrong merges", command(), ["peft", "torch", "transformers"])
+    record = head(
+        "the proof of the logits on right and wrong merges",
+        command(),
+        ["peft", "torch", "transformers"],
+    )
     summary = {"median": false_rates(checks), "target": args.bounds, "met": None, "note": args.note}
     write_json(args.record, {**record, "columns": COLUMNS, "runs": table(checks), **summary})
 

@@ -1,7 +1,10 @@
-"""Measure training side by side on this machine through train_lora.py: the fast path and the plain flags, same data and seed.
+"""Measure training side by side on this machine through train_lora.py: the fast path and the plain
+flags, same data and seed.
 
-Reads   a base model folder and a cached data set of real dialogues (repeated until the asked steps are filled)
-Writes  a record for docs/h100/: tokens/s without padding, peak memory, seconds a step, losses, seconds to the first step
+Reads   a base model folder and a cached data set of real dialogues (repeated until the asked steps
+        are filled)
+Writes  a record for docs/h100/: tokens/s without padding, peak memory, seconds a step, losses,
+        seconds to the first step
 """
 
 import argparse
@@ -34,14 +37,31 @@ SETTINGS = {
     },
 }  # fmt: skip
 KIND = {"id": "random weights in Qwen2.5-7B's shape", "type": "qwen2", "template": "qwen2_5"}
-PACKAGES = ("torch", "ms-swift", "transformers", "peft", "accelerate", "liger-kernel", "flash-attn-4", "triton")
+PACKAGES = (
+    "torch",
+    "ms-swift",
+    "transformers",
+    "peft",
+    "accelerate",
+    "liger-kernel",
+    "flash-attn-4",
+    "triton",
+)
 # A bfloat16 has 8 bits of precision: two ways to the same sum may differ by one part in 256
 TARGETS = {
     "tokens_per_second": 14_110, "times_plain": 1.95, "peak_gib": 60, "first_step_after_start_seconds": 90,
     "loss_difference": 2**-8, "first_gradient_difference": 2**-8,
 }  # fmt: skip
 AT_LEAST = ("tokens_per_second", "times_plain")
-COLUMNS = ["name", "tokens_per_second", "seconds_a_step", "peak_gib", "mfu", "watts", "first_step_after_start_seconds"]
+COLUMNS = [
+    "name",
+    "tokens_per_second",
+    "seconds_a_step",
+    "peak_gib",
+    "mfu",
+    "watts",
+    "first_step_after_start_seconds",
+]
 WARM = 3  # steps before the steady state: kernels are compiled in the first
 
 
@@ -55,8 +75,12 @@ def repeated(lengths: list[int], steps: int, settings: dict[str, Any]) -> list[i
     return rows
 
 
-def fill(cached: Path, target: Path, steps: int, dialogues: int | None, settings: dict[str, Any]) -> None:
-    """Write a cached data set of so many dialogues, or of as many as fill `steps` optimizer steps, repeated; and its plan."""
+def fill(
+    cached: Path, target: Path, steps: int, dialogues: int | None, settings: dict[str, Any]
+) -> None:
+    """Write a cached data set of so many dialogues, or of as many as fill `steps` optimizer steps,
+    repeated; and its plan.
+    """
     import pandas
     from datasets import load_from_disk
 
@@ -72,22 +96,39 @@ def fill(cached: Path, target: Path, steps: int, dialogues: int | None, settings
     chosen.to_parquet(target / "lengths.parquet", index=False)
     plan = packs(chosen.tokens.tolist(), settings["max_length"])
     planned = steps_per_epoch(len(plan), settings["batch_size"], settings["grad_accumulation"])
-    facts = {"steps": planned, "packs": len(plan), "rows": len(rows), "tokens": int(chosen.tokens.sum())}
+    facts = {
+        "steps": planned,
+        "packs": len(plan),
+        "rows": len(rows),
+        "tokens": int(chosen.tokens.sum()),
+    }
     write_stage_record(
-        target.with_name("pack_stats.json"), "pack_stats", inputs=[target], outputs=[], params={}, facts=facts
+        target.with_name("pack_stats.json"),
+        "pack_stats",
+        inputs=[target],
+        outputs=[],
+        params={},
+        facts=facts,
     )
 
 
 def until(process: subprocess.Popen[bytes], folder: Path, steps: int) -> None:
-    """Wait until the training has ended or has taken so many steps, and end it then, with the trainer."""
+    """Wait until the training has ended or has taken so many steps, and end it then, with the
+    trainer.
+    """
     while process.poll() is None:
         time.sleep(0.2)
-        if sum(file.read_bytes().count(b"\n") for file in folder.glob("state/*/steps.jsonl")) >= steps:
+        if (
+            sum(file.read_bytes().count(b"\n") for file in folder.glob("state/*/steps.jsonl"))
+            >= steps
+        ):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def command(args: argparse.Namespace, name: str, folder: Path, settings: dict[str, Any]) -> list[str]:
+def command(
+    args: argparse.Namespace, name: str, folder: Path, settings: dict[str, Any]
+) -> list[str]:
     """The command line of train_lora.py."""
     flags = {
         "run": name, "cached": folder / "cached", "pack-stats": folder / "pack_stats.json", "model": args.model,
@@ -104,13 +145,17 @@ def command(args: argparse.Namespace, name: str, folder: Path, settings: dict[st
 
 
 def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Train "steps" steps with train_lora.py, on "dialogues" if that is given; return what its observer saw."""
+    """Train "steps" steps with train_lora.py, on "dialogues" if that is given; return what its
+    observer saw.
+    """
     folder = args.work / name
     folder.mkdir(parents=True)
     steps, dialogues = settings.pop("steps"), settings.pop("dialogues", None)
     fill(args.cached, folder / "cached", steps, dialogues, settings)
     made = [args.model, folder / "cached"]
-    write_stage_record(folder / "made.json", "bench_train", inputs=[], outputs=made, params={}, facts={})
+    write_stage_record(
+        folder / "made.json", "bench_train", inputs=[], outputs=made, params={}, facts={}
+    )
     started = time.monotonic()
     with open(folder / "log", "w", encoding="utf-8") as log:
         program = command(args, name, folder, settings)
@@ -120,7 +165,10 @@ def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict
         process.wait()
     wall = time.monotonic() - started
     text = (folder / "log").read_text(encoding="utf-8")
-    print(f"--- {name}: status {process.returncode}\n{text[-4000:] if process.returncode else ''}", flush=True)
+    print(
+        f"--- {name}: status {process.returncode}\n{text[-4000:] if process.returncode else ''}",
+        flush=True,
+    )
     (line_file,) = folder.glob("state/*/steps.jsonl")
     lines = list(read_jsonl(line_file))
     for line in lines:
@@ -128,7 +176,9 @@ def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict
     return {
         "name": name,
         "dialogues": dialogues,
-        "choice": next((line for line in text.splitlines() if line.startswith("train.memory:")), ""),
+        "choice": next(
+            (line for line in text.splitlines() if line.startswith("train.memory:")), ""
+        ),
         "wall_seconds": wall,
         **speeds(lines[WARM:]),
         "first_step_after_start_seconds": lines[0]["after_start"]["first step"],
@@ -136,16 +186,21 @@ def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict
         "losses": [round(line["loss"], 5) for line in lines],
         "gradient_norms": gradient_norms(folder / "history.csv"),
         "tokens_a_step": [line["tokens"] for line in lines],
-        "adapter_sha256": sha256_path(folder / "adapter") if (folder / "adapter").is_dir() else None,
+        "adapter_sha256": sha256_path(folder / "adapter")
+        if (folder / "adapter").is_dir()
+        else None,
     }
 
 
 def speeds(steady: list[dict[str, Any]]) -> dict[str, float]:
-    """Speed, and what the observer read of a GPU, in the steps after the first ones; nothing if there are none."""
+    """Speed, and what the observer read of a GPU, in the steps after the first ones; nothing if
+    there are none.
+    """
     if not steady:
         return {}
     found = {
-        "tokens_per_second": sum(line["tokens"] for line in steady) / sum(line["seconds"] for line in steady),
+        "tokens_per_second": sum(line["tokens"] for line in steady)
+        / sum(line["seconds"] for line in steady),
         "seconds_a_step": median(line["seconds"] for line in steady),
     }
     if "watts" in steady[0]:
@@ -165,15 +220,24 @@ def gradient_norms(history: Path) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--cached", required=True, type=Path)
     parser.add_argument("--work", required=True, type=Path)
     parser.add_argument(
-        "--runs", required=True, type=json.loads, help='JSON: {name: {"steps": 8, settings that differ}}'
+        "--runs",
+        required=True,
+        type=json.loads,
+        help='JSON: {name: {"steps": 8, settings that differ}}',
     )
-    parser.add_argument("--quantizer", type=Path, help="folder with bitsandbytes, for a run with method qlora")
-    parser.add_argument("--profile", type=Path, help="write tables of GPU time by kernel to files of this name")
+    parser.add_argument(
+        "--quantizer", type=Path, help="folder with bitsandbytes, for a run with method qlora"
+    )
+    parser.add_argument(
+        "--profile", type=Path, help="write tables of GPU time by kernel to files of this name"
+    )
     parser.add_argument("--note", default="")
     parser.add_argument("--record", required=True, type=Path)
     args = parser.parse_args()
@@ -198,7 +262,9 @@ def figures(runs: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def differences(fast: dict[str, Any], plain: dict[str, Any]) -> dict[str, float]:
-    """How far two trainings on the same data are apart: the largest relative difference of a loss, and that of the first gradient."""
+    """How far two trainings on the same data are apart: the largest relative difference of a loss,
+    and that of the first gradient.
+    """
     losses = zip(fast["losses"], plain["losses"], strict=True)
     first, wanted = fast["gradient_norms"][0], plain["gradient_norms"][0]
     return {
@@ -211,7 +277,8 @@ def write_record(args: argparse.Namespace, runs: list[dict[str, Any]]) -> None:
     """The record so far."""
     found, config = figures(runs), read_json(args.model / "config.json")
     shape = (
-        f"{config['num_hidden_layers']} layers of width {config['hidden_size']}, vocabulary {config['vocab_size']:,}"
+        f"{config['num_hidden_layers']} layers of width {config['hidden_size']}, vocabulary "
+        f"{config['vocab_size']:,}"
     )
     write_json(
         args.record,

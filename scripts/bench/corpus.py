@@ -1,7 +1,8 @@
 """A large corpus of dialogues for the data stage's benchmark, drawn from real ones by a seed.
 
-Its sentences are real, its dialogues are not: every turn is put together from sentences of the same speaker. A known
-share repeats an earlier first client turn, and a known share are near-duplicates, which are labelled.
+Its sentences are real, its dialogues are not: every turn is put together from sentences of the
+same speaker. A known share repeats an earlier first client turn, and a known share are
+near-duplicates, which are labelled.
 """
 
 import random
@@ -74,7 +75,10 @@ def rows(pool: Pool, count: int, seed: int) -> Iterator[dict[str, object]]:
             )
         row: dict[str, object] = {
             "id": identity,
-            "conversations": [{"from": ("human", "gpt")[index % 2], "value": text} for index, text in enumerate(turns)],
+            "conversations": [
+                {"from": ("human", "gpt")[index % 2], "value": text}
+                for index, text in enumerate(turns)
+            ],
         }
         yield row | ({"copy_of": copy_of} if copy_of else {})
 

@@ -1,4 +1,6 @@
-"""What every program that measures something has in common: where it ran, and the record it leaves."""
+"""What every program that measures something has in common: where it ran, and the record it
+leaves.
+"""
 
 import math
 import os
@@ -27,10 +29,22 @@ def machine() -> dict[str, Any]:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     cpu = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    facts = {"cpu": cpu[0] if cpu else platform.machine(), "cores": os.cpu_count(), "memory_gb": round(memory / 1e9)}
+    facts = {
+        "cpu": cpu[0] if cpu else platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(memory / 1e9),
+    }
     if shutil.which("nvidia-smi"):
-        query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-        facts["cards"] = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip().split("\n")
+        query = [
+            "nvidia-smi",
+            "--query-gpu=name,memory.total,driver_version",
+            "--format=csv,noheader",
+        ]
+        facts["cards"] = (
+            subprocess.run(query, capture_output=True, text=True, check=True)
+            .stdout.strip()
+            .split("\n")
+        )
     return facts
 
 
@@ -66,9 +80,11 @@ def memory_kb(pid: int) -> int:
 
 
 def timed(command: Sequence[Any], log: Path | None = None, **environment: str) -> dict[str, float]:
-    """Run a command: seconds, CPU seconds and peak memory (GB, sampled) of its process tree; a failure is a UserError.
+    """Run a command: seconds, CPU seconds and peak memory (GB, sampled) of its process tree; a
+    failure is a UserError.
 
-    Its output is appended to `log`; without one, only what it writes to standard error is kept, where ours goes.
+    Its output is appended to `log`; without one, only what it writes to standard error is kept,
+    where ours goes.
     """
     with open(log or os.devnull, "ab") as output:
         start, peak, done = time.monotonic(), 0, threading.Event()
@@ -104,7 +120,9 @@ def timed(command: Sequence[Any], log: Path | None = None, **environment: str) -
 
 
 def command() -> str:
-    """This program's command line, absolute paths cut to their last part: a record should not depend on where it was made."""
+    """This program's command line, absolute paths cut to their last part: a record should not
+    depend on where it was made.
+    """
     words = [Path(word).name if word.startswith("/") else word for word in sys.argv]
     return shlex.join([Path(sys.executable).name, *words])
 
@@ -120,20 +138,30 @@ def head(what: str, command: str, packages: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def meets(found: Mapping[str, Any], targets: Mapping[str, float], at_least: Iterable[str]) -> dict[str, bool]:
-    """Which targets the figures found meet: those of `at_least` are lower bounds, all others upper ones; None meets none."""
+def meets(
+    found: Mapping[str, Any], targets: Mapping[str, float], at_least: Iterable[str]
+) -> dict[str, bool]:
+    """Which targets the figures found meet: those of `at_least` are lower bounds, all others upper
+    ones; None meets none.
+    """
     lower = set(at_least)
     return {
-        name: found[name] is not None and (found[name] >= bound if name in lower else found[name] <= bound)
+        name: found[name] is not None
+        and (found[name] >= bound if name in lower else found[name] <= bound)
         for name, bound in targets.items()
         if name in found
     }
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927), which stays within 0 and 1 and is wide where n is small."""
+    """The 95 % interval of a share (Wilson 1927), which stays within 0 and 1 and is wide where n
+    is small.
+    """
     z = 1.959964
-    middle, half = hits / n + z * z / (2 * n), z * math.sqrt(hits / n * (1 - hits / n) / n + (z / (2 * n)) ** 2)
+    middle, half = (
+        hits / n + z * z / (2 * n),
+        z * math.sqrt(hits / n * (1 - hits / n) / n + (z / (2 * n)) ** 2),
+    )
     return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
@@ -148,7 +176,9 @@ def write_measurement(
     met: Mapping[str, bool],
     note: str,
 ) -> None:
-    """Write the record of a measurement: what was run where, every single run, and what was asked of it."""
+    """Write the record of a measurement: what was run where, every single run, and what was asked
+    of it.
+    """
     write_json(
         path,
         {

@@ -1,6 +1,8 @@
-"""Near-duplicate search over dialogues with one tool each, for the benchmark: our own, a loop over rensa, datatrove.
+"""Near-duplicate search over dialogues with one tool each, for the benchmark: our own, a loop over
+rensa, datatrove.
 
-`python -m mindtune.bench_peers TOOL PLAIN.jsonl KEPT.jsonl`; a plain row is {"id", "text"}, and text is what is compared.
+`python -m mindtune.bench_peers TOOL PLAIN.jsonl KEPT.jsonl`; a plain row is {"id", "text"}, and
+text is what is compared.
 """
 
 import json
@@ -18,7 +20,9 @@ def write_plain(corpus: Path, plain: Path) -> None:
 
     with corpus.open("rb") as rows, plain.open("wb") as stream:
         for row in map(orjson.loads, rows):
-            stream.write(orjson.dumps({"id": row["id"], "text": spoken_text(row["conversations"])}) + b"\n")
+            stream.write(
+                orjson.dumps({"id": row["id"], "text": spoken_text(row["conversations"])}) + b"\n"
+            )
 
 
 def ours(plain: Path, kept: Path) -> None:
@@ -29,16 +33,22 @@ def ours(plain: Path, kept: Path) -> None:
 
     lines = plain.read_bytes().splitlines()
     bands = [
-        band_keys([orjson.loads(line)["text"] for line in lines[start : start + 400]], NGRAM, THRESHOLD)
+        band_keys(
+            [orjson.loads(line)["text"] for line in lines[start : start + 400]], NGRAM, THRESHOLD
+        )
         for start in range(0, len(lines), 400)
     ]
-    pairs = similar_pairs(np.concatenate(bands), lambda row: orjson.loads(lines[row])["text"], NGRAM, THRESHOLD)
+    pairs = similar_pairs(
+        np.concatenate(bands), lambda row: orjson.loads(lines[row])["text"], NGRAM, THRESHOLD
+    )
     dropped = copies_to_drop(pairs)
     kept.write_bytes(b"\n".join(line for row, line in enumerate(lines) if row not in dropped))
 
 
 def rensa_loop(plain: Path, kept: Path) -> None:
-    """One MinHash at a time, its candidates verified: what one writes with rensa's documentation at hand."""
+    """One MinHash at a time, its candidates verified: what one writes with rensa's documentation
+    at hand.
+    """
     import orjson
     import rensa
     from mindtune.data.duplicates import grams, jaccard
@@ -51,7 +61,10 @@ def rensa_loop(plain: Path, kept: Path) -> None:
             tokens = grams(text, NGRAM)
             signature = rensa.RMinHash(num_perm=PERMUTATIONS, seed=42)
             signature.update(list(tokens))
-            if not any(jaccard(tokens, grams(texts[other], NGRAM)) >= THRESHOLD for other in index.query(signature)):
+            if not any(
+                jaccard(tokens, grams(texts[other], NGRAM)) >= THRESHOLD
+                for other in index.query(signature)
+            ):
                 index.insert(len(texts), signature)
                 texts.append(text)
                 stream.write(line)
@@ -81,13 +94,33 @@ def datatrove(plain: Path, kept: Path) -> None:
             )
         reader = JsonlReader(str(parts))
         stages = [
-            ([reader, MinhashDedupSignature(f"{folder}/signatures", config=config, language="cmn_Hani")], 2),
-            ([MinhashDedupBuckets(f"{folder}/signatures", f"{folder}/buckets", config=config)], config.num_buckets),
+            (
+                [
+                    reader,
+                    MinhashDedupSignature(
+                        f"{folder}/signatures", config=config, language="cmn_Hani"
+                    ),
+                ],
+                2,
+            ),
+            (
+                [MinhashDedupBuckets(f"{folder}/signatures", f"{folder}/buckets", config=config)],
+                config.num_buckets,
+            ),
             ([MinhashDedupCluster(f"{folder}/buckets", f"{folder}/removed", config=config)], 1),
-            ([reader, MinhashDedupFilter(f"{folder}/removed"), JsonlWriter(f"{folder}/kept", compression=None)], 2),
+            (
+                [
+                    reader,
+                    MinhashDedupFilter(f"{folder}/removed"),
+                    JsonlWriter(f"{folder}/kept", compression=None),
+                ],
+                2,
+            ),
         ]
         for number, (pipeline, tasks) in enumerate(stages):
-            LocalPipelineExecutor(pipeline, tasks=tasks, workers=2, logging_dir=f"{folder}/logs/{number}").run()
+            LocalPipelineExecutor(
+                pipeline, tasks=tasks, workers=2, logging_dir=f"{folder}/logs/{number}"
+            ).run()
         rows = [
             json.loads(line)
             for path in sorted(Path(folder, "kept").glob("*.jsonl"))
@@ -97,4 +130,6 @@ def datatrove(plain: Path, kept: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"ours": ours, "rensa": rensa_loop, "datatrove": datatrove}[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))
+    {"ours": ours, "rensa": rensa_loop, "datatrove": datatrove}[sys.argv[1]](
+        Path(sys.argv[2]), Path(sys.argv[3])
+    )

@@ -1,4 +1,6 @@
-"""Models of published shapes with random weights: for measurements on a machine that cannot fetch the real ones."""
+"""Models of published shapes with random weights: for measurements on a machine that cannot fetch
+the real ones.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,8 +25,9 @@ SHAPES = {
 def random_model(shape: Mapping[str, Any], device: str) -> Any:
     """A Qwen2 of a shape with random weights of a trained model's statistics, rounded to bfloat16.
 
-    Outputs keep the size of their inputs, what goes to the residual stream is divided by the root of the number of its summands,
-    rows differ in size, norms lie around 1, queries and keys have biases.
+    Outputs keep the size of their inputs, what goes to the residual stream is divided by the root
+    of the number of its summands, rows differ in size, norms lie around 1, queries and keys have
+    biases.
     """
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM

@@ -1,6 +1,8 @@
-"""Merges in memory, right ones and wrong ones: what the proof of the logits is measured on, without writing a model for each.
+"""Merges in memory, right ones and wrong ones: what the proof of the logits is measured on,
+without writing a model for each.
 
-A model is held in float32 with a copy of its weights as they are stored; every merge starts from that copy.
+A model is held in float32 with a copy of its weights as they are stored; every merge starts from
+that copy.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,14 +31,26 @@ class Merging:
     linear: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.weights = {name: value.detach().to(self.stored) for name, value in self.model.named_parameters()}
-        self.linear = {name: part for name, part in self.model.named_modules() if name.split(".")[-1] in TARGETS}
+        self.weights = {
+            name: value.detach().to(self.stored) for name, value in self.model.named_parameters()
+        }
+        self.linear = {
+            name: part
+            for name, part in self.model.named_modules()
+            if name.split(".")[-1] in TARGETS
+        }
 
     def exact(self, name: str, adapter: Adapter) -> Any:
-        """A weight of the merged model in float32, not rounded: W + scale * (B @ A), as the merge computes it."""
+        """A weight of the merged model in float32, not rounded: W + scale * (B @ A), as the merge
+        computes it.
+        """
         pair = adapter.pairs.get(name.removesuffix(".weight"))
         total = self.weights[name].float()
-        return total if pair is None else (pair[1].float() @ pair[0].float()).mul_(adapter.scale).add_(total)
+        return (
+            total
+            if pair is None
+            else (pair[1].float() @ pair[0].float()).mul_(adapter.scale).add_(total)
+        )
 
     def load(self, adapter: Adapter, rounded: Callable[[Any], Any]) -> None:
         """Give the model the merged weights, rounded."""
@@ -68,11 +82,15 @@ def layer_of(module: str) -> int:
 
 
 def wrong_adapters(right: Adapter, other: Adapter) -> dict[str, Adapter]:
-    """What a merge could have added instead of `right`; `other` is the adapter of another training."""
+    """What a merge could have added instead of `right`; `other` is the adapter of another
+    training.
+    """
     last = max(map(layer_of, right.pairs))
 
     def without(left_out: Callable[[str], bool]) -> Adapter:
-        return replace(right, pairs={name: pair for name, pair in right.pairs.items() if not left_out(name)})
+        return replace(
+            right, pairs={name: pair for name, pair in right.pairs.items() if not left_out(name)}
+        )
 
     def exchanged(name: str) -> str:
         """The same module of the last layer for the first one's, and the other way round."""
@@ -81,7 +99,9 @@ def wrong_adapters(right: Adapter, other: Adapter) -> dict[str, Adapter]:
 
     return {
         "adapter missing": Adapter({}, 0.0),
-        "down_proj's adapter missing in all layers": without(lambda name: name.endswith("down_proj")),
+        "down_proj's adapter missing in all layers": without(
+            lambda name: name.endswith("down_proj")
+        ),
         "v_proj's adapter missing in all layers": without(lambda name: name.endswith("v_proj")),
         "v_proj's adapter missing in the first layer": without(
             lambda name: name.endswith("v_proj") and not layer_of(name)
@@ -95,7 +115,8 @@ def wrong_adapters(right: Adapter, other: Adapter) -> dict[str, Adapter]:
         "a quarter of the layers from another training": replace(
             right,
             pairs={
-                name: (other.pairs[name] if layer_of(name) <= last // 4 else pair) for name, pair in right.pairs.items()
+                name: (other.pairs[name] if layer_of(name) <= last // 4 else pair)
+                for name, pair in right.pairs.items()
             },
         ),
     }
@@ -109,17 +130,23 @@ def truncated(weight: Any) -> Any:
 
 
 def noisy(merging: Merging, share: float) -> None:
-    """Move every linear weight by noise of `share` of the tensor's own spread, as another revision of the base would."""
+    """Move every linear weight by noise of `share` of the tensor's own spread, as another revision
+    of the base would.
+    """
     import torch
 
     torch.manual_seed(1)
     for module in merging.linear.values():
-        module.weight.add_(torch.randn_like(module.weight), alpha=share * module.weight.std().item())
+        module.weight.add_(
+            torch.randn_like(module.weight), alpha=share * module.weight.std().item()
+        )
 
 
 def transposed(merging: Merging) -> None:
     """Transpose the first layer's square weight."""
-    square = next(part for part in merging.linear.values() if part.weight.shape[0] == part.weight.shape[1])
+    square = next(
+        part for part in merging.linear.values() if part.weight.shape[0] == part.weight.shape[1]
+    )
     square.weight.copy_(square.weight.T.clone())
 
 
@@ -175,7 +202,9 @@ def other_epsilon(merging: Merging, factor: float) -> Iterator[None]:
 
 @contextmanager
 def other_tie(merging: Merging) -> Iterator[None]:
-    """tie_word_embeddings flipped: the embedding in the head's place, or a head that nobody trained in the embedding's."""
+    """tie_word_embeddings flipped: the embedding in the head's place, or a head that nobody
+    trained in the embedding's.
+    """
     import torch
 
     head, embedding = merging.model.lm_head, merging.model.model.embed_tokens
@@ -195,11 +224,18 @@ def after(change: Callable[[Merging], None], merging: Merging) -> Iterator[None]
 
 def wrong_configs(model: Any) -> dict[str, Callable[[Merging], Any]]:
     """Equal tensors that a wrong config loads as another function."""
-    biases = any(name.endswith("q_proj.bias") and bool(value.any()) for name, value in model.named_parameters())
+    biases = any(
+        name.endswith("q_proj.bias") and bool(value.any())
+        for name, value in model.named_parameters()
+    )
     return {
         "rope_theta is 10,000": other_rope,
         "rms_norm_eps 10 times as large": lambda merging: other_epsilon(merging, 10),
         "rms_norm_eps 1,000 times as large": lambda merging: other_epsilon(merging, 1000),
         "tie_word_embeddings flipped": other_tie,
-        **({"loaded as Llama, without biases": lambda merging: after(without_biases, merging)} if biases else {}),
+        **(
+            {"loaded as Llama, without biases": lambda merging: after(without_biases, merging)}
+            if biases
+            else {}
+        ),
     }

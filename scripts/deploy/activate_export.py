@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Choose which export a server serves: a store of exports, each under the start of its manifest's hash, and a link to one of them.
+"""Choose which export a server serves: a store of exports, each under the start of its manifest's
+hash, and a link to one of them.
 
-    python3 activate_export.py STORE EXPORT       check a copied export, take it into the store, and point STORE/current at it
-    python3 activate_export.py STORE --rollback   point STORE/current at the export that was served before
+    python3 activate_export.py STORE EXPORT       check a copied export, take it into the store,
+    and point STORE/current at it python3 activate_export.py STORE --rollback   point STORE/current
+    at the export that was served before
 
-Needs Python 3.9 and verify_export.py beside it, no package. The links are replaced in one step, so that a server that starts
-meanwhile sees the one or the other. Restart the server afterwards.
+Needs Python 3.9 and verify_export.py beside it, no package. The links are replaced in one step, so
+that a server that starts meanwhile sees the one or the other. Restart the server afterwards.
 
-With --expect only the export whose manifest.json has that SHA-256 is served, with --public-key only one that is signed by the
-owner of that key. The latter needs verify_signature.py beside this program, and a Python with the package model-signing (--python).
+With --expect only the export whose manifest.json has that SHA-256 is served, with --public-key
+only one that is signed by the owner of that key. The latter needs verify_signature.py beside this
+program, and a Python with the package model-signing (--python).
 
 Reads   the export, STORE
 Writes  STORE/HASH/ (the export, moved), STORE/current, STORE/previous
@@ -37,14 +40,19 @@ class Demand:
     """What is asked of an export before it is served."""
 
     def __init__(
-        self, expect: "str | None" = None, public_key: "Path | None" = None, python: str = sys.executable
+        self,
+        expect: "str | None" = None,
+        public_key: "Path | None" = None,
+        python: str = sys.executable,
     ) -> None:
         self.expect, self.public_key, self.python = expect, public_key, python
 
     def checked(self, folder: Path) -> Path:
         """The folder, if every byte of it is as exported, by whom is asked for."""
         if folder.is_symlink():
-            raise Refused(f"{shown(folder)} is a link; give the folder itself, which is moved into the store")
+            raise Refused(
+                f"{shown(folder)} is a link; give the folder itself, which is moved into the store"
+            )
         wrong, _, _ = check(folder)
         if not wrong and self.expect:
             wrong = check_expected(folder, self.expect)
@@ -55,13 +63,17 @@ class Demand:
         return folder
 
     def check_signature(self, folder: Path) -> None:
-        """Refuse a folder that is not signed by the owner of the key, or whose signature cannot be checked."""
+        """Refuse a folder that is not signed by the owner of the key, or whose signature cannot be
+        checked.
+        """
         program = Path(__file__).resolve().with_name("verify_signature.py")
         words = [self.python, str(program), str(folder), "--public-key", str(self.public_key)]
         done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace")
         if done.returncode:
             said = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
-            raise Refused(f"the signature was not accepted: {shown(said.replace('error: ', '', 1))}")
+            raise Refused(
+                f"the signature was not accepted: {shown(said.replace('error: ', '', 1))}"
+            )
 
 
 def target(link: Path) -> "str | None":
@@ -105,29 +117,52 @@ def rollback(store: Path, demand: Demand) -> str:
         raise Refused(f"{shown(store)} has no previous export to go back to")
     if not re.fullmatch("[0-9a-f]{16}", name):
         raise Refused(
-            f"{shown(store / 'previous')} points at {shown(name)}, which is no export of the store; remove it"
+            f"{shown(store / 'previous')} points at {shown(name)}, which is no export of the "
+            f"store; remove it"
         )
     demand.checked(store / name)
     return switch(store, name)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("store", type=Path, metavar="STORE")
     choice = parser.add_mutually_exclusive_group(required=True)
-    choice.add_argument("export", type=Path, metavar="EXPORT", nargs="?", help="a copied export, on the store's disk")
+    choice.add_argument(
+        "export",
+        type=Path,
+        metavar="EXPORT",
+        nargs="?",
+        help="a copied export, on the store's disk",
+    )
     choice.add_argument("--rollback", action="store_true", help="go back to the export before")
     parser.add_argument(
-        "--expect", type=digest_word, metavar="SHA256", help="of manifest.json, as its author published it"
+        "--expect",
+        type=digest_word,
+        metavar="SHA256",
+        help="of manifest.json, as its author published it",
     )
-    parser.add_argument("--public-key", type=Path, metavar="FILE", help="refuse an export that its owner did not sign")
-    parser.add_argument("--python", default=sys.executable, help="that has model-signing, for --public-key")
+    parser.add_argument(
+        "--public-key",
+        type=Path,
+        metavar="FILE",
+        help="refuse an export that its owner did not sign",
+    )
+    parser.add_argument(
+        "--python", default=sys.executable, help="that has model-signing, for --public-key"
+    )
     args = parser.parse_args()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")
     demand = Demand(args.expect, args.public_key, args.python)
     try:
-        name = rollback(args.store, demand) if args.rollback else activate(args.store, args.export, demand)
+        name = (
+            rollback(args.store, demand)
+            if args.rollback
+            else activate(args.store, args.export, demand)
+        )
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

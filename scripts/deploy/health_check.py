@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Ask a served model for one token and say whether it answers: for systemd, SLURM and people. Needs Python 3.9 and no package.
+"""Ask a served model for one token and say whether it answers: for systemd, SLURM and people.
+Needs Python 3.9 and no package.
 
     python3 health_check.py --port 23333 --key-file FILE [--wait SECONDS]
 
-An open port, or /health, comes long before a server that can answer, and may stay after it: only a completed chat counts.
-Exit status 0 and the seconds that the chat took, or 1 and what went wrong last.
+An open port, or /health, comes long before a server that can answer, and may stay after it: only a
+completed chat counts. Exit status 0 and the seconds that the chat took, or 1 and what went wrong
+last.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ def ask(port: int, key: str, method: str, path: str, body: dict | None = None) -
         response = connection.getresponse()
         content = response.read()
         if response.status != 200:
-            raise ValueError(f"{path} gives status {response.status}: {content[:200].decode(errors='replace')}")
+            raise ValueError(
+                f"{path} gives status {response.status}: {content[:200].decode(errors='replace')}"
+            )
         return json.loads(content)
     finally:
         connection.close()
@@ -44,10 +48,14 @@ def chat(port: int, key: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--key-file", required=True, type=Path)
-    parser.add_argument("--wait", type=float, default=0, help="seconds to go on asking a server that starts")
+    parser.add_argument(
+        "--wait", type=float, default=0, help="seconds to go on asking a server that starts"
+    )
     args = parser.parse_args()
     deadline = time.monotonic() + args.wait
     while True:

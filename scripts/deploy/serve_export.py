@@ -1,8 +1,10 @@
-"""Serve an export in the foreground, as the configuration's `serve` says: for a terminal, a systemd unit or a SLURM job.
+"""Serve an export in the foreground, as the configuration's `serve` says: for a terminal, a
+systemd unit or a SLURM job.
 
-Checks the export against its manifest, then becomes the server, so that whoever started it can signal and watch the server itself.
-It listens on the loopback interface; put a reverse proxy with TLS before it for other machines. The API key is read from a file
-that only its owner may read; a file that is not there is made. With a public key (export.public_key or --public-key) an export is
+Checks the export against its manifest, then becomes the server, so that whoever started it can
+signal and watch the server itself. It listens on the loopback interface; put a reverse proxy with
+TLS before it for other machines. The API key is read from a file that only its owner may read; a
+file that is not there is made. With a public key (export.public_key or --public-key) an export is
 served only if the owner of that key signed it.
 
 Reads   an export folder, the configuration, the key file
@@ -32,8 +34,12 @@ TURBOMIND = "import sys; from lmdeploy import turbomind; sys.exit(not turbomind.
 
 
 def read_config(overlay: Path | None) -> dict[str, Any]:
-    """The resolved configuration: config/config.yaml, with another file laid over it if there is one."""
-    return resolve(read_files([ROOT / "config/config.yaml", *([overlay] if overlay else [])]), read_schema())
+    """The resolved configuration: config/config.yaml, with another file laid over it if there is
+    one.
+    """
+    return resolve(
+        read_files([ROOT / "config/config.yaml", *([overlay] if overlay else [])]), read_schema()
+    )
 
 
 def engine_python(config: dict[str, Any]) -> str:
@@ -42,47 +48,67 @@ def engine_python(config: dict[str, Any]) -> str:
     folder = Path(venvs_folder(), venv_name(env, config["train"]["device"] == "gpu"))
     if not (folder / "READY").is_file():
         raise UserError(
-            f"{folder} is not built; build it with: snakemake --cores 1 build_env_{env} (and the same --configfile)"
+            f"{folder} is not built; build it with: snakemake --cores 1 build_env_{env} (and the "
+            f"same --configfile)"
         )
     return str(folder / "bin" / "python")
 
 
 def check_key(path: Path) -> None:
-    """Make the key file if it is not there; a UserError if others may know it, or if it holds no key."""
+    """Make the key file if it is not there; a UserError if others may know it, or if it holds no
+    key.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii"
+        ) as stream:
             stream.write(secrets.token_urlsafe(32) + "\n")
         print(f"made the API key {path}")
     check_secret(path)
     if not re.fullmatch(rb"[!-~]{%d,}\n?" % KEY_LENGTH, path.read_bytes()):
         raise UserError(
-            f"{path} holds no key, which is one line of at least {KEY_LENGTH} letters, digits and signs without a space; "
+            f"{path} holds no key, which is one line of at least {KEY_LENGTH} letters, digits and "
+            f"signs without a space; "
             "remove it, and a key is made"
         )
 
 
 def public_key(given: Path | None, config: dict[str, Any]) -> Path | None:
-    """The key whose owner must have signed what is served: the one on the command line, else the configuration's."""
+    """The key whose owner must have signed what is served: the one on the command line, else the
+    configuration's.
+    """
     named = config["export"]["public_key"]
     return given or (ROOT / named if named else None)
 
 
 def check_export(folder: Path, key: Path | None) -> None:
-    """A UserError with the first thing that is wrong with an export, or with its signature if a key is given."""
+    """A UserError with the first thing that is wrong with an export, or with its signature if a
+    key is given.
+    """
     if key:
         return check_signature(folder, key)
     wrong, files, size = check(folder)
     if wrong:
-        raise UserError(f"{folder} is not what was exported ({wrong[0]}, {len(wrong)} in all); copy it again")
-    print(f"{folder}: {files} files, {size:,} bytes, complete; no export.public_key, so who made it was not checked")
+        raise UserError(
+            f"{folder} is not what was exported ({wrong[0]}, {len(wrong)} in all); copy it again"
+        )
+    print(
+        f"{folder}: {files} files, {size:,} bytes, complete; no export.public_key, so who made it "
+        f"was not checked"
+    )
 
 
 def check_signature(folder: Path, key: Path) -> None:
-    """A UserError unless an export is complete and signed by the owner of a key, as the core environment's program finds."""
+    """A UserError unless an export is complete and signed by the owner of a key, as the core
+    environment's program finds.
+    """
     python = Path(venvs_folder(), venv_name("core", False), "bin", "python")
     if not python.exists():
-        raise UserError(f"{python} is not built, which checks signatures; build it with: snakemake build_env_core")
+        raise UserError(
+            f"{python} is not built, which checks signatures; build it with: snakemake "
+            f"build_env_core"
+        )
     words = [python, ROOT / "scripts/deploy/verify_signature.py", folder, "--public-key", key]
     done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
@@ -92,11 +118,14 @@ def check_signature(folder: Path, key: Path) -> None:
 
 
 def check_turbomind(engine: dict[str, Any]) -> None:
-    """LMDeploy serves with its PyTorch engine if TurboMind cannot be loaded: a UserError instead."""
+    """LMDeploy serves with its PyTorch engine if TurboMind cannot be loaded: a UserError
+    instead.
+    """
     wanted = engine["engine"] == "lmdeploy" and engine["backend"] == "turbomind"
     if wanted and subprocess.run([engine["python"], "-c", TURBOMIND]).returncode:
         raise UserError(
-            "serve.backend is turbomind, which cannot be loaded here; install CUDA 12's libraries, or use pytorch"
+            "serve.backend is turbomind, which cannot be loaded here; install CUDA 12's libraries, "
+            "or use pytorch"
         )
 
 
@@ -108,12 +137,18 @@ def command(export: Path, engine: dict[str, Any], port: int, port_file: Path) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--export", required=True, type=Path)
-    parser.add_argument("--configfile", type=Path, help="laid over config/config.yaml, as for the workflow")
+    parser.add_argument(
+        "--configfile", type=Path, help="laid over config/config.yaml, as for the workflow"
+    )
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--key-file", required=True, type=Path)
-    parser.add_argument("--public-key", type=Path, help="serve only what its owner signed; else export.public_key")
+    parser.add_argument(
+        "--public-key", type=Path, help="serve only what its owner signed; else export.public_key"
+    )
     args = parser.parse_args()
     config = read_config(args.configfile)
     engine = {**config["serve"], "python": engine_python(config)}

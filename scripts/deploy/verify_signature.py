@@ -1,4 +1,5 @@
-"""Check that an export is complete and who made it: every file against the manifest, and the signature against a public key.
+"""Check that an export is complete and who made it: every file against the manifest, and the
+signature against a public key.
 
 Needs no network. Ends with one verdict: OK, or what is wrong.
 
@@ -24,7 +25,9 @@ def check_public_key(key: Path) -> None:
     try:
         load_pem_public_key(key.read_bytes())
     except ValueError:
-        raise UserError(f"{key} is no public key (PEM); give the file that the author handed out") from None
+        raise UserError(
+            f"{key} is no public key (PEM); give the file that the author handed out"
+        ) from None
 
 
 def check_signature(folder: Path, key: Path) -> None:
@@ -36,44 +39,61 @@ def check_signature(folder: Path, key: Path) -> None:
         raise UserError(f"{folder} has no {SIGNATURE}; it was exported without export.signing_key")
     if signature.stat().st_size > MOST:
         raise UserError(
-            f"{signature} has {signature.stat().st_size} bytes, and no signature has so many; do not use it"
+            f"{signature} has {signature.stat().st_size} bytes, and no signature has so many; do "
+            f"not use it"
         )
-    hashed = hashing.Config().set_ignored_paths(paths=[signature, folder / MARKER], ignore_git_paths=False)
+    hashed = hashing.Config().set_ignored_paths(
+        paths=[signature, folder / MARKER], ignore_git_paths=False
+    )
     try:
-        verifying.Config().use_elliptic_key_verifier(public_key=key).set_hashing_config(hashed).verify(
-            folder, signature
-        )
-    except Exception as error:  # a signature that somebody wrote makes the library fail in many ways
+        verifying.Config().use_elliptic_key_verifier(public_key=key).set_hashing_config(
+            hashed
+        ).verify(folder, signature)
+    except (
+        Exception
+    ) as error:  # a signature that somebody wrote makes the library fail in many ways
         reason = shown(error) or type(error).__name__
-        raise UserError(f"{folder} is not what the owner of {key} signed ({reason}); do not use it") from None
+        raise UserError(
+            f"{folder} is not what the owner of {key} signed ({reason}); do not use it"
+        ) from None
 
 
 def verify(folder: Path, key: Path, expect: str | None = None) -> tuple[int, int]:
-    """(number of files, bytes) of a folder; a UserError unless it is complete, and signed by the owner of a key."""
+    """(number of files, bytes) of a folder; a UserError unless it is complete, and signed by the
+    owner of a key.
+    """
     check_public_key(key)
     # the library leaves files of git, links and empty folders out of what it compares
     wrong, files, size = check(folder)
     if not wrong and expect:
         wrong = check_expected(folder, expect)
     if wrong:
-        raise UserError(f"{folder} is not what was exported ({wrong[0]}, {len(wrong)} in all); copy it again")
+        raise UserError(
+            f"{folder} is not what was exported ({wrong[0]}, {len(wrong)} in all); copy it again"
+        )
     check_signature(folder, key)
     return files, size
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, metavar="DIR", help="export folder")
     parser.add_argument("--public-key", required=True, type=Path)
     parser.add_argument(
-        "--expect", type=digest_word, metavar="SHA256", help="of manifest.json, as its author published it"
+        "--expect",
+        type=digest_word,
+        metavar="SHA256",
+        help="of manifest.json, as its author published it",
     )
     args = parser.parse_args()
     try:
         import model_signing  # noqa: F401
     except ImportError:
         raise UserError(
-            "the package model-signing is not installed here; run this program with the core environment's Python"
+            "the package model-signing is not installed here; run this program with the core "
+            "environment's Python"
         ) from None
     files, size = verify(args.folder, args.public_key, args.expect)
     print(f"OK: {files} files, {size} bytes, signed by the owner of {args.public_key}")

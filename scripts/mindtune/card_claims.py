@@ -1,6 +1,8 @@
-"""Which of a machine's GPUs a job takes, where no cluster hands them out: one that no other job of this user holds.
+"""Which of a machine's GPUs a job takes, where no cluster hands them out: one that no other job of
+this user holds.
 
-Snakemake counts cards and names none, so two jobs that may run side by side would both begin with card 0.
+Snakemake counts cards and names none, so two jobs that may run side by side would both begin with
+card 0.
 """
 
 import fcntl
@@ -17,7 +19,9 @@ HELD = ExitStack()  # the locks of this process; they go with it, however it end
 
 
 def visible(cards: int, setting: str | None) -> list[str]:
-    """Those of so many cards that a value of CUDA_VISIBLE_DEVICES leaves, as CUDA reads it: up to the first that is none."""
+    """Those of so many cards that a value of CUDA_VISIBLE_DEVICES leaves, as CUDA reads it: up to
+    the first that is none.
+    """
     if setting is None:
         return [str(number) for number in range(cards)]
     found: list[str] = []
@@ -30,7 +34,9 @@ def visible(cards: int, setting: str | None) -> list[str]:
 
 
 def free_cards(wanted: int, cards: list[str], folder: Path) -> list[str]:
-    """As many of these cards as are wanted and free, held by this process until it ends; none if there are fewer."""
+    """As many of these cards as are wanted and free, held by this process until it ends; none if
+    there are fewer.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as locks:
         taken: list[str] = []
@@ -48,7 +54,9 @@ def free_cards(wanted: int, cards: list[str], folder: Path) -> list[str]:
 
 
 def claim(wanted: int, cards: int, environment: Mapping[str, str] = os.environ) -> None:
-    """Let this process and its children see `wanted` free ones of the machine's cards; as it was if a cluster chose, or none is free."""
+    """Let this process and its children see `wanted` free ones of the machine's cards; as it was
+    if a cluster chose, or none is free.
+    """
     if any(name in environment for name in CLUSTER_JOBS):
         return
     folder = Path(tempfile.gettempdir(), f"mindtune-cards-{os.getuid()}")

@@ -7,7 +7,9 @@ MIB = 2**20
 
 
 def card_memory() -> list[tuple[int, int]]:
-    """(bytes in all, bytes in use) of each NVIDIA card of this machine; empty where there is none."""
+    """(bytes in all, bytes in use) of each NVIDIA card of this machine; empty where there is
+    none.
+    """
     if not shutil.which("nvidia-smi"):
         return []
     query = ["nvidia-smi", "--query-gpu=memory.total,memory.used", "--format=csv,noheader,nounits"]

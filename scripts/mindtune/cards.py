@@ -25,6 +25,7 @@ def check_runs(config: Mapping[str, Any], cards: int) -> None:
         wanted = run_settings(config, run)["gpus"]
         if wanted > cards:
             raise UserError(
-                f"run {run} has train.gpus {wanted} and this machine has {cards} to give; lower it, or say how many there are with "
+                f"run {run} has train.gpus {wanted} and this machine has {cards} to give; lower "
+                f"it, or say how many there are with "
                 f"--resources gpu={wanted} (on a cluster: --profile slurm-h100)"
             )

@@ -1,7 +1,9 @@
-"""Dialogues rendered with the model's own chat template and counted in its own tokens, without transformers.
+"""Dialogues rendered with the model's own chat template and counted in its own tokens, without
+transformers.
 
-The text is the text that the trainer and the server see. Reads tokenizer.json, tokenizer_config.json and
-chat_template.jinja of a tokenizer folder, with the care that somebody else's files need.
+The text is the text that the trainer and the server see. Reads tokenizer.json,
+tokenizer_config.json and chat_template.jinja of a tokenizer folder, with the care that somebody
+else's files need.
 """
 
 import re
@@ -50,15 +52,18 @@ class ChatTemplate:
         except (TemplateError, Refused) as error:
             roles = ", ".join(message["role"] for message in messages)
             raise UserError(
-                f"the chat template refuses a dialogue with the roles {roles} ({error}); use another model"
+                f"the chat template refuses a dialogue with the roles {roles} ({error}); use "
+                f"another model"
             ) from error
 
 
 @dataclass(frozen=True)
 class ChatTokenizer:
-    """A tokenizer with its chat template. `longest_token` is in bytes; `special` are the texts of its added tokens.
+    """A tokenizer with its chat template. `longest_token` is in bytes; `special` are the texts of
+    its added tokens.
 
-    `cutter` finds them where they cut a text without regard to what stands beside them (None: some do not).
+    `cutter` finds them where they cut a text without regard to what stands beside them (None: some
+    do not).
     """
 
     tokenizer: Any
@@ -74,27 +79,39 @@ class ChatTokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of rendered texts (special tokens are read as such, none are added)."""
-        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [
+            encoding.ids
+            for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        ]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Numbers of tokens of rendered texts, each the length of what `encode` gives.
 
-        A tokenizer cuts at its special tokens first, so a text is counted piece by piece, and a piece that comes
-        again (a system prompt, a first turn that many dialogues share) is counted once.
+        A tokenizer cuts at its special tokens first, so a text is counted piece by piece, and a
+        piece that comes again (a system prompt, a first turn that many dialogues share) is counted
+        once.
         """
         if self.cutter is None:
-            return list(map(len, self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)))
+            return list(
+                map(len, self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False))
+            )
         pieces = [self.cutter.split(text) for text in texts]
         if len(self.counted) > CACHED_PIECES:
             self.counted.clear()
-        new = list({piece: None for parts in pieces for piece in parts if piece not in self.counted})
+        new = list(
+            {piece: None for parts in pieces for piece in parts if piece not in self.counted}
+        )
         encodings = self.tokenizer.encode_batch_fast(new, add_special_tokens=False)
         known = dict(zip(new, map(len, encodings), strict=True))
         tokens = [
-            len(parts) - 1 + sum(known[piece] if piece in known else self.counted[piece] for piece in parts)
+            len(parts)
+            - 1
+            + sum(known[piece] if piece in known else self.counted[piece] for piece in parts)
             for parts in pieces
         ]
-        self.counted.update((piece, count) for piece, count in known.items() if len(piece) <= CACHED_CHARS)
+        self.counted.update(
+            (piece, count) for piece, count in known.items() if len(piece) <= CACHED_CHARS
+        )
         return tokens
 
 
@@ -103,12 +120,20 @@ def load_chat_template(folder: str | Path) -> ChatTemplate:
     from jinja2.exceptions import TemplateError
 
     folder = Path(folder)
-    config = check_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
-    tokens = {key: _text(config.get(key)) for key in ("bos_token", "eos_token", "pad_token", "unk_token")}
+    config = (
+        check_json(folder / "tokenizer_config.json")
+        if (folder / "tokenizer_config.json").is_file()
+        else {}
+    )
+    tokens = {
+        key: _text(config.get(key)) for key in ("bos_token", "eos_token", "pad_token", "unk_token")
+    }
     try:
         template = load_template(folder)
     except TemplateError as error:
-        raise UserError(f"the chat template does not parse ({error}); fetch the tokenizer again") from error
+        raise UserError(
+            f"the chat template does not parse ({error}); fetch the tokenizer again"
+        ) from error
     return ChatTemplate(template, {key: token for key, token in tokens.items() if token})
 
 
@@ -121,12 +146,15 @@ def load_chat(folder: str | Path) -> ChatTokenizer:
     source = folder / "tokenizer.json"
     if not source.is_file():
         raise UserError(
-            f"{source} is missing; fetch the tokenizer of the model first (fetch_model.py --part tokenizer)"
+            f"{source} is missing; fetch the tokenizer of the model first (fetch_model.py --part "
+            f"tokenizer)"
         )
     try:
         tokenizer = Tokenizer.from_file(str(source))
     except Exception as error:  # the library raises nothing more special
-        raise UserError(f"{source} is no tokenizer ({str(error)[:200]}); fetch the tokenizer again") from error
+        raise UserError(
+            f"{source} is no tokenizer ({str(error)[:200]}); fetch the tokenizer again"
+        ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     added = tokenizer.get_added_tokens_decoder().values()
@@ -138,20 +166,26 @@ def load_chat(folder: str | Path) -> ChatTokenizer:
         load_chat_template(folder),
         max(len(token.encode()) for token in tokenizer.get_vocab()),
         tuple(sorted(token.content for token in added)),
-        re.compile("|".join(map(re.escape, sorted((token.content for token in added), reverse=True))))
+        re.compile(
+            "|".join(map(re.escape, sorted((token.content for token in added), reverse=True)))
+        )
         if cuts
         else None,
         {},
     )
 
 
-def render_chat(folder: str | Path, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
+def render_chat(
+    folder: str | Path, messages: Sequence[Message], add_generation_prompt: bool = False
+) -> str:
     """Render messages with the chat template of a tokenizer folder."""
     return load_chat(folder).render(messages, add_generation_prompt)
 
 
 def special_pattern(chat: ChatTokenizer) -> re.Pattern[str]:
-    """Matches the text of any added token, such as <|im_end|>, which inside a turn would end it early."""
+    """Matches the text of any added token, such as <|im_end|>, which inside a turn would end it
+    early.
+    """
     return re.compile("|".join(map(re.escape, chat.special)) or r"(?!)")
 
 

@@ -1,4 +1,6 @@
-"""What every program in scripts/ has in common: a user's error is one sentence and exit status 2."""
+"""What every program in scripts/ has in common: a user's error is one sentence and exit status
+2.
+"""
 
 import errno
 import os
@@ -13,11 +15,14 @@ DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(Exception):
-    """Bad input. The message is one sentence: the file, row or key, what was found, what was expected, what to do."""
+    """Bad input. The message is one sentence: the file, row or key, what was found, what was
+    expected, what to do.
+    """
 
 
 def run(main: Callable[[], None]) -> int:
-    """Run a program's main and return its exit status: 0, or 2 with one line on stderr after a UserError or a file error.
+    """Run a program's main and return its exit status: 0, or 2 with one line on stderr after a
+    UserError or a file error.
 
     Of the environment it sees what is listed in mindtune/variables.py.
     """

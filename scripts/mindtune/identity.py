@@ -1,7 +1,9 @@
-"""A results folder knows whose results it holds: the base model and the sources of its data sets, as the records of fetching say.
+"""A results folder knows whose results it holds: the base model and the sources of its data sets,
+as the records of fetching say.
 
-Everything else of a configuration may be edited. Another model or another source under the same name is the one edit that throws
-away all that the folder holds; most often it is not meant: `--configfile` was forgotten. It has to be said by name.
+Everything else of a configuration may be edited. Another model or another source under the same
+name is the one edit that throws away all that the folder holds; most often it is not meant:
+`--configfile` was forgotten. It has to be said by name.
 """
 
 import os
@@ -32,10 +34,21 @@ def recorded(*records: Path) -> dict[str, Any] | None:
     return next((params for params in found if params and "source" in params), None)
 
 
-def others(config: Mapping[str, Any], results: Path) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    """(kind, key, what the folder holds, what is configured) of everything that is another one now."""
+def others(
+    config: Mapping[str, Any], results: Path
+) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    """(kind, key, what the folder holds, what is configured) of everything that is another one
+    now.
+    """
     base = results / "base"
-    pairs = [("model", "model", config["model"], recorded(base / "fetch_model.json", base / "fetch_tokenizer.json"))]
+    pairs = [
+        (
+            "model",
+            "model",
+            config["model"],
+            recorded(base / "fetch_model.json", base / "fetch_tokenizer.json"),
+        )
+    ]
     for name in sorted({run["dataset"] for run in config["runs"].values()}):
         record = recorded(results / "data" / name / "fetch_dataset.json")
         pairs.append(("data", f"datasets.{name}", config["datasets"][name], record))
@@ -45,16 +58,21 @@ def others(config: Mapping[str, Any], results: Path) -> Iterator[tuple[str, str,
 
 
 def check_identity(config: Mapping[str, Any], results: Path, replace: str | None) -> None:
-    """Refuse a configuration that would replace the model or the data of a results folder, unless that is said by name."""
+    """Refuse a configuration that would replace the model or the data of a results folder, unless
+    that is said by name.
+    """
     if replace not in (None, *REPLACEABLE):
         raise UserError(
-            f"--config replace={replace} should be one of {', '.join(REPLACEABLE)}; name what may be replaced"
+            f"--config replace={replace} should be one of {', '.join(REPLACEABLE)}; name what may "
+            f"be replaced"
         )
     for kind, key, held, wanted in others(config, results):
         if replace not in (kind, "all"):
             raise UserError(
-                f"{results.absolute()} holds the results of {key} {words(held)}, and the configuration says {words(wanted)}, which "
-                f"would replace them; give the --configfile that made them, another --directory, or --config replace={kind} (make demo: REPLACE={kind})"
+                f"{results.absolute()} holds the results of {key} {words(held)}, and the "
+                f"configuration says {words(wanted)}, which "
+                f"would replace them; give the --configfile that made them, another --directory, "
+                f"or --config replace={kind} (make demo: REPLACE={kind})"
             )
 
 

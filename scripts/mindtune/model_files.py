@@ -1,6 +1,7 @@
 """What a model folder may hold: names from a list, and JSON that names no code.
 
-Looked at when a model is fetched, and again by whoever loads it: a folder may have been given by hand or altered since.
+Looked at when a model is fetched, and again by whoever loads it: a folder may have been given by
+hand or altered since.
 """
 
 import json
@@ -13,7 +14,11 @@ from typing import Any
 from mindtune.cli import UserError
 from mindtune.records import list_files
 
-ABOUT = [f"{name}{suffix}" for name in ("README", "LICENSE", "LICENCE", "NOTICE") for suffix in ("", ".md", ".txt")]
+ABOUT = [
+    f"{name}{suffix}"
+    for name in ("README", "LICENSE", "LICENCE", "NOTICE")
+    for suffix in ("", ".md", ".txt")
+]
 TOKENIZER = [
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
     "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "configuration.json",
@@ -27,12 +32,15 @@ UNSAFE = [
         ".pyc", ".pyo", ".pyd", ".pyz", ".pth.tar", ".so", ".so.*", ".dll", ".dylib", ".sh", ".whl", ".egg", ".ipynb",
     )
 ]  # fmt: skip
-# Keys whose value is code to import, or the name of a place to take it from: transformers, peft, ModelScope
+# Keys whose value is code to import, or the name of a place to take it from: transformers, peft,
+# ModelScope
 CODE_KEYS = ("auto_map", "megatron_config", "plugins")
 # Where a model came from; nothing opens it
 LABELS = ("_name_or_path", "name_or_path", "base_model_name_or_path", "special_tokens_map_file")
 # "REPOSITORY--module.Class", a file of code, or an absolute path
-CODE_VALUE = re.compile(r"\S+--\w+(\.\w+)+|\S+\.(py|pyc|pyo|so)|(/[^/\s]+){2,}/?|~/\S+|[A-Za-z]:\\\S+")
+CODE_VALUE = re.compile(
+    r"\S+--\w+(\.\w+)+|\S+\.(py|pyc|pyo|so)|(/[^/\s]+){2,}/?|~/\S+|[A-Za-z]:\\\S+"
+)
 MAX_BYTES, MAX_DEPTH = 64 << 20, 50  # the largest tokenizer.json that is known has 33 MB
 
 
@@ -45,16 +53,21 @@ def check_names(names: Iterable[str], folder: Path) -> None:
     """No pickles and no code: loading either can run anything."""
     if unsafe := [name for name in names if matches(name, UNSAFE)]:
         raise UserError(
-            f"{folder / unsafe[0]} can run code when it is loaded (found {len(unsafe)} such file(s)); expected safetensors "
-            "and JSON only: convert the weights to safetensors and take such files out of the folder"
+            f"{folder / unsafe[0]} can run code when it is loaded (found {len(unsafe)} such "
+            f"file(s)); expected safetensors "
+            "and JSON only: convert the weights to safetensors and take such files out of the "
+            "folder"
         )
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file of somebody else's: an object, of bounded size and depth; anything else is a UserError that names it."""
+    """A JSON file of somebody else's: an object, of bounded size and depth; anything else is a
+    UserError that names it.
+    """
     if path.stat().st_size > MAX_BYTES:
         raise UserError(
-            f"{path} has {path.stat().st_size:,} bytes, and at most {MAX_BYTES:,} are read; fetch the model again"
+            f"{path} has {path.stat().st_size:,} bytes, and at most {MAX_BYTES:,} are read; fetch "
+            f"the model again"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -62,17 +75,24 @@ def read_object(path: Path) -> dict[str, Any]:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise UserError(f"{path} is not whole JSON ({why}); fetch the model again") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds {str(content)[:40]!r} and should hold an object, {{...}}; fetch the model again")
+        raise UserError(
+            f"{path} holds {str(content)[:40]!r} and should hold an object, {{...}}; fetch the "
+            f"model again"
+        )
     return content
 
 
 def settings(content: dict[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
-    """(key, value) of everything in a JSON object at any depth; an item of a list has the list's key."""
+    """(key, value) of everything in a JSON object at any depth; an item of a list has the list's
+    key.
+    """
     left: list[tuple[str, Any, int]] = [("", content, 0)]
     while left:
         key, value, depth = left.pop()
         if depth > MAX_DEPTH:
-            raise UserError(f"{path} is nested more than {MAX_DEPTH} deep; use a model whose settings are plain")
+            raise UserError(
+                f"{path} is nested more than {MAX_DEPTH} deep; use a model whose settings are plain"
+            )
         yield key, value
         if isinstance(value, dict):
             left += [(str(name), part, depth + 1) for name, part in value.items()]
@@ -81,7 +101,9 @@ def settings(content: dict[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def names_code(key: str, value: Any) -> bool:
-    """True if a library could take code from where this setting points. A number or a switch points nowhere."""
+    """True if a library could take code from where this setting points. A number or a switch
+    points nowhere.
+    """
     if value is None or isinstance(value, (bool, int, float)) or key in LABELS:
         return False
     key = key.lower()
@@ -96,12 +118,18 @@ def check_json(path: Path) -> dict[str, Any]:
     """Read a JSON file of a model folder; one that names code is a UserError."""
     content = read_object(path)
     # the vocabulary is a million texts, which only the tokenizers library reads; it knows no code
-    looked_at = {key: value for key, value in content.items() if (path.name, key) != ("tokenizer.json", "model")}
+    looked_at = {
+        key: value
+        for key, value in content.items()
+        if (path.name, key) != ("tokenizer.json", "model")
+    }
     for key, value in settings(looked_at, path):
         if names_code(key, value):
             raise UserError(
-                f"{path} names code of its own ({key}: {json.dumps(value, ensure_ascii=False)[:80]}); "
-                "use a model that transformers knows without it, like Qwen2.5, or take this setting out"
+                f"{path} names code of its own ({key}: "
+                f"{json.dumps(value, ensure_ascii=False)[:80]}); "
+                "use a model that transformers knows without it, like Qwen2.5, or take this "
+                "setting out"
             )
     return content
 

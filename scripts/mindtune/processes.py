@@ -1,4 +1,6 @@
-"""Work done by several processes, with results in the order of the pieces, the same for any number of processes."""
+"""Work done by several processes, with results in the order of the pieces, the same for any number
+of processes.
+"""
 
 import ctypes
 import os
@@ -26,7 +28,9 @@ def die_with_parent() -> None:
 
 def _begin(start: Callable[[], Callable]) -> None:
     global _work
-    die_with_parent()  # each holds the other end of its own queue, so it would wait for ever for a parent that was killed
+    # each holds the other end of its own queue, so it would wait for ever for a parent that was
+    # killed
+    die_with_parent()
     _work = start()
 
 
@@ -39,10 +43,13 @@ def in_order(
 ) -> Iterator[tuple[Piece, Result]]:
     """(piece, result) in the order given, at most a few in flight; one thread means this process.
 
-    Every process calls `start` once for the function that does the work. It is forked: what `start` refers to is not
-    copied, and is as it was when the first result was asked for.
+    Every process calls `start` once for the function that does the work. It is forked: what
+    `start` refers to is not copied, and is as it was when the first result was asked for.
     """
-    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}  # the processes share the cores already
+    os.environ |= {
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAYON_NUM_THREADS": "1",
+    }  # the processes share the cores already
     if threads == 1:
         work = start()
         yield from ((piece, work(piece)) for piece in pieces)
@@ -59,4 +66,6 @@ def in_order(
                 done, result = flying.popleft()
                 yield done, result.result()
     except BrokenProcessPool as error:
-        raise UserError("a process was killed, most likely for want of memory; give fewer --threads") from error
+        raise UserError(
+            "a process was killed, most likely for want of memory; give fewer --threads"
+        ) from error

@@ -1,10 +1,13 @@
-"""What a stage reads is what the stage before it made: hashes that were found, compared with those in the producers' records.
+"""What a stage reads is what the stage before it made: hashes that were found, compared with those
+in the producers' records.
 
-A program is told by `--made-by` which records stand behind its inputs. It hashes an input once, and these hashes go into its own
-record, so that every record names the same hash for the same path: that is the chain.
+A program is told by `--made-by` which records stand behind its inputs. It hashes an input once,
+and these hashes go into its own record, so that every record names the same hash for the same
+path: that is the chain.
 
-This finds files that changed by accident, and forgeries of a file without its record. Whoever rewrites a file, its record and the
-record's seal passes: only a signature (export.signing_key) stands against that.
+This finds files that changed by accident, and forgeries of a file without its record. Whoever
+rewrites a file, its record and the record's seal passes: only a signature (export.signing_key)
+stands against that.
 """
 
 import argparse
@@ -26,19 +29,26 @@ def add_made_by(parser: argparse.ArgumentParser, required: bool = False) -> None
         nargs="+",
         default=[],
         required=required,
-        help="records of the stages that made the inputs; an input that is not what they say stops the program",
+        help="records of the stages that made the inputs; an input that is not what they say stops "
+        "the program",
     )
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A stage's record; one that is not whole, or was changed after its stage wrote it, is a UserError."""
+    """A stage's record; one that is not whole, or was changed after its stage wrote it, is a
+    UserError.
+    """
     record = read_json(path)
     missing = [key for key in RECORD_KEYS if not isinstance(record, dict) or key not in record]
     if missing:
-        raise UserError(f"{path} is no stage record: {missing[0]!r} is missing; delete it and run its stage again")
+        raise UserError(
+            f"{path} is no stage record: {missing[0]!r} is missing; delete it and run its stage "
+            f"again"
+        )
     if (found := seal(record)) != record["seal"]:
         raise UserError(
-            f"{path} is not as {record['stage']} wrote it: its seal is {record['seal']}, and what it says now has {found}; "
+            f"{path} is not as {record['stage']} wrote it: its seal is {record['seal']}, and what "
+            f"it says now has {found}; "
             "put the record back as it was, or delete it and run again"
         )
     return record
@@ -52,7 +62,8 @@ def read_records(paths: Iterable[Path]) -> dict[str, Record]:
 def differs(path: str, found: str, recorded: str, record: str, stage: str) -> UserError:
     """The one sentence for a file or folder that is not what its producer made."""
     return UserError(
-        f"{path} has SHA-256 {found}, and by {record} the stage {stage} made it with {recorded}: it was changed since; "
+        f"{path} has SHA-256 {found}, and by {record} the stage {stage} made it with {recorded}: "
+        f"it was changed since; "
         f"put it back as it was, or delete it and {record} and run again"
     )
 
@@ -63,18 +74,22 @@ def recorded_hash(path: Path, made_by: Sequence[Path]) -> str:
         if path.as_posix() in record["outputs"]:
             return record["outputs"][path.as_posix()]
     raise UserError(
-        f"{path} is in none of the records {', '.join(map(str, made_by)) or '(none given)'}; give the record of the stage "
+        f"{path} is in none of the records {', '.join(map(str, made_by)) or '(none given)'}; give "
+        f"the record of the stage "
         "that made it as --made-by"
     )
 
 
 def check_inputs(found: Mapping[str, str], made_by: Sequence[Path]) -> None:
-    """Compare {input: SHA-256 found} with what each producer recorded; a record that is about none of them is a mistake."""
+    """Compare {input: SHA-256 found} with what each producer recorded; a record that is about none
+    of them is a mistake.
+    """
     for name, record in read_records(made_by).items():
         about = sorted(record["outputs"].keys() & found.keys())
         if not about:
             raise UserError(
-                f"--made-by {name} is the record of {', '.join(record['outputs']) or 'no file'}, and none of it is read here; "
+                f"--made-by {name} is the record of {', '.join(record['outputs']) or 'no file'}, "
+                f"and none of it is read here; "
                 f"the inputs are {', '.join(found)}"
             )
         for path in about:
@@ -90,7 +105,9 @@ def hash_inputs(paths: Iterable[Path], made_by: Sequence[Path]) -> dict[str, str
 
 
 def check_chain(records: Mapping[str, Record]) -> None:
-    """Every record names the same hash for the same path; the records' own files are among the paths."""
+    """Every record names the same hash for the same path; the records' own files are among the
+    paths.
+    """
     made = {
         path: (name, record["stage"], digest)
         for name, record in records.items()
@@ -102,6 +119,7 @@ def check_chain(records: Mapping[str, Record]) -> None:
             producer, stage, wanted = made.setdefault(path, (name, record["stage"], digest))
             if digest != wanted:
                 raise UserError(
-                    f"{name} was made from another {path} (SHA-256 {digest}) than {producer} of the stage {stage} names ({wanted}); "
+                    f"{name} was made from another {path} (SHA-256 {digest}) than {producer} of "
+                    f"the stage {stage} names ({wanted}); "
                     f"delete {name} and run again"
                 )

@@ -14,8 +14,12 @@ from typing import Any
 from mindtune.cli import UserError
 
 RECORD_KEYS = ("stage", "inputs", "outputs", "params", "facts", "env", "seal")
-FICLONE = 0x40049409  # ioctl(2): a copy that shares the blocks until one side is written to (btrfs, xfs)
-BLOCK = 16 << 20  # so large that a thread that hashes beside another rarely has to wait for the interpreter's lock
+FICLONE = (
+    0x40049409  # ioctl(2): a copy that shares the blocks until one side is written to (btrfs, xfs)
+)
+BLOCK = (
+    16 << 20
+)  # so large that a thread that hashes beside another rarely has to wait for the interpreter's lock
 
 
 def sha256_file(path: str | Path) -> str:
@@ -29,7 +33,9 @@ def sha256_file(path: str | Path) -> str:
 
 
 def list_files(folder: str | Path) -> list[str]:
-    """Relative POSIX paths of all files below a folder, sorted, Snakemake's own marker files left out."""
+    """Relative POSIX paths of all files below a folder, sorted, Snakemake's own marker files left
+    out.
+    """
     folder = Path(folder)
     return sorted(
         path.relative_to(folder).as_posix()
@@ -45,7 +51,9 @@ def sha256_files(folder: str | Path, names: Iterable[str] | None = None) -> dict
 
 
 def sha256_listing(files: Mapping[str, str]) -> str:
-    """Hash of a folder, given {relative path: sha256}: SHA-256 over the sorted `sha256  path` lines, as sha256sum prints them."""
+    """Hash of a folder, given {relative path: sha256}: SHA-256 over the sorted `sha256  path`
+    lines, as sha256sum prints them.
+    """
     lines = "".join(f"{files[name]}  {name}\n" for name in sorted(files))
     return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -98,7 +106,9 @@ def remove(path: str | Path) -> None:
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:
-    """Hard link a file, or copy it where the file system cannot link; the target's folder is made."""
+    """Hard link a file, or copy it where the file system cannot link; the target's folder is
+    made.
+    """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -108,7 +118,9 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
 
 
 def copy_file(source: str | Path, target: str | Path) -> None:
-    """Copy a file's bytes: at once where the file system can share the blocks, else by reading. What is written to one is not in the other."""
+    """Copy a file's bytes: at once where the file system can share the blocks, else by reading.
+    What is written to one is not in the other.
+    """
     with open(source, "rb") as reading, open(target, "wb") as writing:
         try:
             fcntl.ioctl(writing, FICLONE, reading.fileno())
@@ -146,13 +158,17 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 
 def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a JSONL file that the workflow wrote; a torn line is a UserError that names it."""
+    """Yield the rows of a JSONL file that the workflow wrote; a torn line is a UserError that
+    names it.
+    """
     with open(path, encoding="utf-8") as stream:
         for number, line in enumerate(stream, 1):
             try:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
-                raise UserError(f"{path} line {number} is not JSON ({error}); delete the file and run again") from error
+                raise UserError(
+                    f"{path} line {number} is not JSON ({error}); delete the file and run again"
+                ) from error
 
 
 def write_record(
@@ -165,15 +181,19 @@ def write_record(
     facts: Mapping[str, Any],
     packages: Iterable[str] = (),
 ) -> None:
-    """Write a stage's record: what went in and came out by SHA-256, the settings, what was found, with which packages; and a seal.
+    """Write a stage's record: what went in and came out by SHA-256, the settings, what was found,
+    with which packages; and a seal.
 
-    `inputs` and `outputs` are files or folders (see `sha256_path`), inputs that are hashed already {path: SHA-256}; `packages` are distribution names, recorded with their
-    installed versions. There is no time in it: equal runs give equal bytes.
+    `inputs` and `outputs` are files or folders (see `sha256_path`), inputs that are hashed already
+    {path: SHA-256}; `packages` are distribution names, recorded with their installed versions.
+    There is no time in it: equal runs give equal bytes.
     """
     write_hashed_record(
         path,
         stage,
-        inputs=inputs if isinstance(inputs, Mapping) else {Path(name).as_posix(): sha256_path(name) for name in inputs},
+        inputs=inputs
+        if isinstance(inputs, Mapping)
+        else {Path(name).as_posix(): sha256_path(name) for name in inputs},
         outputs={Path(name).as_posix(): sha256_path(name) for name in outputs},
         params=params,
         facts=facts,
@@ -191,7 +211,9 @@ def write_hashed_record(
     facts: Mapping[str, Any],
     packages: Iterable[str],
 ) -> None:
-    """As `write_record`, for {path: SHA-256} known already: reading 30 GB of weights again would double a stage's time."""
+    """As `write_record`, for {path: SHA-256} known already: reading 30 GB of weights again would
+    double a stage's time.
+    """
     env = {name: version(name) for name in sorted(packages)}
     parts = {"inputs": inputs, "outputs": outputs, "params": params, "facts": facts, "env": env}
     record = {"stage": stage} | {name: dict(part) for name, part in parts.items()}

@@ -1,7 +1,9 @@
-"""The one way in which a model or a tokenizer is loaded: its folder is looked through first, and no library runs code of it.
+"""The one way in which a model or a tokenizer is loaded: its folder is looked through first, and
+no library runs code of it.
 
-Every library is told so explicitly. Nothing else in this project calls `from_pretrained` or ms-swift's loaders (a test says so);
-LMDeploy has its own process, lmdeploy_server.py. Nothing is imported before it is needed: each library takes seconds.
+Every library is told so explicitly. Nothing else in this project calls `from_pretrained` or
+ms-swift's loaders (a test says so); LMDeploy has its own process, lmdeploy_server.py. Nothing is
+imported before it is needed: each library takes seconds.
 """
 
 from collections.abc import Mapping
@@ -23,7 +25,9 @@ def _check(folder: Path) -> None:
 
 
 def check_folder(folder: str | Path) -> None:
-    """No code, no settings that name any, and no chat template without bounds; once a process for each folder."""
+    """No code, no settings that name any, and no chat template without bounds; once a process for
+    each folder.
+    """
     _check(Path(folder).resolve())
 
 
@@ -36,7 +40,9 @@ def load_config(folder: str | Path) -> Any:
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """transformers' tokenizer of a folder. What it renders has to be rendered by mindtune.chat first: that has bounds."""
+    """transformers' tokenizer of a folder. What it renders has to be rendered by mindtune.chat
+    first: that has bounds.
+    """
     from transformers import AutoTokenizer
 
     check_folder(folder)
@@ -71,21 +77,30 @@ def end_tokens(folder: str | Path, tokenizer: Any) -> list[int]:
     from transformers import GenerationConfig
 
     check_folder(folder)
-    ends = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id or tokenizer.eos_token_id
+    ends = (
+        GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
+        or tokenizer.eos_token_id
+    )
     return [ends] if isinstance(ends, int) else list(ends)
 
 
 def load_gguf(kind: str, file: Path, **options: Any) -> Any:
-    """AutoTokenizer, AutoConfig or AutoModelForCausalLM of a GGUF file, which lies in a package of ours, among its code."""
+    """AutoTokenizer, AutoConfig or AutoModelForCausalLM of a GGUF file, which lies in a package of
+    ours, among its code.
+    """
     import transformers
 
-    return getattr(transformers, kind).from_pretrained(file.parent, gguf_file=file.name, **options, **LOCAL)
+    return getattr(transformers, kind).from_pretrained(
+        file.parent, gguf_file=file.name, **options, **LOCAL
+    )
 
 
 def guard_swift() -> None:
-    """Keep ms-swift 4.6.0 in this process from running code of a model folder, for which it has no flag.
+    """Keep ms-swift 4.6.0 in this process from running code of a model folder, for which it has no
+    flag.
 
-    Its loaders run it by default; and where it looks a model up it always lets transformers run it, which it then says in its log.
+    Its loaders run it by default; and where it looks a model up it always lets transformers run
+    it, which it then says in its log.
     """
     from swift.model import model_meta
     from swift.model.register import ModelLoader
@@ -96,7 +111,9 @@ def guard_swift() -> None:
 
     ModelLoader.default_trust_remote_code = False
     model_meta.AutoConfig = SimpleNamespace(from_pretrained=from_pretrained)
-    model_meta.logger.addFilter(lambda line: line.funcName != "_get_model_info" or "trust_remote_code" not in line.msg)
+    model_meta.logger.addFilter(
+        lambda line: line.funcName != "_get_model_info" or "trust_remote_code" not in line.msg
+    )
 
 
 def swift_template(folder: Path, model: Mapping[str, Any], **options: Any) -> Any:
@@ -107,7 +124,9 @@ def swift_template(folder: Path, model: Mapping[str, Any], **options: Any) -> An
     from swift.template import get_template
 
     return get_template(
-        get_processor(str(folder), model_type=model["type"]), template_type=model["template"], **options
+        get_processor(str(folder), model_type=model["type"]),
+        template_type=model["template"],
+        **options,
     )
 
 

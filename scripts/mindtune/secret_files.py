@@ -11,9 +11,11 @@ def check_secret(path: Path) -> None:
     status = path.stat()
     if status.st_mode & 0o077:
         raise UserError(
-            f"{path} can be read by others; run chmod 600 {path}, and make a new key if they may have read it"
+            f"{path} can be read by others; run chmod 600 {path}, and make a new key if they may "
+            f"have read it"
         )
     if status.st_uid != os.geteuid():
         raise UserError(
-            f"{path} belongs to another account (number {status.st_uid}), which knows the key; make one of your own"
+            f"{path} belongs to another account (number {status.st_uid}), which knows the key; "
+            f"make one of your own"
         )

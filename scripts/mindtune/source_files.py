@@ -1,6 +1,8 @@
-"""Files that no rule makes: those of the repository, and those that the configuration names. They must be there before a plan.
+"""Files that no rule makes: those of the repository, and those that the configuration names. They
+must be there before a plan.
 
-Snakemake takes the outputs of a rule whose input is missing for source files, in silence: an old export would be published.
+Snakemake takes the outputs of a rule whose input is missing for source files, in silence: an old
+export would be published.
 """
 
 import os
@@ -17,7 +19,9 @@ NOT_IN_PATHS = (re.compile(r"[{}]"), re.compile(r"<[a-z][a-z0-9_]*>"))
 
 def configured_paths(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (config key, path) of every file and folder that the configuration names."""
-    specs = {"model": config["model"]} | {f"datasets.{name}": spec for name, spec in config["datasets"].items()}
+    specs = {"model": config["model"]} | {
+        f"datasets.{name}": spec for name, spec in config["datasets"].items()
+    }
     for key, spec in specs.items():
         if spec["source"] == "local":
             yield f"{key}.path", spec["path"]
@@ -28,7 +32,9 @@ def configured_paths(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def check_configured(config: Mapping[str, Any], base: str) -> None:
-    """Raise UserError for the first path in the configuration that is not there; a relative one starts at `base`."""
+    """Raise UserError for the first path in the configuration that is not there; a relative one
+    starts at `base`.
+    """
     for key, path in configured_paths(config):
         place = os.path.normpath(os.path.join(base, path))
         check_source(place, f"config key {key} is {path!r}: ")
@@ -38,11 +44,19 @@ def check_configured(config: Mapping[str, Any], base: str) -> None:
 
 
 def check_source(place: str, key: str = "") -> None:
-    """Raise UserError if a file or folder is not there, cannot be read, is empty, or has a name that Snakemake misreads."""
+    """Raise UserError if a file or folder is not there, cannot be read, is empty, or has a name
+    that Snakemake misreads.
+    """
     full = os.path.abspath(place)
-    advice = "correct the path (a relative one starts at the repository)" if key else "get it back (git checkout)"
+    advice = (
+        "correct the path (a relative one starts at the repository)"
+        if key
+        else "get it back (git checkout)"
+    )
     if not os.path.exists(place):
-        raise UserError(f"{key}{full} is not there; {advice}, or Snakemake would keep what an earlier run made")
+        raise UserError(
+            f"{key}{full} is not there; {advice}, or Snakemake would keep what an earlier run made"
+        )
     if not os.access(place, os.R_OK):
         raise UserError(f"{key}{full} cannot be read; change its permissions, or {advice}")
     check_name(place)
@@ -51,8 +65,14 @@ def check_source(place: str, key: str = "") -> None:
 
 
 def files_below(place: str) -> list[str]:
-    """The file, or the files in a folder and in those below it, sorted; a UserError for a name that Snakemake misreads."""
-    files = [place] if os.path.isfile(place) else sorted(str(path) for path in Path(place).rglob("*") if path.is_file())
+    """The file, or the files in a folder and in those below it, sorted; a UserError for a name
+    that Snakemake misreads.
+    """
+    files = (
+        [place]
+        if os.path.isfile(place)
+        else sorted(str(path) for path in Path(place).rglob("*") if path.is_file())
+    )
     for file in files:
         check_name(file)
     return files
@@ -62,4 +82,7 @@ def check_name(path: str) -> None:
     """Raise UserError for a path that Snakemake takes for a pattern."""
     for pattern in NOT_IN_PATHS:
         if found := pattern.search(path):
-            raise UserError(f"{path} has {found[0]!r} in its path, to which Snakemake gives a meaning; rename it")
+            raise UserError(
+                f"{path} has {found[0]!r} in its path, to which Snakemake gives a meaning; rename "
+                f"it"
+            )

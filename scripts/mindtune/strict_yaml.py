@@ -1,7 +1,8 @@
-"""Configuration files read strictly: what YAML takes in silence, and means something else than people think, is one sentence.
+"""Configuration files read strictly: what YAML takes in silence, and means something else than
+people think, is one sentence.
 
-YAML lets a second key of the same name win, reads the keys `on` and `10` as no texts, `010` as eight, and lets a file of one
-kilobyte stand for a billion values.
+YAML lets a second key of the same name win, reads the keys `on` and `10` as no texts, `010` as
+eight, and lets a file of one kilobyte stand for a billion values.
 """
 
 import json
@@ -24,7 +25,9 @@ YAML_TAG = "tag:yaml.org,2002:"
 
 
 class StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader with a bound on the levels: without one, a deep text exhausts the interpreter's stack."""
+    """YAML's safe loader with a bound on the levels: without one, a deep text exhausts the
+    interpreter's stack.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         self.depth = getattr(self, "depth", 0) + 1
@@ -37,21 +40,32 @@ class StrictLoader(yaml.SafeLoader):
 
 
 def read_strictly(path: Path) -> Any:
-    """What a JSON or YAML file holds; a UserError names file and line of what is ambiguous, endless or not YAML."""
+    """What a JSON or YAML file holds; a UserError names file and line of what is ambiguous,
+    endless or not YAML.
+    """
     size = path.stat().st_size
     if size > MOST_BYTES:
-        raise UserError(f"{path} has {size:,} bytes, more than a configuration needs ({MOST_BYTES:,}); is it data?")
+        raise UserError(
+            f"{path} has {size:,} bytes, more than a configuration needs ({MOST_BYTES:,}); is it "
+            f"data?"
+        )
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+        raise UserError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
     return parse_strictly(text, str(path))
 
 
 def parse_strictly(text: str, name: str) -> Any:
     """As `read_strictly`, for a text; JSON is tried first, as Snakemake does."""
     try:
-        found = json.loads(text, object_pairs_hook=lambda pairs: unique(pairs, name), parse_constant=refuse_constant)
+        found = json.loads(
+            text,
+            object_pairs_hook=lambda pairs: unique(pairs, name),
+            parse_constant=refuse_constant,
+        )
     except (ValueError, RecursionError):
         return parse_yaml(text, name)
     check_depth(found, name)
@@ -62,7 +76,9 @@ def unique(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
     """A JSON object, each key of which stands there once."""
     for key, times in Counter(key for key, _ in pairs).items():
         if times > 1:
-            raise UserError(f"{name} has the key {key!r} {times} times in one place; keep one of them")
+            raise UserError(
+                f"{name} has the key {key!r} {times} times in one place; keep one of them"
+            )
     return dict(pairs)
 
 
@@ -70,10 +86,13 @@ def check_depth(value: Any, name: str) -> None:
     """No more levels in JSON than in YAML."""
     level = [value]
     for _ in range(DEEPEST):
-        level = [part for upper in level if isinstance(upper, dict | list) for part in values(upper)]
+        level = [
+            part for upper in level if isinstance(upper, dict | list) for part in values(upper)
+        ]
     if level:
         raise UserError(
-            f"{name} has more than {DEEPEST} levels in each other; no key of the configuration lies so deep"
+            f"{name} has more than {DEEPEST} levels in each other; no key of the configuration "
+            f"lies so deep"
         )
 
 
@@ -101,20 +120,24 @@ def parse_yaml(text: str, name: str) -> Any:
         place = f" line {mark.line + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise UserError(
-            f"{name}{place} cannot be read as YAML ({problem}); correct it (indent with spaces, quote odd texts)"
+            f"{name}{place} cannot be read as YAML ({problem}); correct it (indent with spaces, "
+            f"quote odd texts)"
         ) from None
     finally:
         loader.dispose()
 
 
 def check_tree(root: yaml.Node, name: str) -> None:
-    """Raise UserError for a node that contains itself, for too many values, and for keys and numbers that surprise."""
+    """Raise UserError for a node that contains itself, for too many values, and for keys and
+    numbers that surprise.
+    """
     sizes: dict[int, int] = {}
     for node in bottom_up(root, name):
         sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children(node))
         if sizes[id(node)] > MOST_VALUES:
             raise UserError(
-                f"{place(node, name)} stands for more than {MOST_VALUES:,} values, each alias (*name) replaced by what it means; "
+                f"{place(node, name)} stands for more than {MOST_VALUES:,} values, each alias "
+                f"(*name) replaced by what it means; "
                 "write out what is needed"
             )
         if isinstance(node, yaml.MappingNode):
@@ -135,7 +158,10 @@ def bottom_up(root: yaml.Node, name: str) -> Iterator[yaml.Node]:
             done.add(id(node))
             yield node
         elif id(node) in path:
-            raise UserError(f"{place(node, name)} contains itself through an alias (*name); write out what is meant")
+            raise UserError(
+                f"{place(node, name)} contains itself through an alias (*name); write out what is "
+                f"meant"
+            )
         elif id(node) not in done:
             path.add(id(node))
             stack.append((node, True))
@@ -157,29 +183,39 @@ def check_keys(node: yaml.MappingNode, name: str) -> None:
             continue
         if key.tag != YAML_TAG + "str":
             raise UserError(
-                f"{place(key, name)} has a key that YAML does not read as text ({key.tag.rpartition(':')[2]}: "
+                f"{place(key, name)} has a key that YAML does not read as text "
+                f"({key.tag.rpartition(':')[2]}: "
                 f"{words(key)}); put it in quotes, or choose another name"
             )
         if key.value in seen:
             raise UserError(
-                f"{place(key, name)} has the key {key.value!r} again, which line {seen[key.value]} already has in the same "
+                f"{place(key, name)} has the key {key.value!r} again, which line {seen[key.value]} "
+                f"already has in the same "
                 "place, and YAML would take the last; remove one of them"
             )
         seen[key.value] = key.start_mark.line + 1
 
 
 def check_scalar(node: yaml.ScalarNode, name: str) -> None:
-    """No date, no number that is not finite, and no whole number in another notation than the decimal one."""
+    """No date, no number that is not finite, and no whole number in another notation than the
+    decimal one.
+    """
     kind = node.tag.removeprefix(YAML_TAG)
     if kind == "timestamp":
-        raise UserError(f"{place(node, name)} has the date {node.value}; put it in quotes if it is meant as text")
+        raise UserError(
+            f"{place(node, name)} has the date {node.value}; put it in quotes if it is meant as "
+            f"text"
+        )
     if kind == "int" and not DECIMAL.fullmatch(node.value):
         raise UserError(
-            f"{place(node, name)} has the number {node.value}, which YAML reads as octal, hexadecimal, binary or of base 60; "
+            f"{place(node, name)} has the number {node.value}, which YAML reads as octal, "
+            f"hexadecimal, binary or of base 60; "
             "write it in decimal, or in quotes if it is meant as text"
         )
     if kind == "float" and not is_finite(node.value):
-        raise UserError(f"{place(node, name)} has {node.value}, which is no finite decimal number; write one")
+        raise UserError(
+            f"{place(node, name)} has {node.value}, which is no finite decimal number; write one"
+        )
 
 
 def is_finite(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Render a chat template in a process of its own, with bounds that the kernel keeps.
 
-A template is a program: nested loops run for ever, and 'a' * 10**9 takes a gigabyte, already while it is compiled.
+A template is a program: nested loops run for ever, and 'a' * 10**9 takes a gigabyte, already while
+it is compiled.
 
 Reads   on standard input, lines of JSON: the template's text, then the variables of each rendering
 Writes  on standard output a line for each: {"text"}, {"refused": the template's own words},
@@ -16,13 +17,17 @@ import sys
 from datetime import datetime
 from typing import Any
 
-SECONDS = 3.0  # of processor time a rendering; real templates take milliseconds for the longest dialogues
+SECONDS = (
+    3.0  # of processor time a rendering; real templates take milliseconds for the longest dialogues
+)
 MEMORY = 512 << 20
 TEXT, TIMES = 100_000, 20  # characters of text: so many, and so many times those of the messages
 
 
 def compile_template(text: str) -> Any:
-    """The template as transformers compiles it (trim_blocks, lstrip_blocks, loop controls, the same filters)."""
+    """The template as transformers compiles it (trim_blocks, lstrip_blocks, loop controls, the
+    same filters).
+    """
     from jinja2.exceptions import TemplateError
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -31,11 +36,23 @@ def compile_template(text: str) -> Any:
         raise TemplateError(message)
 
     def tojson(
-        value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+        value: Any,
+        ensure_ascii: bool = False,
+        indent: Any = None,
+        separators: Any = None,
+        sort_keys: bool = False,
     ) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+        return json.dumps(
+            value,
+            ensure_ascii=ensure_ascii,
+            indent=indent,
+            separators=separators,
+            sort_keys=sort_keys,
+        )
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)

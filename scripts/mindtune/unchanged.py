@@ -1,7 +1,8 @@
 """Whether a program is still the one that its start knew.
 
-A start writes the hashes of its programs into a file (mindtune.start) and names that file to its jobs. A program that was edited
-while its job waited would make results that Snakemake records under the old code, so it stops before it does anything.
+A start writes the hashes of its programs into a file (mindtune.start) and names that file to its
+jobs. A program that was edited while its job waited would make results that Snakemake records
+under the old code, so it stops before it does anything.
 """
 
 import json
@@ -30,7 +31,9 @@ def read_start(path: str | Path) -> dict[str, Any]:
 
 
 def check_program() -> None:
-    """Compare the running program, its modules and what it loads by name with what the start of its job found."""
+    """Compare the running program, its modules and what it loads by name with what the start of
+    its job found.
+    """
     path = os.environ.get(VARIABLE)
     program = Path(getattr(sys.modules["__main__"], "__file__", None) or "").name
     if path:
@@ -38,9 +41,12 @@ def check_program() -> None:
 
 
 def refuse_changed(names: Any, folder: str) -> None:
-    """One sentence for the first of the files that changed since the start; nothing if there is none."""
+    """One sentence for the first of the files that changed since the start; nothing if there is
+    none.
+    """
     for name in names:
         raise UserError(
-            f"{os.path.normpath(folder + name)} changed since the start of this job, which is recorded with the earlier text; "
+            f"{os.path.normpath(folder + name)} changed since the start of this job, which is "
+            f"recorded with the earlier text; "
             "start again to run it as it is now, or put it back first"
         )

@@ -1,8 +1,10 @@
-"""The environment that a program starts from: variables that stand in a list, and never one whose name looks like a secret.
+"""The environment that a program starts from: variables that stand in a list, and never one whose
+name looks like a secret.
 
-Libraries act on what they find in the environment: ms-swift sends a ModelScope token to its hub as soon as it is imported. So a
-rule's shell un-exports everything that is not listed (`shell_prefix`), and a program called by hand takes it out of its own
-environment first (`keep_listed`, by mindtune.cli.run). What only some programs need stands in a group: see PROGRAMS.
+Libraries act on what they find in the environment: ms-swift sends a ModelScope token to its hub as
+soon as it is imported. So a rule's shell un-exports everything that is not listed
+(`shell_prefix`), and a program called by hand takes it out of its own environment first
+(`keep_listed`, by mindtune.cli.run). What only some programs need stands in a group: see PROGRAMS.
 """
 
 import os
@@ -23,7 +25,8 @@ FAMILIES = (
     "MKL_*", "OPENBLAS_*", "NUMEXPR_*", "RAYON_*", "MALLOC_*", "MPL*",
 )  # fmt: skip
 SECRETS = ("*TOKEN*", "*KEY*", "*SECRET*", "*PASSW*", "*CREDENTIAL*", "*JWT*", "*COOKIE*")
-MORE = "MINDTUNE_ENVIRONMENT"  # names more variables, with spaces or commas between them; secrets excepted
+# names more variables, with spaces or commas between them; secrets excepted
+MORE = "MINDTUNE_ENVIRONMENT"
 NETWORK = (
     "http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE",
     "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
@@ -37,7 +40,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "everything": ("*",),
 }
 
-# By name, and not in the programs: an environment is named by the bytes of build_env.py, among others
+# By name, and not in the programs: an environment is named by the bytes of build_env.py, among
+# others
 PROGRAMS = {
     "fetch_dataset.py": ("hub",),
     "fetch_model.py": ("hub",),
@@ -53,12 +57,19 @@ PROGRAMS = {
 
 
 def is_listed(name: str, groups: Iterable[str] = (), more: str = "") -> bool:
-    """True if a program that asked for `groups` may see a variable; `more` is the value of MINDTUNE_ENVIRONMENT."""
-    if name in EXACT or any(fnmatchcase(name, pattern) for group in groups for pattern in GROUPS[group]):
+    """True if a program that asked for `groups` may see a variable; `more` is the value of
+    MINDTUNE_ENVIRONMENT.
+    """
+    if name in EXACT or any(
+        fnmatchcase(name, pattern) for group in groups for pattern in GROUPS[group]
+    ):
         return True
     if any(fnmatchcase(name.upper(), pattern) for pattern in SECRETS):
         return False
-    return any(fnmatchcase(name, pattern) for pattern in FAMILIES) or name in more.replace(",", " ").split()
+    return (
+        any(fnmatchcase(name, pattern) for pattern in FAMILIES)
+        or name in more.replace(",", " ").split()
+    )
 
 
 def listed(environ: Mapping[str, str], groups: Iterable[str] = ()) -> dict[str, str]:
@@ -70,8 +81,8 @@ def listed(environ: Mapping[str, str], groups: Iterable[str] = ()) -> dict[str, 
 def keep_listed(groups: Iterable[str], environ: MutableMapping[str, str] = os.environ) -> None:
     """Take everything that is not listed out of this process's environment.
 
-    Libraries that cache do so in the working directory, not in the user's home, where a copy of dialogues would outlive it; but the
-    hubs' downloads stay where the user has them.
+    Libraries that cache do so in the working directory, not in the user's home, where a copy of
+    dialogues would outlive it; but the hubs' downloads stay where the user has them.
     """
     for name in environ.keys() - listed(environ, groups).keys():
         del environ[name]
@@ -85,14 +96,18 @@ def caches(folder: Path) -> dict[str, str]:
 
 
 def shell_prefix() -> str:
-    """Bash that un-exports what is not listed; `take PATTERN...` exports variables again, for a rule that needs a group."""
+    """Bash that un-exports what is not listed; `take PATTERN...` exports variables again, for a
+    rule that needs a group.
+    """
     return (
-        'only_listed() { local name; for name in $(compgen -A function); do export -nf "$name"; done; '
+        'only_listed() { local name; for name in $(compgen -A function); do export -nf "$name"; '
+        "done; "
         "for name in $(compgen -e); do "
         f"case $name in {'|'.join(EXACT)}) continue;; esac; "
         f'case ${{name^^}} in {"|".join(SECRETS)}) export -n "$name"; continue;; esac; '
         f"case $name in {'|'.join(FAMILIES)}) continue;; esac; "
-        f'case " ${{{MORE}-}} " in *[\\ ,]"$name"[\\ ,]*) continue;; esac; export -n "$name"; done; }}; '
+        f'case " ${{{MORE}-}} " in *[\\ ,]"$name"[\\ ,]*) continue;; esac; export -n "$name"; '
+        f"done; }}; "
         "take() { local name pattern; for name in $(compgen -v); do for pattern; do "
         'case $name in $pattern) export "$name";; esac; done; done; }; only_listed; '
     )

@@ -1,11 +1,13 @@
-"""Say of everything that the records name whether it is as recorded: file by file, and exit status 0 only if all of it is.
+"""Say of everything that the records name whether it is as recorded: file by file, and exit status
+0 only if all of it is.
 
-Reads every record below results/ of the working directory, and hashes what they name. Also told: records that an edit changed,
-results that were made from other inputs than are there now, and files that no record names. Changes nothing but
-state/audit.json, in which it keeps what it read with sizes and times.
+Reads every record below results/ of the working directory, and hashes what they name. Also told:
+records that an edit changed, results that were made from other inputs than are there now, and
+files that no record names. Changes nothing but state/audit.json, in which it keeps what it read
+with sizes and times.
 
-With --quick a file is not read again if its size and its times of change are those of the audit before: this does not see a
-disk that rots, nor somebody who sets the clock back.
+With --quick a file is not read again if its size and its times of change are those of the audit
+before: this does not see a disk that rots, nor somebody who sets the clock back.
 """
 
 import argparse
@@ -43,33 +45,49 @@ def keep(found: dict[str, list[Any]]) -> None:
     try:
         write_json(KNOWN, found)
     except OSError as error:
-        print(f"{KNOWN} cannot be written ({error.strerror}): the next audit reads every file again")
+        print(
+            f"{KNOWN} cannot be written ({error.strerror}): the next audit reads every file again"
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", type=Path, default=Path(), help="folder in which results/ lies")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--quick", action="store_true", help="read only files whose size or times have changed since the last audit"
+        "--workdir", type=Path, default=Path(), help="folder in which results/ lies"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="read only files whose size or times have changed since the last audit",
     )
     args = parser.parse_args()
     if not (args.workdir / "results").is_dir():
-        raise UserError(f"{args.workdir / 'results'} is not there; give the folder in which results/ lies as WORKDIR")
+        raise UserError(
+            f"{args.workdir / 'results'} is not there; give the folder in which results/ lies as "
+            f"WORKDIR"
+        )
     os.chdir(args.workdir)
     records = find_records()
     if not records:
-        raise UserError(f"{args.workdir / 'results'} holds no record; make something first, or give another WORKDIR")
+        raise UserError(
+            f"{args.workdir / 'results'} holds no record; make something first, or give another "
+            f"WORKDIR"
+        )
     hasher = Hasher(known=read_json(KNOWN) if args.quick and KNOWN.is_file() else {})
     findings = audit(records, hasher)
     keep(hasher.found)
     show(findings)
     if args.quick:
         print(
-            f"read {hasher.read} of {len(hasher.found)} files; the others have the size and times of the audit before"
+            f"read {hasher.read} of {len(hasher.found)} files; the others have the size and times "
+            f"of the audit before"
         )
     if wrong := [finding for finding in findings if finding.status in WRONG]:
         raise UserError(
-            f"{len(wrong)} of {len(findings)} paths are not as recorded, {printed(wrong[0].path)} first; put a changed or missing "
+            f"{len(wrong)} of {len(findings)} paths are not as recorded, {printed(wrong[0].path)} "
+            f"first; put a changed or missing "
             "file back, or delete it with its record and run again"
         )
 

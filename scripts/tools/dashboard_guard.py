@@ -1,7 +1,8 @@
-"""What stands before SwanLab's board: it answers its own page's questions, for whoever has the address that was printed, and no others.
+"""What stands before SwanLab's board: it answers its own page's questions, for whoever has the
+address that was printed, and no others.
 
-The board was made for one person's own machine: it checks neither who asks nor what for, one of its routes reads any file, and others
-write and delete.
+The board was made for one person's own machine: it checks neither who asks nor what for, one of
+its routes reads any file, and others write and delete.
 """
 
 import re
@@ -16,14 +17,16 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-# What the page asks for. Not among them: media (reads any file), stop (writes), and everything that is no GET
+# What the page asks for. Not among them: media (reads any file), stop (writes), and everything
+# that is no GET
 NUMBER = "[0-9]{1,9}"
 PAGES = rf"/|/charts|/help|/404|/experiment/{NUMBER}(/(index|chart|log|env(/(hardware|requirements))?))?"
 ASSETS = r"/assets/[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.(js|css|ttf|png|ico)"
 PROJECT = "/api/v1/project(/(summaries|charts))?"
 EXPERIMENT = rf"/api/v1/experiment/{NUMBER}(/(status|summary|chart|tag/[a-z]+/[a-z_]+))?"
 ROUTES = re.compile("|".join((PAGES, ASSETS, PROJECT, EXPERIMENT)))
-# Nothing from elsewhere, nothing to elsewhere; the page's program sets styles and compiles its texts
+# Nothing from elsewhere, nothing to elsewhere; the page's program sets styles and compiles its
+# texts
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -45,7 +48,10 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
-REFUSED = "open the address that make dashboard printed; through a tunnel use the same port at both ends\n"
+REFUSED = (
+    "open the address that make dashboard printed; through a tunnel use the same port at "
+    "both ends\n"
+)
 
 
 class Guard:
@@ -95,7 +101,9 @@ class Guard:
         return cookie.value if cookie else ""
 
     def set_cookie(self) -> bytes:
-        """The cookie that a browser sends with the page's own requests alone, and shows to no program."""
+        """The cookie that a browser sends with the page's own requests alone, and shows to no
+        program.
+        """
         return f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict".encode()
 
 
@@ -121,7 +129,9 @@ def with_headers(send: Send) -> Send:
     return sent
 
 
-async def answer(send: Send, status: int, text: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+async def answer(
+    send: Send, status: int, text: str, headers: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
     """Give an answer of our own."""
     kind = (b"content-type", b"text/plain; charset=utf-8")
     send = with_headers(send)

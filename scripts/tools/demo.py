@@ -1,4 +1,5 @@
-"""Run the whole chain on this machine's CPU in a working directory of its own, and show what came out.
+"""Run the whole chain on this machine's CPU in a working directory of its own, and show what came
+out.
 
 Reads   config/demo.yaml or config/demo-smollm2.yaml, and the user's own dialogues if given
 Writes  the working directory (results/, state/, logs/, benchmarks/, .cache/); nothing else
@@ -23,12 +24,18 @@ TIERS = {"tiny": "config/demo.yaml", "smollm2": "config/demo-smollm2.yaml"}
 MEMORY_MB = 4000
 
 
-def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int, target: str, replace: str) -> list[str]:
-    """The Snakemake call; for somebody's own data with a configuration in the working directory: theirs, and run `main` alone."""
+def snakemake_command(
+    tier: str, data: Path | None, workdir: Path, cores: int, target: str, replace: str
+) -> list[str]:
+    """The Snakemake call; for somebody's own data with a configuration in the working directory:
+    theirs, and run `main` alone.
+    """
     config_file = ROOT / TIERS[tier]
     if data:
         config = read_strictly(config_file)
-        config["datasets"] = {"demo": {"source": "local", "path": str(data.resolve()), "licence": "unknown"}}
+        config["datasets"] = {
+            "demo": {"source": "local", "path": str(data.resolve()), "licence": "unknown"}
+        }
         config["data"]["accept_unlicensed"] = ["demo"]
         config["runs"] = {"main": config["runs"]["main"]}
         config_file = workdir / "config.json"
@@ -47,7 +54,9 @@ def snakemake_command(tier: str, data: Path | None, workdir: Path, cores: int, t
 
 
 def stage_times(benchmarks: Path) -> list[tuple[str, float, float]]:
-    """(stage, seconds, MB at its peak) of every benchmark file, in the order in which the stages ended."""
+    """(stage, seconds, MB at its peak) of every benchmark file, in the order in which the stages
+    ended.
+    """
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv"), key=lambda path: path.stat().st_mtime):
         with open(path, encoding="utf-8") as stream:
@@ -68,7 +77,8 @@ def show(workdir: Path, tier: str, seconds: float) -> None:
     print((workdir / "results/tables/evaluation.md").read_text(encoding="utf-8"))
     if tier == "tiny":
         print(
-            "The base model is a toy, taught for some seconds: the table shows that the chain works, not how well a model counsels.\n"
+            "The base model is a toy, taught for some seconds: the table shows that the chain "
+            "works, not how well a model counsels.\n"
         )
     for stage, took, memory in stage_times(workdir / "benchmarks"):
         print(f"{took:8.1f} s  {memory:7.0f} MB  {stage}")
@@ -78,31 +88,45 @@ def show(workdir: Path, tier: str, seconds: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", required=True, help="tiny or smollm2")
-    parser.add_argument("--data", default="", help="a file or folder of dialogues; empty: the project's own samples")
+    parser.add_argument(
+        "--data", default="", help="a file or folder of dialogues; empty: the project's own samples"
+    )
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--cores", type=int, required=True)
     parser.add_argument(
-        "--replace", default="", help="what of another demo in that folder may be replaced: model, data or all"
+        "--replace",
+        default="",
+        help="what of another demo in that folder may be replaced: model, data or all",
     )
     parser.add_argument("--target", default="all", help="what to make; the table is shown for all")
     args = parser.parse_args()
     if args.model not in TIERS:
-        raise UserError(f"MODEL is {args.model!r} and should be one of {', '.join(TIERS)}; give one of them")
+        raise UserError(
+            f"MODEL is {args.model!r} and should be one of {', '.join(TIERS)}; give one of them"
+        )
     data = Path(args.data) if args.data else None
     if data and not data.exists():
         raise UserError(
-            f"DATA is {args.data}, which does not exist; give the path of a file of dialogues (JSONL, JSON or Parquet)"
+            f"DATA is {args.data}, which does not exist; give the path of a file of dialogues "
+            f"(JSONL, JSON or Parquet)"
         )
     if (ROOT / "results").resolve() == (args.workdir / "results").resolve():
-        raise UserError(f"WORKDIR is {args.workdir}, where the real results lie; give a folder of its own")
+        raise UserError(
+            f"WORKDIR is {args.workdir}, where the real results lie; give a folder of its own"
+        )
     args.workdir.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    done = subprocess.run(snakemake_command(args.model, data, args.workdir, args.cores, args.target, args.replace))
+    done = subprocess.run(
+        snakemake_command(args.model, data, args.workdir, args.cores, args.target, args.replace)
+    )
     if done.returncode != 0:
         raise UserError(
-            f"Snakemake ended with status {done.returncode}; the cause stands above and in the log that it names"
+            f"Snakemake ended with status {done.returncode}; the cause stands above and in the log "
+            f"that it names"
         )
     if args.target == "all":
         show(args.workdir, args.model, time.monotonic() - start)

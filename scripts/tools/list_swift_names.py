@@ -1,4 +1,5 @@
-"""List the architectures and chat templates that the installed ms-swift knows, for the configuration's check.
+"""List the architectures and chat templates that the installed ms-swift knows, for the
+configuration's check.
 
 Run it in the train environment after its pin of ms-swift was changed; a test compares.
 

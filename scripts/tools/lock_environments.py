@@ -1,4 +1,5 @@
-"""Pin what envs/*.in name, with hashes: `make lock`. A lock holds for Linux on x86_64 with Python 3.11.
+"""Pin what envs/*.in name, with hashes: `make lock`. A lock holds for Linux on x86_64 with Python
+3.11.
 
 Pins of a lock that is there are kept where envs/*.in allow it; remove the lock to have the newest.
 
@@ -16,7 +17,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 from mindtune.cli import run
 
 ENVS = Path(__file__).resolve().parents[2] / "envs"
-COMMON = ["--quiet", "--generate-hashes", "--python-version", "3.11", "--no-header", "--no-annotate"]
+COMMON = [
+    "--quiet",
+    "--generate-hashes",
+    "--python-version",
+    "3.11",
+    "--no-header",
+    "--no-annotate",
+]
 LINUX = ["--python-platform", "x86_64-manylinux_2_28"]
 # With all that their packages need
 WHOLE = ("driver", "core", "dashboard")
@@ -40,7 +48,14 @@ def main() -> None:
         lock(env, "--no-deps", "--prerelease", "allow")
     # resolved with the CPU build of torch, whose needs both builds share
     lock("train", "--no-emit-package", "torch", *torch_arguments("cpu"), registry_only=False)
-    lock("train-cuda", *LINUX, "-c", str(ENVS / "train.lock"), "--no-emit-package", "nvidia-cutlass-dsl-libs-cu12")
+    lock(
+        "train-cuda",
+        *LINUX,
+        "-c",
+        str(ENVS / "train.lock"),
+        "--no-emit-package",
+        "nvidia-cutlass-dsl-libs-cu12",
+    )
     lock("serve", *LINUX)
 
 

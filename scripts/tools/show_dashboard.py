@@ -1,10 +1,13 @@
-"""Show the trainings of a working directory in SwanLab's own dashboard, on this machine and without an account, until Ctrl-C.
+"""Show the trainings of a working directory in SwanLab's own dashboard, on this machine and
+without an account, until Ctrl-C.
 
-A training records offline, which the dashboard cannot show, so every training is written once more into a temporary folder that
-goes when the program ends: finished ones from their history, the others as far as they have come when the program starts.
-It answers whoever has the address that it prints, and nothing but what the dashboard's own page asks (dashboard_guard.py).
+A training records offline, which the dashboard cannot show, so every training is written once more
+into a temporary folder that goes when the program ends: finished ones from their history, the
+others as far as they have come when the program starts. It answers whoever has the address that it
+prints, and nothing but what the dashboard's own page asks (dashboard_guard.py).
 
-Reads   results/runs/*/history.csv and train_lora.json, state/train/*/*/steps.jsonl and logging.jsonl of a working directory
+Reads   results/runs/*/history.csv and train_lora.json, state/train/*/*/steps.jsonl and
+        logging.jsonl of a working directory
 Writes  a temporary folder
 """
 
@@ -35,15 +38,29 @@ from tools.dashboard_guard import Guard
 from train_lora import steps_taken
 
 LOOPBACK = "127.0.0.1"
-TRAIN = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "mfu", "memory_gib", "gpu_percent", "watts")
-METRICS = {name: f"train/{name}" for name in TRAIN} | {"dev_loss": "eval/loss", "eval_loss": "eval/loss"}
+TRAIN = (
+    "loss",
+    "learning_rate",
+    "grad_norm",
+    "tokens_per_second",
+    "mfu",
+    "memory_gib",
+    "gpu_percent",
+    "watts",
+)
+METRICS = {name: f"train/{name}" for name in TRAIN} | {
+    "dev_loss": "eval/loss",
+    "eval_loss": "eval/loss",
+}
 GOLDEN = 0.618034
 PROBES = ("hardware", "runtime", "requirements", "git", "swanlab", "monitor")
 
 
 @dataclass
 class Training:
-    """What the dashboard shows of one training: its metrics by step, and its settings where they are recorded."""
+    """What the dashboard shows of one training: its metrics by step, and its settings where they
+    are recorded.
+    """
 
     name: str
     note: str = "finished"
@@ -51,7 +68,9 @@ class Training:
     steps: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def add(self, step: int, line: Mapping[str, Any]) -> None:
-        """Take a step's metrics from a line; a value that is no number (an exploded loss) has no place on a curve."""
+        """Take a step's metrics from a line; a value that is no number (an exploded loss) has no
+        place on a curve.
+        """
         taken = self.steps.setdefault(step, {})
         for name, metric in METRICS.items():
             if line.get(name) not in ("", None) and math.isfinite(value := float(line[name])):
@@ -72,7 +91,9 @@ def finished(history: Path, record: Mapping[str, Any]) -> Training:
 
 
 def trainer_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(step, line) of the trainer's own log, which writes steps as `5/8`; a torn line and one of no step are left out."""
+    """(step, line) of the trainer's own log, which writes steps as `5/8`; a torn line and one of
+    no step are left out.
+    """
     for text in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
         try:
             line = json.loads(text)
@@ -82,11 +103,15 @@ def trainer_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def unfinished(state: Path) -> Training:
-    """A training that runs, was stopped, or was followed by one with other settings, as its state/train/{run}/{key}/ tells.
+    """A training that runs, was stopped, or was followed by one with other settings, as its
+    state/train/{run}/{key}/ tells.
 
-    What the observer's lines lack (learning rate, gradient norm, dev loss) is from the trainer's log, to 8 decimals.
+    What the observer's lines lack (learning rate, gradient norm, dev loss) is from the trainer's
+    log, to 8 decimals.
     """
-    training = Training(f"{state.parent.name} {state.name}", "not finished, or trained anew with other settings")
+    training = Training(
+        f"{state.parent.name} {state.name}", "not finished, or trained anew with other settings"
+    )
     for step, line in trainer_lines(state / "logging.jsonl"):
         training.add(step, line)
     for line in steps_taken(state / "steps.jsonl"):
@@ -107,7 +132,8 @@ def trainings(workdir: Path) -> list[Training]:
     found = [training for training in found if training.values()]
     if not found:
         raise UserError(
-            f"{workdir} has no training, neither results/runs/*/history.csv nor state/train/*/*/steps.jsonl; "
+            f"{workdir} has no training, neither results/runs/*/history.csv nor "
+            f"state/train/*/*/steps.jsonl; "
             "train a run first, or name another WORKDIR"
         )
     return sorted(found, key=lambda training: training.name)
@@ -119,19 +145,29 @@ def listen(port: int) -> socket.socket:
         return socket.create_server((LOOPBACK, port))
     except (OSError, OverflowError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) else "it must be 0 to 65535"
-        raise UserError(f"port {port} on {LOOPBACK} cannot be had ({reason}); name another PORT") from None
+        raise UserError(
+            f"port {port} on {LOOPBACK} cannot be had ({reason}); name another PORT"
+        ) from None
 
 
 def leave_settings_behind(folder: Path) -> None:
-    """Leave SwanLab a folder and nothing of the user's own settings: no key, no server, no webhook that it would call."""
+    """Leave SwanLab a folder and nothing of the user's own settings: no key, no server, no webhook
+    that it would call.
+    """
     for name in [name for name in os.environ if name.upper().startswith("SWANLAB_")]:
         del os.environ[name]
-    os.environ |= {"SWANLAB_ROOT": str(folder), "SWANLAB_CONFIG_DIR": str(folder), "SWANLAB_LOG_DIR": str(folder)}
+    os.environ |= {
+        "SWANLAB_ROOT": str(folder),
+        "SWANLAB_CONFIG_DIR": str(folder),
+        "SWANLAB_LOG_DIR": str(folder),
+    }
     os.chdir(folder)
 
 
 def color(number: int) -> str:
-    """The colour of a training's curves, `#rrggbb`: each hue is far from those of the trainings before."""
+    """The colour of a training's curves, `#rrggbb`: each hue is far from those of the trainings
+    before.
+    """
     parts = colorsys.hls_to_rgb(number * GOLDEN % 1, 0.42, 0.6)
     return "#" + "".join(f"{round(255 * part):02x}" for part in parts)
 
@@ -140,7 +176,8 @@ def write(training: Training, number: int, folder: Path) -> None:
     """Write a training as an experiment of SwanLab's local mode."""
     import swanlab
 
-    # SwanLab would say to start its dashboard by hand, and take this program's machine and output for the training's
+    # SwanLab would say to start its dashboard by hand, and take this program's machine and output
+    # for the training's
     with redirect_stdout(io.StringIO()):
         swanlab.init(
             mode="local",
@@ -150,7 +187,9 @@ def write(training: Training, number: int, folder: Path) -> None:
             description=training.note,
             color=color(number),
             config=training.settings,
-            settings=swanlab.Settings(terminal={"proxy_type": "none"}, probe=dict.fromkeys(PROBES, False)),
+            settings=swanlab.Settings(
+                terminal={"proxy_type": "none"}, probe=dict.fromkeys(PROBES, False)
+            ),
         )
         for step, values in sorted(training.steps.items()):
             swanlab.log(values, step=step)
@@ -163,12 +202,15 @@ def check(found: Sequence[Training], folder: Path) -> None:
     written = sum(len(file.read_bytes().splitlines()) for file in folder.glob("run-*/logs/*/*.log"))
     if written != wanted:
         raise UserError(
-            f"SwanLab wrote {written} of {wanted} values into {folder}; free some space there, or set TMPDIR"
+            f"SwanLab wrote {written} of {wanted} values into {folder}; free some space there, or "
+            f"set TMPDIR"
         )
 
 
 def show(found: Sequence[Training], folder: Path, listener: socket.socket) -> None:
-    """Write the trainings, then be what `swanlab watch` starts, on a socket that is ours: it would take any port for a used one."""
+    """Write the trainings, then be what `swanlab watch` starts, on a socket that is ours: it would
+    take any port for a used one.
+    """
     leave_settings_behind(folder)
     for number, training in enumerate(found):
         write(training, number, folder)
@@ -179,7 +221,9 @@ def show(found: Sequence[Training], folder: Path, listener: socket.socket) -> No
 
     guard = Guard(app, listener.getsockname()[1])
     print(f"dashboard on {guard.address()} until Ctrl-C; the address is for you alone")
-    config = uvicorn.Config(guard, log_level="critical", ws="none", proxy_headers=False, server_header=False)
+    config = uvicorn.Config(
+        guard, log_level="critical", ws="none", proxy_headers=False, server_header=False
+    )
     uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -193,7 +237,8 @@ def show_in_child(found: Sequence[Training], folder: Path, listener: socket.sock
 
 def watch_over(found: Sequence[Training], folder: Path, listener: socket.socket) -> int:
     """Run `show_in_child` until it ends, and return its exit status; an interrupt ends it."""
-    # SwanLab's threads write on after an interrupt; a process that was killed leaves its folder alone
+    # SwanLab's threads write on after an interrupt; a process that was killed leaves its folder
+    # alone
     child = get_context("fork").Process(target=show_in_child, args=(found, folder, listener))
     child.start()
     try:
@@ -205,15 +250,22 @@ def watch_over(found: Sequence[Training], folder: Path, listener: socket.socket)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", type=Path, required=True, help="working directory of a run, such as demo")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--workdir", type=Path, required=True, help="working directory of a run, such as demo"
+    )
     parser.add_argument("--port", type=int, required=True)
     args = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell in the background ignores the first
         signal.signal(number, signal.default_int_handler)
     try:
         found = trainings(args.workdir)
-        with listen(args.port) as listener, tempfile.TemporaryDirectory(prefix="mindtune-dashboard-") as folder:
+        with (
+            listen(args.port) as listener,
+            tempfile.TemporaryDirectory(prefix="mindtune-dashboard-") as folder,
+        ):
             status = watch_over(found, Path(folder), listener)
     except KeyboardInterrupt:
         print("the dashboard ended")

@@ -1,7 +1,9 @@
-"""Show what happened to one row: every cleaning step before and after, the verdict, its side of the split.
+"""Show what happened to one row: every cleaning step before and after, the verdict, its side of
+the split.
 
-Reads the raw row again and cleans it with the settings of the record; compares the outcome with what was written.
-Reads results/data/DATASET/ and results/base/tokenizer of a working directory. Writes nothing.
+Reads the raw row again and cleans it with the settings of the record; compares the outcome with
+what was written. Reads results/data/DATASET/ and results/base/tokenizer of a working directory.
+Writes nothing.
 """
 
 import argparse
@@ -31,8 +33,12 @@ def find(path: Path, identity: str) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     with path.open("rb") as stream:
-        rows = (orjson.loads(line) for line in stream if identity.encode() in line or b"\\u" in line)
-        return [row for row in rows if row["id"] == identity or row["id"].rpartition("/")[0] == identity]
+        rows = (
+            orjson.loads(line) for line in stream if identity.encode() in line or b"\\u" in line
+        )
+        return [
+            row for row in rows if row["id"] == identity or row["id"].rpartition("/")[0] == identity
+        ]
 
 
 def raw_row(folder: Path, source: str) -> tuple[str, RawRow]:
@@ -41,7 +47,10 @@ def raw_row(folder: Path, source: str) -> tuple[str, RawRow]:
     for row in readers.raw_rows(folder, file):
         if row.number == int(number):
             return file, row
-    raise UserError(f"{folder / file} has no row {number}, which {source} names; fetch and clean the dataset again")
+    raise UserError(
+        f"{folder / file} has no row {number}, which {source} names; fetch and clean the dataset "
+        f"again"
+    )
 
 
 def changes(before: Turns, after: Turns) -> Iterator[str]:
@@ -55,8 +64,13 @@ def changes(before: Turns, after: Turns) -> Iterator[str]:
 def steps(worker: Worker, file: str, row: RawRow) -> Iterator[str]:
     """The story of a row: as read, each step that changed it, and the reasons against it."""
     seen: list[tuple[str, Turns]] = []
-    outcome, cleaned = worker.clean_row(row, file, watch=lambda name, turns: seen.append((name, list(turns))))
-    yield f"read      {readers.where(file, row.number, row.byte)}, {len(row.data):,} bytes, form {outcome.form or 'unknown'}"
+    outcome, cleaned = worker.clean_row(
+        row, file, watch=lambda name, turns: seen.append((name, list(turns)))
+    )
+    yield (
+        f"read      {readers.where(file, row.number, row.byte)}, {len(row.data):,} bytes, form "
+        f"{outcome.form or 'unknown'}"
+    )
     before = worker.read(row, file) or []
     yield from (f"      {role}: {text!r}" for role, text in before)
     for name, turns in seen:
@@ -69,19 +83,31 @@ def steps(worker: Worker, file: str, row: RawRow) -> Iterator[str]:
         yield f"reject    {reason}"
 
 
-def verdict(kept: list[dict[str, Any]], rejected: list[dict[str, Any]], data: Path) -> Iterator[str]:
+def verdict(
+    kept: list[dict[str, Any]], rejected: list[dict[str, Any]], data: Path
+) -> Iterator[str]:
     """What was decided where all rows are known, and where the row went."""
     for row in rejected:
         copy = f", a copy of {row['copy_of']}" if "copy_of" in row else ""
         yield f"rejected  {', '.join(row['reasons'])}{copy}"
     for row in kept:
         sides = [
-            side for side in SIDES if any(found["id"] == row["id"] for found in find(data / f"{side}.jsonl", row["id"]))
+            side
+            for side in SIDES
+            if any(found["id"] == row["id"] for found in find(data / f"{side}.jsonl", row["id"]))
         ]
-        hits = [hit for hit in find(data / "contamination.jsonl", row["id"]) if hit["id"] == row["id"]]
-        yield f"kept      {row['id']}: {len(row['conversations'])} turns, {sides[0] if sides else 'on no side'}"
+        hits = [
+            hit for hit in find(data / "contamination.jsonl", row["id"]) if hit["id"] == row["id"]
+        ]
+        yield (
+            f"kept      {row['id']}: {len(row['conversations'])} turns, "
+            f"{sides[0] if sides else 'on no side'}"
+        )
         for hit in hits:
-            yield f"held out  turn {hit['turn']} holds {hit['held_out']} (overlap {hit['overlap']}, similarity {hit['similarity']})"
+            yield (
+                f"held out  turn {hit['turn']} holds {hit['held_out']} (overlap "
+                f"{hit['overlap']}, similarity {hit['similarity']})"
+            )
 
 
 def check(kept: list[dict[str, Any]], replayed: list[bytes]) -> str:
@@ -96,8 +122,12 @@ def check(kept: list[dict[str, Any]], replayed: list[bytes]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", type=Path, required=True, help="working directory of a run, such as demo")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--workdir", type=Path, required=True, help="working directory of a run, such as demo"
+    )
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--id", required=True)
     parser.add_argument("--hotlines", type=Path, required=True)
@@ -105,15 +135,23 @@ def main() -> None:
     data = arguments.workdir / "results/data" / arguments.dataset
     record = data / "clean_dialogues.json"
     if not record.is_file():
-        raise UserError(f"{record} is missing; clean the dataset first, or name another WORKDIR or DATASET")
+        raise UserError(
+            f"{record} is missing; clean the dataset first, or name another WORKDIR or DATASET"
+        )
     settings = read_json(record)["params"]
-    kept, rejected = find(data / "clean.jsonl", arguments.id), find(data / "rejected.jsonl", arguments.id)
+    kept, rejected = (
+        find(data / "clean.jsonl", arguments.id),
+        find(data / "rejected.jsonl", arguments.id),
+    )
     if not kept + rejected:
         raise UserError(
-            f"{data} has no row with the id {arguments.id!r}, neither in clean.jsonl nor in rejected.jsonl; correct ID"
+            f"{data} has no row with the id {arguments.id!r}, neither in clean.jsonl nor in "
+            f"rejected.jsonl; correct ID"
         )
     file, row = raw_row(data / "raw", (kept + rejected)[0]["source"])
-    worker = Worker(settings, str(arguments.workdir / "results/base/tokenizer"), str(arguments.hotlines))
+    worker = Worker(
+        settings, str(arguments.workdir / "results/base/tokenizer"), str(arguments.hotlines)
+    )
     print("\n".join(steps(worker, file, row)))
     [outcome] = worker.work(Chunk(file, [row]))
     print("\n".join(verdict(kept, rejected, data)))

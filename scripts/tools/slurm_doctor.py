@@ -1,6 +1,7 @@
 """Say whether a SLURM profile fits this cluster, and print the lines to change.
 
-Reads   the profile (config.yaml, partitions.yaml), and what sinfo, scontrol and sacctmgr say; submits nothing
+Reads   the profile (config.yaml, partitions.yaml), and what sinfo, scontrol and sacctmgr say;
+        submits nothing
 Writes  nothing. Exit status 0 if the profile fits, 1 if something has to change, 2 without a SLURM
 """
 
@@ -23,7 +24,8 @@ from mindtune.cli import UserError, run
 
 # The largest requests of rules/*.smk: train_lora on a GPU
 MEMORY_MB, THREADS = 96000, 8
-# Snakemake's plugin looks at a running job every 180 s at the latest, and needs to see it once after its end
+# Snakemake's plugin looks at a running job every 180 s at the latest, and needs to see it once
+# after its end
 LOOK_S = 180
 MODEL_NAME = re.compile(r"[A-Za-z0-9_.]+")
 UNUSABLE = ("down", "drain", "fail", "inval", "maint", "unk")
@@ -31,7 +33,9 @@ UNUSABLE = ("down", "drain", "fail", "inval", "maint", "unk")
 
 @dataclass(frozen=True)
 class Partition:
-    """What SLURM says about a partition. `minutes` is None without a limit; `gpus` maps models to GPUs a node ("" without a type)."""
+    """What SLURM says about a partition. `minutes` is None without a limit; `gpus` maps models to
+    GPUs a node ("" without a type).
+    """
 
     name: str
     minutes: int | None
@@ -44,7 +48,9 @@ class Partition:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What SLURM says about itself; `accounts` maps the user's accounts to their QOS, None without a database."""
+    """What SLURM says about itself; `accounts` maps the user's accounts to their QOS, None without
+    a database.
+    """
 
     partitions: dict[str, Partition]
     settings: dict[str, str]
@@ -65,7 +71,8 @@ def ask(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     if done.returncode != 0:
         raise UserError(
-            f"{command[0]} ended with status {done.returncode} ({done.stderr.strip().splitlines()[-1:] or ''}); "
+            f"{command[0]} ended with status {done.returncode} "
+            f"({done.stderr.strip().splitlines()[-1:] or ''}); "
             "run this on a login node of the cluster"
         )
     return done.stdout
@@ -77,7 +84,11 @@ def minutes(text: str) -> int | None:
         return None
     days, _, clock = text.rpartition("-")
     parts = [int(part) for part in clock.split(":")]
-    hours, mins = (0, parts[0]) if len(parts) <= 2 and not days else (parts[0], parts[1] if len(parts) > 1 else 0)
+    hours, mins = (
+        (0, parts[0])
+        if len(parts) <= 2 and not days
+        else (parts[0], parts[1] if len(parts) > 1 else 0)
+    )
     return (int(days or 0) * 24 + hours) * 60 + mins
 
 
@@ -116,7 +127,15 @@ def read_accounts() -> dict[str, set[str]] | None:
     """The user's accounts and their QOS; None where there is no accounting database."""
     if not shutil.which("sacctmgr"):
         return None
-    command = ["sacctmgr", "-nP", "show", "assoc", "where", f"user={getpass.getuser()}", "format=account,qos"]
+    command = [
+        "sacctmgr",
+        "-nP",
+        "show",
+        "assoc",
+        "where",
+        f"user={getpass.getuser()}",
+        "format=account,qos",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     if done.returncode != 0 or "not running" in done.stderr:
         return None
@@ -131,7 +150,9 @@ def read_cluster() -> Cluster:
     """Everything that the checks look at."""
     for program in ("sinfo", "scontrol", "sbatch", "srun", "squeue", "scancel"):
         if not shutil.which(program):
-            raise UserError(f"{program} is not on the PATH; run this on a login node of the cluster")
+            raise UserError(
+                f"{program} is not on the PATH; run this on a login node of the cluster"
+            )
     settings = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", ask("scontrol", "show", "config"), re.M))
     return Cluster(read_partitions(), settings, read_accounts())
 
@@ -141,17 +162,19 @@ def check_partition(name: str, limits: Mapping[str, Any], cluster: Cluster) -> I
     gpu = limits.get("max_gpu", 0) > 0
     real = cluster.partitions.get(name)
     if real is None:
-        fitting = [other.name for other in cluster.partitions.values() if bool(other.gpus) == gpu] or sorted(
-            cluster.partitions
-        )
+        fitting = [
+            other.name for other in cluster.partitions.values() if bool(other.gpus) == gpu
+        ] or sorted(cluster.partitions)
         yield Finding(
-            f"partition {name} does not exist here; there are {', '.join(sorted(cluster.partitions))}",
+            f"partition {name} does not exist here; there are "
+            f"{', '.join(sorted(cluster.partitions))}",
             f"{fitting[0]}:   # was {name}:",
         )
         return
     if real.minutes is not None and limits.get("max_runtime", 0) > real.minutes:
         yield Finding(
-            f"partition {name} ends jobs after {real.minutes} minutes", f"{name}: max_runtime: {real.minutes}"
+            f"partition {name} ends jobs after {real.minutes} minutes",
+            f"{name}: max_runtime: {real.minutes}",
         )
     if not real.usable_nodes:
         yield Finding(
@@ -163,15 +186,19 @@ def check_partition(name: str, limits: Mapping[str, Any], cluster: Cluster) -> I
         not real.preempt_mode and cluster.settings.get("PreemptMode", "").startswith("CANCEL")
     ):
         yield Finding(
-            f"partition {name} has PreemptMode=CANCEL: Snakemake would wait for a preempted job without end",
-            f"use a partition or QOS that is not preempted in place of {name}, or watch for preempted jobs (README.md)",
+            f"partition {name} has PreemptMode=CANCEL: Snakemake would wait for a preempted job "
+            f"without end",
+            f"use a partition or QOS that is not preempted in place of {name}, or watch for "
+            f"preempted jobs (README.md)",
         )
     if not gpu:
         return
     if real.cpus < THREADS or real.memory_mb < MEMORY_MB:
         yield Finding(
-            f"nodes of {name} have {real.cpus} CPUs and {real.memory_mb} MB, and train_lora asks for {THREADS} and {MEMORY_MB}",
-            f"set-resources: train_lora: mem_mb: {min(real.memory_mb, MEMORY_MB)}; set-threads: train_lora: {min(real.cpus, THREADS)}",
+            f"nodes of {name} have {real.cpus} CPUs and {real.memory_mb} MB, and train_lora asks "
+            f"for {THREADS} and {MEMORY_MB}",
+            f"set-resources: train_lora: mem_mb: {min(real.memory_mb, MEMORY_MB)}; set-threads: "
+            f"train_lora: {min(real.cpus, THREADS)}",
         )
     yield from check_gpus(name, limits, real)
 
@@ -183,7 +210,8 @@ def check_gpus(name: str, limits: Mapping[str, Any], real: Partition) -> Iterato
         return
     if limits["max_gpu"] > sum(real.gpus.values()):
         yield Finding(
-            f"a node of {name} has {sum(real.gpus.values())} GPUs", f"{name}: max_gpu: {sum(real.gpus.values())}"
+            f"a node of {name} has {sum(real.gpus.values())} GPUs",
+            f"{name}: max_gpu: {sum(real.gpus.values())}",
         )
     for model in limits.get("available_gpu_models") or []:
         if model in real.gpus:
@@ -192,29 +220,37 @@ def check_gpus(name: str, limits: Mapping[str, Any], real: Partition) -> Iterato
         if not named:
             yield Finding(
                 f"SLURM names no GPU models in {name}, so none can be asked for",
-                "set-resources: take gpu_model out of every rule; partitions.yaml: take available_gpu_models out",
+                "set-resources: take gpu_model out of every rule; partitions.yaml: take "
+                "available_gpu_models out",
             )
         else:
             yield Finding(
                 f"the GPUs of {name} are called {', '.join(named)}, not {model}",
-                f"{name}: available_gpu_models: [{', '.join(named)}]; set-resources: gpu_model: {named[0]}",
+                f"{name}: available_gpu_models: [{', '.join(named)}]; set-resources: gpu_model: "
+                f"{named[0]}",
             )
     for model in real.gpus:
         if model and not MODEL_NAME.fullmatch(model):
             yield Finding(
                 f"Snakemake's plugin refuses the name {model} as a gpu_model",
-                f'set-resources: {{ gpu: 0, gres: "gpu:1" }} and a constraint in place of gpu_model ({name})',
+                f'set-resources: {{ gpu: 0, gres: "gpu:1" }} and a constraint in place of '
+                f"gpu_model ({name})",
             )
 
 
 def check_models(profile: Mapping[str, Any], partitions: Mapping[str, Any]) -> Iterator[Finding]:
     """Every model that a rule asks for is offered by a partition of partitions.yaml."""
-    offered = {model for limits in partitions.values() for model in limits.get("available_gpu_models") or []}
+    offered = {
+        model
+        for limits in partitions.values()
+        for model in limits.get("available_gpu_models") or []
+    }
     for rule, resources in sorted(profile.get("set-resources", {}).items()):
         model = resources.get("gpu_model")
         if model and offered and model not in offered:
             yield Finding(
-                f"{rule} asks for a {model}, and partitions.yaml offers {', '.join(sorted(offered))}",
+                f"{rule} asks for a {model}, and partitions.yaml offers "
+                f"{', '.join(sorted(offered))}",
                 f"set-resources: {rule}: gpu_model: {sorted(offered)[0]}",
             )
 
@@ -225,12 +261,15 @@ def check_settings(profile: Mapping[str, Any], cluster: Cluster) -> Iterator[Fin
     status = profile.get("slurm-status-command")
     if status != "squeue":
         yield Finding(
-            "sacct prints `CANCELLED by <uid>`, for which the plugin waits without end", "slurm-status-command: squeue"
+            "sacct prints `CANCELLED by <uid>`, for which the plugin waits without end",
+            "slurm-status-command: squeue",
         )
     elif age <= LOOK_S:
         yield Finding(
-            f"ended jobs leave squeue after MinJobAge = {age} s, and Snakemake looks every {LOOK_S} s: it would wait for them without end",
-            "ask the administrators for MinJobAge=300 or more; with slurm-status-command: sacct, never scancel a job by hand",
+            f"ended jobs leave squeue after MinJobAge = {age} s, and Snakemake looks every "
+            f"{LOOK_S} s: it would wait for them without end",
+            "ask the administrators for MinJobAge=300 or more; with slurm-status-command: sacct, "
+            "never scancel a job by hand",
         )
 
 
@@ -249,7 +288,8 @@ def check_account(profile: Mapping[str, Any], cluster: Cluster) -> Iterator[Find
     if account and account not in cluster.accounts:
         yield Finding(
             f"you have no account {account}",
-            f"default-resources: slurm_account: {min(cluster.accounts, default='none: ask for one')}",
+            f"default-resources: slurm_account: "
+            f"{min(cluster.accounts, default='none: ask for one')}",
         )
     if not account and enforced:
         yield Finding(
@@ -258,12 +298,21 @@ def check_account(profile: Mapping[str, Any], cluster: Cluster) -> Iterator[Find
         )
     known = set().union(*cluster.accounts.values())
     if qos and qos not in known:
-        yield Finding(f"you have no QOS {qos}", f"default-resources: qos: {min(known, default='take the line out')}")
+        yield Finding(
+            f"you have no QOS {qos}",
+            f"default-resources: qos: {min(known, default='take the line out')}",
+        )
 
 
-def examine(profile: Mapping[str, Any], partitions: Mapping[str, Any], cluster: Cluster) -> list[Finding]:
+def examine(
+    profile: Mapping[str, Any], partitions: Mapping[str, Any], cluster: Cluster
+) -> list[Finding]:
     """Everything that does not fit."""
-    findings = [finding for name, limits in partitions.items() for finding in check_partition(name, limits, cluster)]
+    findings = [
+        finding
+        for name, limits in partitions.items()
+        for finding in check_partition(name, limits, cluster)
+    ]
     findings += check_models(profile, partitions)
     findings += check_settings(profile, cluster)
     findings += check_account(profile, cluster)
@@ -271,20 +320,31 @@ def examine(profile: Mapping[str, Any], partitions: Mapping[str, Any], cluster: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--profile", type=Path, required=True, help="the folder of the profile")
     folder = parser.parse_args().profile
     profile = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    partitions = yaml.safe_load((folder / profile["slurm-partition-config"]).read_text(encoding="utf-8"))["partitions"]
+    partitions = yaml.safe_load(
+        (folder / profile["slurm-partition-config"]).read_text(encoding="utf-8")
+    )["partitions"]
     cluster = read_cluster()
     for real in cluster.partitions.values():
-        gpus = ", ".join(f"{count} x {model or 'unnamed'}" for model, count in real.gpus.items()) or "none"
+        gpus = (
+            ", ".join(f"{count} x {model or 'unnamed'}" for model, count in real.gpus.items())
+            or "none"
+        )
         print(
-            f"partition {real.name}: {real.usable_nodes} usable nodes, up to {real.cpus} CPUs, {real.memory_mb} MB, GPUs a node: {gpus}"
+            f"partition {real.name}: {real.usable_nodes} usable nodes, up to {real.cpus} CPUs, "
+            f"{real.memory_mb} MB, GPUs a node: {gpus}"
         )
     findings = examine(profile, partitions, cluster)
     for finding in findings:
-        print(f"{'note' if finding.note else 'DOES NOT FIT'}: {finding.why}\n    change: {finding.change}")
+        print(
+            f"{'note' if finding.note else 'DOES NOT FIT'}: {finding.why}\n    change: "
+            f"{finding.change}"
+        )
     if any(not finding.note for finding in findings):
         raise SystemExit(1)
     print(f"{folder} fits this cluster")

@@ -1,4 +1,5 @@
-"""Write what is derived from other files of the repository: config/README.md from the schema, envs/*.yaml from the locks.
+"""Write what is derived from other files of the repository: config/README.md from the schema,
+envs/*.yaml from the locks.
 
 A test fails when one of them is not what this program would write.
 """
@@ -38,7 +39,10 @@ results of another one under the same name refuses the configuration, unless the
 def rows(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield (key, default, meaning) of every leaf of the schema."""
     parts = dict(schema.get("properties", {}))
-    if isinstance(schema.get("additionalProperties"), dict) and "properties" in schema["additionalProperties"]:
+    if (
+        isinstance(schema.get("additionalProperties"), dict)
+        and "properties" in schema["additionalProperties"]
+    ):
         parts["NAME"] = schema["additionalProperties"]
     for name, part in parts.items():
         key = f"{path}.{name}" if path else name
@@ -62,7 +66,9 @@ def rows(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str, 
 def config_page() -> str:
     """The text of config/README.md."""
     schema = read_schema()
-    return HEAD + "".join(f"| `{key}` | {default} | {meaning} |\n" for key, default, meaning in rows(schema))
+    return HEAD + "".join(
+        f"| `{key}` | {default} | {meaning} |\n" for key, default, meaning in rows(schema)
+    )
 
 
 def pages() -> dict[Path, str]:

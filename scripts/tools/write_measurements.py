@@ -1,7 +1,8 @@
-"""Write docs/measurements.md from the records in docs/records/ and docs/h100/: figures are never typed.
+"""Write docs/measurements.md from the records in docs/records/ and docs/h100/: figures are never
+typed.
 
-A record says what was measured, with which command, on which machine, with which versions, on which date, every run, and the
-target with whether it was met.
+A record says what was measured, with which command, on which machine, with which versions, on
+which date, every run, and the target with whether it was met.
 """
 
 import sys
@@ -39,7 +40,9 @@ def show(value: Any) -> str:
 
 
 def tables(runs: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The rows of a record as tables: a list of rows inside a run becomes a table of its own, with the run's name in front."""
+    """The rows of a record as tables: a list of rows inside a run becomes a table of its own, with
+    the run's name in front.
+    """
     head = [{key: value for key, value in run.items() if not is_table(value)} for run in runs]
     inner = [
         [{"of": next(iter(head[at].values()), at + 1)} | row for row in value]
@@ -59,15 +62,22 @@ def section(name: str, record: dict[str, Any]) -> str:
     """One record as Markdown: its head, one table of its figures, its note."""
     lines = [f"## {record['what']}", ""]
     lines += [
-        f"`{record['command']}` · {show(record['machine'])} · {show(record['versions'])} · {record['date']} · `{name}`",
+        f"`{record['command']}` · {show(record['machine'])} · {show(record['versions'])} · "
+        f"{record['date']} · `{name}`",
         "",
     ]
     for table in tables(record["runs"]):
-        # JSON keeps no order that people would choose, so a record may name the columns that come first
-        columns = list(dict.fromkeys([*record.get("columns", []), *(key for row in table for key in row)]))
+        # JSON keeps no order that people would choose, so a record may name the columns that come
+        # first
+        columns = list(
+            dict.fromkeys([*record.get("columns", []), *(key for row in table for key in row)])
+        )
         columns = [column for column in columns if any(column in row for row in table)]
         lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        lines += ["| " + " | ".join(show(row.get(column, "")) for column in columns) + " |" for row in table]
+        lines += [
+            "| " + " | ".join(show(row.get(column, "")) for column in columns) + " |"
+            for row in table
+        ]
         lines += [""]
     if record.get("median") is not None:
         lines += ["", f"Median: {show(record['median'])}."]
@@ -79,8 +89,11 @@ def section(name: str, record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    records = sorted((ROOT / "docs/records").glob("*.json")) + sorted((ROOT / "docs/h100").glob("*.json"))
-    # a stage's own record from a run on the card lies there, too: the proof behind a figure, not a figure
+    records = sorted((ROOT / "docs/records").glob("*.json")) + sorted(
+        (ROOT / "docs/h100").glob("*.json")
+    )
+    # a stage's own record from a run on the card lies there, too: the proof behind a figure, not a
+    # figure
     found = [(path.relative_to(ROOT).as_posix(), read_json(path)) for path in records]
     parts = [section(name, record) for name, record in found if "what" in record]
     write_text(ROOT / "docs/measurements.md", HEAD + "\n" + "\n".join(parts))

@@ -1,6 +1,8 @@
-"""The demo, run once for all tests, and its deterministic part once more in folders with names that a shell would read.
+"""The demo, run once for all tests, and its deterministic part once more in folders with names
+that a shell would read.
 
-The first run has keys in its environment, no network and a home of its own: test_isolation.py looks at what became of them.
+The first run has keys in its environment, no network and a home of its own: test_isolation.py
+looks at what became of them.
 """
 
 import os
@@ -21,7 +23,16 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from mindtune.environments import venvs_folder  # noqa: E402
 
 # What a clone needs; a user's other files stay where they are
-CLONED = ("Snakefile", "config", "envs", "profiles", "resources", "rules", "scripts", "pyproject.toml")
+CLONED = (
+    "Snakefile",
+    "config",
+    "envs",
+    "profiles",
+    "resources",
+    "rules",
+    "scripts",
+    "pyproject.toml",
+)
 ODD = '我的 project\'s $(touch P) "`touch P`" dir'
 PLANTED = "planted-7f3a91c2"
 KEYS = {
@@ -40,7 +51,8 @@ class Demo:
     work: Path
     output: str
     seconds: float
-    # command lines of the processes that were seen, and those among them that had a planted key in their environment
+    # command lines of the processes that were seen, and those among them that had a planted key in
+    # their environment
     seen: set[str] = field(default_factory=set)
     with_key: set[str] = field(default_factory=set)
 
@@ -49,7 +61,9 @@ class Demo:
         return self.work / "results"
 
 
-def run_demo(work: Path, *arguments: str, root: Path = ROOT, within: tuple[str, ...] = (), **variables: str) -> Demo:
+def run_demo(
+    work: Path, *arguments: str, root: Path = ROOT, within: tuple[str, ...] = (), **variables: str
+) -> Demo:
     """Run scripts/tools/demo.py as `make demo` does; its output is shown if it fails."""
     command = [
         sys.executable,
@@ -62,21 +76,30 @@ def run_demo(work: Path, *arguments: str, root: Path = ROOT, within: tuple[str, 
         "2",
     ]
     start = time.monotonic()
-    done = subprocess.run([*within, *command, *arguments], env=os.environ | variables, capture_output=True, text=True)
+    done = subprocess.run(
+        [*within, *command, *arguments], env=os.environ | variables, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-20000:]
     return Demo(work, done.stdout, time.monotonic() - start)
 
 
 @contextmanager
 def watched(demo: Demo):
-    """Note which processes of our environments run meanwhile, and in which of them a planted key stands."""
+    """Note which processes of our environments run meanwhile, and in which of them a planted key
+    stands.
+    """
     done = Event()
 
     def look() -> None:
         while not done.wait(0.1):
             for process in Path("/proc").glob("[0-9]*"):
                 try:
-                    line = (process / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+                    line = (
+                        (process / "cmdline")
+                        .read_bytes()
+                        .decode(errors="replace")
+                        .replace("\0", " ")
+                    )
                     environ = (process / "environ").read_bytes()
                     place = os.readlink(process / "cwd")
                 except OSError:
@@ -97,7 +120,9 @@ def watched(demo: Demo):
 def demo(tmp_path_factory):
     # what is not built yet needs a package registry
     for env in ("core", "train", "tiny"):
-        subprocess.run([sys.executable, ROOT / "scripts/mindtune/environments.py", env], cwd=ROOT, check=True)
+        subprocess.run(
+            [sys.executable, ROOT / "scripts/mindtune/environments.py", env], cwd=ROOT, check=True
+        )
     folder = tmp_path_factory.mktemp("first")
     namespace = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
     within = (*namespace, sys.executable, str(Path(__file__).with_name("no_network.py")))
@@ -105,7 +130,11 @@ def demo(tmp_path_factory):
     watch = Demo(work, "", 0.0)
     with watched(watch):
         made = run_demo(
-            work, within=within, HOME=str(folder / "home"), MINDTUNE_VENVS=os.path.abspath(venvs_folder()), **KEYS
+            work,
+            within=within,
+            HOME=str(folder / "home"),
+            MINDTUNE_VENVS=os.path.abspath(venvs_folder()),
+            **KEYS,
         )
     return Demo(made.work, made.output, made.seconds, watch.seen, watch.with_key)
 
@@ -118,7 +147,9 @@ def again(demo):
 
 @pytest.fixture(scope="session")
 def elsewhere(demo, tmp_path_factory):
-    """The part up to the export of run `main`, made anew by a clone: it, its environments, TMPDIR and the results lie in odd folders."""
+    """The part up to the export of run `main`, made anew by a clone: it, its environments, TMPDIR
+    and the results lie in odd folders.
+    """
     odd = tmp_path_factory.mktemp("second") / ODD
     clone, environments, temporary = odd / "clone", odd / "环境 o'brien", odd / "t m p"
     for name in CLONED:
@@ -128,4 +159,6 @@ def elsewhere(demo, tmp_path_factory):
     environments.symlink_to(venvs_folder())
     temporary.mkdir()
     places = {"MINDTUNE_VENVS": str(environments), "TMPDIR": str(temporary)}
-    return run_demo(odd / "deeper" / "demo", "--target", "results/runs/main/export", root=clone, **places)
+    return run_demo(
+        odd / "deeper" / "demo", "--target", "results/runs/main/export", root=clone, **places
+    )

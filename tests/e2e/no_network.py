@@ -1,4 +1,6 @@
-"""Run a command where no network is but the loopback interface: started inside a network namespace of its own (`unshare --net`)."""
+"""Run a command where no network is but the loopback interface: started inside a network namespace
+of its own (`unshare --net`).
+"""
 
 import fcntl
 import os

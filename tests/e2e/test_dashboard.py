@@ -1,6 +1,8 @@
-"""SwanLab's own dashboard over the demo's trainings: what its HTTP interface answers, to whom, and that nothing is left.
+"""SwanLab's own dashboard over the demo's trainings: what its HTTP interface answers, to whom, and
+that nothing is left.
 
-It answers the page's own questions for whoever has the printed address: nobody else, no other method, no other path.
+It answers the page's own questions for whoever has the printed address: nobody else, no other
+method, no other path.
 """
 
 import csv
@@ -40,7 +42,9 @@ class Browser:
     """Opens the address that was printed, and keeps the cookie that it gets."""
 
     def __init__(self, log):
-        self.address = re.search(r"dashboard on (http://127\.0\.0\.1:\d+/\?token=\S+) ", log.read_text())[1]
+        self.address = re.search(
+            r"dashboard on (http://127\.0\.0\.1:\d+/\?token=\S+) ", log.read_text()
+        )[1]
         self.root, _, self.token = self.address.partition("?token=")
         self.jar = HTTPCookieProcessor()
         self.opener = build_opener(self.jar)
@@ -86,7 +90,10 @@ def test_the_dashboard_shows_every_step_and_leaves_nothing(demo, tmp_path):
     port, temporary, log = free_port(), tmp_path / "temporary", tmp_path / "log.txt"
     temporary.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as outside:
-        told = {"SWANLAB_API_KEY": "planted", "SWANLAB_WEBHOOK": f"http://127.0.0.1:{outside.getsockname()[1]}"}
+        told = {
+            "SWANLAB_API_KEY": "planted",
+            "SWANLAB_WEBHOOK": f"http://127.0.0.1:{outside.getsockname()[1]}",
+        }
         with dashboard(demo.work, port, log, TMPDIR=str(temporary), **told) as process:
             browser = Browser(log)
             assert "<title>SwanLab</title>" in browser.open()
@@ -96,7 +103,10 @@ def test_the_dashboard_shows_every_step_and_leaves_nothing(demo, tmp_path):
                 shows_the_history(demo.results / "runs" / experiment["name"], browser, experiment)
             assert len(list(temporary.iterdir())) == 1
             second = start(demo.work, port, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            assert f"error: port {port} on 127.0.0.1 cannot be had" in second.communicate(timeout=60)[1]
+            assert (
+                f"error: port {port} on 127.0.0.1 cannot be had"
+                in second.communicate(timeout=60)[1]
+            )
             assert second.returncode == 2
         outside.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -110,11 +120,17 @@ def test_the_dashboard_shows_every_step_and_leaves_nothing(demo, tmp_path):
 
 
 def shows_the_history(run, browser, experiment):
-    """The dashboard has a run's losses, learning rates and dev losses at their steps, and its settings."""
+    """The dashboard has a run's losses, learning rates and dev losses at their steps, and its
+    settings.
+    """
     with open(run / "history.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) > 1 and any(row["dev_loss"] for row in rows)
-    for metric, column in (("train/loss", "loss"), ("train/learning_rate", "learning_rate"), ("eval/loss", "dev_loss")):
+    for metric, column in (
+        ("train/loss", "loss"),
+        ("train/learning_rate", "learning_rate"),
+        ("eval/loss", "dev_loss"),
+    ):
         expected = {int(row["step"]): float(row[column]) for row in rows if row[column]}
         assert browser.curve(experiment["id"], metric) == expected
     params = json.loads((run / "train_lora.json").read_text(encoding="utf-8"))["params"]
@@ -142,7 +158,9 @@ def board(tmp_path_factory):
 
 
 def request(browser, path, method="GET", **headers):
-    """(status, headers, content) of a request whose path is sent as it stands, with the browser's cookie unless another is given."""
+    """(status, headers, content) of a request whose path is sent as it stands, with the browser's
+    cookie unless another is given.
+    """
     port = int(browser.root.rsplit(":")[-1].strip("/"))
     cookie = "; ".join(f"{entry.name}={entry.value}" for entry in browser.jar.cookiejar)
     sent = {"Host": f"127.0.0.1:{port}", "Cookie": cookie, **headers}
@@ -165,7 +183,11 @@ def test_the_cookie_is_for_this_page_alone(board):
     assert status == 303 and headers["Location"] == "/"
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(headers["Set-Cookie"].split("; "))
     status, headers, _ = request(browser, "/")
-    assert status == 200 and headers["Referrer-Policy"] == "no-referrer" and headers["X-Frame-Options"] == "DENY"
+    assert (
+        status == 200
+        and headers["Referrer-Policy"] == "no-referrer"
+        and headers["X-Frame-Options"] == "DENY"
+    )
     assert "default-src 'self'" in headers["Content-Security-Policy"]
 
 
@@ -181,15 +203,33 @@ def test_the_page_gets_its_files_and_curves(board):
 def spellings(path):
     """A file's path as attackers write it."""
     up = "../" * 12 + str(path).lstrip("/")
-    forms = [str(path), f"/{path}", up, up.replace("../", "..;/"), up.replace("/", "\\"), f"....//{up}"]
+    forms = [
+        str(path),
+        f"/{path}",
+        up,
+        up.replace("../", "..;/"),
+        up.replace("/", "\\"),
+        f"....//{up}",
+    ]
     return [*forms, *[quote(form, safe="") for form in forms], *[quote(quote(form, safe=""), safe="") for form in forms],
             quote(up, safe="/").replace(".", "%2e"), up.replace("../", "%c0%ae%c0%ae/"), f"{up}%00.png"]  # fmt: skip
 
 
-ROUTES = ("media/", "media", "experiment/1/tag/", "experiment/", "experiment/1/", "project/", "chart/", "namespace/")
+ROUTES = (
+    "media/",
+    "media",
+    "experiment/1/tag/",
+    "experiment/",
+    "experiment/1/",
+    "project/",
+    "chart/",
+    "namespace/",
+)
 
 
-@pytest.mark.parametrize("route", [*[f"/api/v1/{route}" for route in ROUTES], "/assets/", "/", "/experiment/1/"])
+@pytest.mark.parametrize(
+    "route", [*[f"/api/v1/{route}" for route in ROUTES], "/assets/", "/", "/experiment/1/"]
+)
 def test_no_route_reads_a_file(board, route):
     browser, key = board
     for secret in (Path("/etc/passwd"), key):
@@ -209,7 +249,9 @@ def test_what_the_page_does_not_ask_is_closed(board, path):
     assert request(board[0], path)[0] == 404
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get"])
+@pytest.mark.parametrize(
+    "method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get"]
+)
 def test_nothing_is_written_or_deleted(board, method):
     browser, _ = board
     for path in ("/api/v1/project", "/api/v1/experiment/1", "/api/v1/chart/1/status", "/"):
@@ -220,7 +262,9 @@ def test_nothing_is_written_or_deleted(board, method):
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.example:{port}",
     "localhost.:{port}", "", ["127.0.0.1:{port}", "evil.example"], "[::1]:{port}", "0.0.0.0:{port}"], ids=str)  # fmt: skip
 def test_another_host_is_refused(board, host):
-    """A page of elsewhere whose name was made to mean this machine (DNS rebinding) sends its own name."""
+    """A page of elsewhere whose name was made to mean this machine (DNS rebinding) sends its own
+    name.
+    """
     browser, _ = board
     port = browser.root.rsplit(":")[-1].strip("/")
     hosts = [text.format(port=port) for text in (host if isinstance(host, list) else [host])]
@@ -230,7 +274,12 @@ def test_another_host_is_refused(board, host):
 
 def test_another_origin_is_refused(board):
     browser, _ = board
-    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", f"http://localhost:{browser.root}"):
+    for origin in (
+        "https://evil.example",
+        "null",
+        "http://127.0.0.1:1",
+        f"http://localhost:{browser.root}",
+    ):
         status, headers, _ = request(browser, "/api/v1/project", Origin=origin)
         assert status == 403 and "Access-Control-Allow-Origin" not in headers
     assert request(browser, "/api/v1/project", Origin=browser.root.strip("/"))[0] == 200
@@ -241,7 +290,14 @@ def test_without_the_token_there_is_no_answer(board):
     [cookie] = browser.jar.cookiejar
     for wrong in ("", f"{cookie.name}=", f"{cookie.name}={browser.token[:-1]}", f"{cookie.name}={browser.token}x",
                   f"{cookie.name}=\xe4", f"other={browser.token}", "=;;\x01"):  # fmt: skip
-        for path in ("/", "/api/v1/project", "/assets/x.js", f"/?token={browser.token[:-1]}x", "/?token=", "/charts"):
+        for path in (
+            "/",
+            "/api/v1/project",
+            "/assets/x.js",
+            f"/?token={browser.token[:-1]}x",
+            "/?token=",
+            "/charts",
+        ):
             status, _, answer = request(browser, path, Cookie=wrong)
             assert status in (400, 403) and b"SwanLab" not in answer, (wrong, path)
     assert request(browser, f"/api/v1/project?token={browser.token}", Cookie="")[0] == 403

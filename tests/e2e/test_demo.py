@@ -27,10 +27,15 @@ def test_it_prints_the_table_the_export_and_the_times(demo):
 
 def test_every_row_is_kept_or_rejected(demo):
     facts = load(demo.results / "data/demo/clean_dialogues.json")["facts"]
-    kept, rejected = rows(demo.results / "data/demo/clean.jsonl"), rows(demo.results / "data/demo/rejected.jsonl")
+    kept, rejected = (
+        rows(demo.results / "data/demo/clean.jsonl"),
+        rows(demo.results / "data/demo/rejected.jsonl"),
+    )
     sources = sorted((ROOT / "resources/dialogues").glob("*.jsonl"))
     assert len(kept) + len(rejected) == facts["read"] == sum(len(rows(path)) for path in sources)
-    assert {row["id"] for row in rejected} >= {f"dirty-{n:02}" for n in (4, 10, 12, 13, 17, 18)} - {"dirty-10"}
+    assert {row["id"] for row in rejected} >= {f"dirty-{n:02}" for n in (4, 10, 12, 13, 17, 18)} - {
+        "dirty-10"
+    }
     assert all(row["reasons"] for row in rejected)
     assert {"mojibake", "html", "mask_mobile", "mask_id_card", "trailing_client_turn"} <= {
         fix for row in kept for fix in row["fixes"]
@@ -39,7 +44,9 @@ def test_every_row_is_kept_or_rejected(demo):
 
 def test_no_personal_data_is_left_and_hotlines_are(demo):
     text = (demo.results / "data/demo/clean.jsonl").read_text(encoding="utf-8")
-    assert "13800138000" not in text and "110101190001010014" not in text and "example.com" not in text
+    assert (
+        "13800138000" not in text and "110101190001010014" not in text and "example.com" not in text
+    )
     assert "12356" in text
 
 
@@ -49,7 +56,10 @@ def test_splits_share_nothing_and_lose_nothing(demo):
     ids = [row["id"] for part in parts.values() for row in part]
     assert sorted(ids) == sorted(row["id"] for row in rows(folder / "clean.jsonl"))
     first = {
-        side: {next(turn["value"] for turn in row["conversations"] if turn["from"] == "human") for row in part}
+        side: {
+            next(turn["value"] for turn in row["conversations"] if turn["from"] == "human")
+            for row in part
+        }
         for side, part in parts.items()
     }
     assert not first["train"] & (first["dev"] | first["test"]) and not first["dev"] & first["test"]
@@ -66,8 +76,15 @@ def test_the_trainer_did_what_was_planned(demo, run):
     assert 0 < stats["trained_tokens"] < stats["tokens"] and 0.5 < stats["fill"] <= 1
     parts = stats["by_source"].values()
     assert sorted(stats["by_source"]) == ["demo:dirty.jsonl", "demo:en.jsonl", "demo:zh.jsonl"]
-    assert all(sum(part[key] for part in parts) == stats[key] for key in ("rows", "tokens", "trained_tokens"))
-    assert max(part["packs"] for part in parts) <= stats["packs"] <= sum(part["packs"] for part in parts)
+    assert all(
+        sum(part[key] for part in parts) == stats[key]
+        for key in ("rows", "tokens", "trained_tokens")
+    )
+    assert (
+        max(part["packs"] for part in parts)
+        <= stats["packs"]
+        <= sum(part["packs"] for part in parts)
+    )
     history = (demo.results / f"runs/{run}/history.csv").read_text().splitlines()
     assert len(history) == stats["steps"] + 1
     assert sorted(path.name for path in (demo.results / f"runs/{run}/adapter").glob("[!.]*")) == [
@@ -78,7 +95,10 @@ def test_the_trainer_did_what_was_planned(demo, run):
 
 
 def test_another_seed_is_another_adapter_on_shared_data(demo):
-    weights = [(demo.results / f"runs/{run}/adapter/adapter_model.safetensors").read_bytes() for run in RUNS]
+    weights = [
+        (demo.results / f"runs/{run}/adapter/adapter_model.safetensors").read_bytes()
+        for run in RUNS
+    ]
     assert weights[0] != weights[1]
     assert [path.name for path in (demo.results / "data").iterdir()] == ["demo"]
     assert [path.name for path in (demo.results / "base/replies").iterdir()] == ["demo"]
@@ -103,7 +123,9 @@ def test_the_export_is_proven_and_verifies_with_python_alone(demo, run):
 
 
 def test_the_published_export_is_that_of_the_named_run(demo):
-    assert load(demo.results / "export/manifest.json") == load(demo.results / "runs/main/export/manifest.json")
+    assert load(demo.results / "export/manifest.json") == load(
+        demo.results / "runs/main/export/manifest.json"
+    )
     card = (demo.results / "export/README.md").read_text(encoding="utf-8")
     assert card.startswith("---\n") and "toy" in card and "12356" in card
 
@@ -111,14 +133,21 @@ def test_the_published_export_is_that_of_the_named_run(demo):
 def test_scores_have_intervals_floors_and_signatures(demo):
     facts = load(demo.results / "runs/main/scores/dialogue.json")["facts"]
     by = {(row["system"], row["metric"]): row for row in facts["rows"]}
-    assert {system for system, _ in by} == {"base", "tuned", "floor:random", "floor:echo", "floor:fixed"}
+    assert {system for system, _ in by} == {
+        "base",
+        "tuned",
+        "floor:random",
+        "floor:echo",
+        "floor:fixed",
+    }
     for metric in ("BLEU", "chrF", "ROUGE-L"):
         row = by["tuned", metric]
         assert row["low"] <= row["value"] <= row["high"] and row["n"] > 0 and row["signature"]
         assert 0 < row["value"] < 100
     assert "tok:zh" in by["base", "BLEU"]["signature"]
     replies = [
-        rows(demo.results / path) for path in ("base/replies/demo/dialogue.jsonl", "runs/main/replies/dialogue.jsonl")
+        rows(demo.results / path)
+        for path in ("base/replies/demo/dialogue.jsonl", "runs/main/replies/dialogue.jsonl")
     ]
     assert [row["prompt"] for row in replies[0]] == [row["prompt"] for row in replies[1]]
     assert any(row["reply"] for row in replies[1])
@@ -134,14 +163,20 @@ def test_the_server_kept_its_contract_and_is_gone(demo):
                 command = (process / "cmdline").read_bytes().decode(errors="replace")
             except OSError:
                 continue
-            assert str(demo.work / "results") not in command, f"process {process.name} is left: {command}"
+            assert str(demo.work / "results") not in command, (
+                f"process {process.name} is left: {command}"
+            )
 
 
 def test_the_report_is_one_page_of_its_own(demo):
     page = (demo.results / "report/report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "http-equiv" in page and "toy" in page
     assert "rulegraph" in page or "<svg" in page or "data:image/svg" in page
-    assert (demo.results / "report/dag.mmd").read_text().startswith(("graph", "flowchart", "---", "%%"))
+    assert (
+        (demo.results / "report/dag.mmd")
+        .read_text()
+        .startswith(("graph", "flowchart", "---", "%%"))
+    )
 
 
 def test_a_second_call_has_nothing_to_do(again):
@@ -168,16 +203,26 @@ def test_equal_bytes_in_another_folder(demo, elsewhere):
         "runs/main/verify.json",
         "runs/main/export/manifest.json",
     ]
-    differ = [name for name in names if (demo.results / name).read_bytes() != (elsewhere.results / name).read_bytes()]
+    differ = [
+        name
+        for name in names
+        if (demo.results / name).read_bytes() != (elsewhere.results / name).read_bytes()
+    ]
     assert differ == []
 
 
 def test_no_word_of_a_path_runs(elsewhere):
     odd = elsewhere.work.parents[1]
     assert (
-        "$(touch P)" in odd.name and not list(odd.rglob("P")) and not (ROOT / "P").exists() and not Path("P").exists()
+        "$(touch P)" in odd.name
+        and not list(odd.rglob("P"))
+        and not (ROOT / "P").exists()
+        and not Path("P").exists()
     )
 
 
 def test_only_the_working_directory_is_written(demo):
-    assert not (ROOT / "results").exists() or (ROOT / "results").stat().st_mtime < demo.work.stat().st_mtime
+    assert (
+        not (ROOT / "results").exists()
+        or (ROOT / "results").stat().st_mtime < demo.work.stat().st_mtime
+    )

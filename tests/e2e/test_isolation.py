@@ -1,4 +1,6 @@
-"""The demo's first run: without a network, with keys in the environment that no model and no file may get."""
+"""The demo's first run: without a network, with keys in the environment that no model and no file
+may get.
+"""
 
 import pytest
 from conftest import KEYS, PLANTED
@@ -18,7 +20,9 @@ def test_a_process_that_loads_a_model_has_no_key_in_its_environment(demo, progra
 def test_no_program_of_an_environment_has_one_and_no_file_holds_one(demo):
     assert not demo.with_key
     files = [path for path in demo.work.rglob("*") if path.is_file() and not path.is_symlink()]
-    assert len(files) > 100 and not [path for path in files if PLANTED.encode() in path.read_bytes()]
+    assert len(files) > 100 and not [
+        path for path in files if PLANTED.encode() in path.read_bytes()
+    ]
     assert not any(value in demo.output for value in KEYS.values())
 
 

@@ -1,8 +1,10 @@
-"""The real workflow on a model of a few kilobytes: small enough to be broken and repaired many times.
+"""The real workflow on a model of a few kilobytes: small enough to be broken and repaired many
+times.
 
-A `Chain` is a working directory of its own. `template()` is one in which everything up to the training is made, and
-`undisturbed()` one that was never disturbed: what a repaired one has to equal, byte by byte. Both are made once a process, and
-removed at its end; MINDTUNE_KEEP_CHAINS=1 leaves them to look at.
+A `Chain` is a working directory of its own. `template()` is one in which everything up to the
+training is made, and `undisturbed()` one that was never disturbed: what a repaired one has to
+equal, byte by byte. Both are made once a process, and removed at its end; MINDTUNE_KEEP_CHAINS=1
+leaves them to look at.
 """
 
 import atexit
@@ -30,8 +32,8 @@ from mindtune.records import sha256_file, write_json  # noqa: E402
 
 TARGET = "results/export"
 TRAINED = "results/runs/main/train_lora.json"
-# Two epochs of a few steps, with a checkpoint every two: enough to be stopped in the middle. Packed training is killed in
-# test_resume.py; here it would only add its check to every start
+# Two epochs of a few steps, with a checkpoint every two: enough to be stopped in the middle.
+# Packed training is killed in test_resume.py; here it would only add its check to every start
 DATA = {"clean": {"sources": {"zh.jsonl": {"limit": 20}}}}
 TRAIN = {
     "max_length": 2048,
@@ -42,10 +44,12 @@ TRAIN = {
     "grad_accumulation": 2,
     "save_total_limit": 2,
 }
-# The trainer notes how much memory it used, which no two runs share, and what holds or hashes it is left out
+# The trainer notes how much memory it used, which no two runs share, and what holds or hashes it
+# is left out
 NOT_COMPARED = ("history.csv", "loss.svg", "train_lora.json", "fetch_dataset.log")
 
-# The shell ignores Ctrl-C in what it runs in the background, and so would every process that is started here
+# The shell ignores Ctrl-C in what it runs in the background, and so would every process that is
+# started here
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -55,8 +59,16 @@ def python(env: str) -> str:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """What every call of Snakemake gets: one thread, no hub, and environments that are shared with the real runs."""
-    return {**os.environ, "MINDTUNE_VENVS": venvs_folder(), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **extra}
+    """What every call of Snakemake gets: one thread, no hub, and environments that are shared with
+    the real runs.
+    """
+    return {
+        **os.environ,
+        "MINDTUNE_VENVS": venvs_folder(),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        **extra,
+    }
 
 
 @functools.cache
@@ -66,7 +78,9 @@ def base_folder() -> Path:
     if not os.environ.get("MINDTUNE_KEEP_CHAINS"):
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     missing = [
-        f"build_env_{env}" for env in ("core", "train") if not Path(python(env)).parents[1].joinpath("READY").exists()
+        f"build_env_{env}"
+        for env in ("core", "train")
+        if not Path(python(env)).parents[1].joinpath("READY").exists()
     ]
     if missing:
         build = [
@@ -81,19 +95,42 @@ def base_folder() -> Path:
             "config/demo.yaml",
         ]
         subprocess.run(
-            [*build, "--directory", folder / "environments", *missing], cwd=ROOT, env=environment(), check=True
+            [*build, "--directory", folder / "environments", *missing],
+            cwd=ROOT,
+            env=environment(),
+            check=True,
         )
-    program = "import sys; from pathlib import Path; from models import build_small_model; build_small_model(Path(sys.argv[1]))"
+    program = (
+        "import sys; from pathlib import Path; from models import build_small_model; "
+        "build_small_model(Path(sys.argv[1]))"
+    )
     paths = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "tests/unit")])
-    subprocess.run([python("train"), "-c", program, folder / "base"], env=environment(PYTHONPATH=paths), check=True)
+    subprocess.run(
+        [python("train"), "-c", program, folder / "base"],
+        env=environment(PYTHONPATH=paths),
+        check=True,
+    )
     return folder
 
 
 def small() -> dict[str, Any]:
-    """The demo's configuration made small: its data's first dialogues, and a model of a few kilobytes."""
+    """The demo's configuration made small: its data's first dialogues, and a model of a few
+    kilobytes.
+    """
     return {
-        "datasets": {"demo": {"source": "local", "path": "resources/dialogues/zh.jsonl", "licence": "CC0-1.0"}},
-        "model": {"source": "local", "id": "small", "path": str(base_folder() / "base"), "revision": None},
+        "datasets": {
+            "demo": {
+                "source": "local",
+                "path": "resources/dialogues/zh.jsonl",
+                "licence": "CC0-1.0",
+            }
+        },
+        "model": {
+            "source": "local",
+            "id": "small",
+            "path": str(base_folder() / "base"),
+            "revision": None,
+        },
         "data": DATA,
         "train": TRAIN,
     }
@@ -108,13 +145,19 @@ class Chain:
         self.config = self.work / "chain.json"
         self.configure(**config)
 
-    def configure(self, runs: dict[str, Any] | None = None, train: dict[str, Any] | None = None, **parts: Any) -> None:
-        """Write what lies over the demo's configuration; the runs beside main train as main does."""
+    def configure(
+        self, runs: dict[str, Any] | None = None, train: dict[str, Any] | None = None, **parts: Any
+    ) -> None:
+        """Write what lies over the demo's configuration; the runs beside main train as main
+        does.
+        """
         runs = {"main": {"dataset": "demo"}, "seed43": {"dataset": "demo"}, **(runs or {})}
         write_json(self.config, {**small(), "runs": runs, "train": TRAIN | (train or {}), **parts})
 
     def command(self, *arguments: str) -> list[str]:
-        """A call of Snakemake in this folder; without a profile among the arguments on two cores of this machine."""
+        """A call of Snakemake in this folder; without a profile among the arguments on two cores
+        of this machine.
+        """
         place = [] if "--profile" in arguments else ["--cores", "2"]
         return [
             sys.executable, "-m", "snakemake",
@@ -131,7 +174,9 @@ class Chain:
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
-    def run(self, *arguments: str, timeout: float = 900, **extra: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, timeout: float = 900, **extra: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run Snakemake to its end; what it printed is `stdout`."""
         _, _, _, *words = self.command(*(arguments or (TARGET,)))
         with tempfile.NamedTemporaryFile(dir=base_folder(), prefix="said-") as output:
@@ -147,7 +192,9 @@ class Chain:
         assert done.returncode == 0, done.stdout[-6000:]
 
     def copy(self, name: str) -> "Chain":
-        """A copy with all times, so that Snakemake sees nothing to do in it, and with a configuration of its own."""
+        """A copy with all times, so that Snakemake sees nothing to do in it, and with a
+        configuration of its own.
+        """
         target = base_folder() / name
         shutil.copytree(self.work, target, symlinks=True, copy_function=shutil.copy2)
         chain = object.__new__(Chain)
@@ -178,19 +225,30 @@ class Chain:
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
     def processes(self) -> list[str]:
-        """Processes that work in this folder: their directory, or a path on their command line, lies in it."""
+        """Processes that work in this folder: their directory, or a path on their command line,
+        lies in it.
+        """
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                inside = str(process.joinpath("cwd").resolve()) == str(self.work) or f"{self.work}/" in words
+                words = (
+                    (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
+                inside = (
+                    str(process.joinpath("cwd").resolve()) == str(self.work)
+                    or f"{self.work}/" in words
+                )
                 if inside and int(process.name) != os.getpid():
                     found.append(f"{process.name} {words[:160]}")
         return found
 
     def assert_converged(self) -> None:
-        """Everything is as in a chain that was never disturbed, nothing works here any more, and no lock is left."""
-        wait_for(lambda: not self.processes(), 30, lambda: f"processes are left: {self.processes()}")
+        """Everything is as in a chain that was never disturbed, nothing works here any more, and
+        no lock is left.
+        """
+        wait_for(
+            lambda: not self.processes(), 30, lambda: f"processes are left: {self.processes()}"
+        )
         expected, found = undisturbed().hashes(), self.hashes()
         different = sorted(name for name in expected if found.get(name) != expected[name])
         assert not different, f"not as in an undisturbed run: {different}"
@@ -199,10 +257,23 @@ class Chain:
 
 
 def clone(name: str) -> Path:
-    """The files of the repository as they would be committed, in a folder of their own, to be edited."""
+    """The files of the repository as they would be committed, in a folder of their own, to be
+    edited.
+    """
     folder = base_folder() / name
-    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in filter(None, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")):
+    command = [
+        "git",
+        "-C",
+        str(ROOT),
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]
+    for name in filter(
+        None, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
+    ):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
@@ -227,7 +298,9 @@ def undisturbed() -> Chain:
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, what: str | Callable[[], str]) -> Any:
-    """Wait until the condition holds and return its value; fail with `what` after so many seconds."""
+    """Wait until the condition holds and return its value; fail with `what` after so many
+    seconds.
+    """
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:

@@ -1,10 +1,12 @@
-"""Random faults over repeated runs, unattended: each round starts the workflow, hits it, reruns it and compares every hash.
+"""Random faults over repeated runs, unattended: each round starts the workflow, hits it, reruns it
+and compares every hash.
 
     python tests/faults/chaos.py --rounds 200 --seed 1 --record docs/records/chaos.json
 
-Most rounds make the data from nothing, one in eight trains; as many rounds as there are cores run side by side. The rerun does
-what the messages say and nothing else: it waits for what still runs, removes Snakemake's lock where the message names it, deletes a
-file where the message says so, and touches what is dated in the future, as slurm-h100/README.md says. A seed repeats the choices;
+Most rounds make the data from nothing, one in eight trains; as many rounds as there are cores run
+side by side. The rerun does what the messages say and nothing else: it waits for what still runs,
+removes Snakemake's lock where the message names it, deletes a file where the message says so, and
+touches what is dated in the future, as slurm-h100/README.md says. A seed repeats the choices;
 where a fault lands also depends on how fast the machine is.
 """
 
@@ -54,7 +56,10 @@ class Round:
 def pick(made: Chain, rng: random.Random, pattern: str) -> Path | None:
     """A random file of the results or the state."""
     found = [
-        path for name in ("results", "state") for path in sorted((made.work / name).rglob(pattern)) if path.is_file()
+        path
+        for name in ("results", "state")
+        for path in sorted((made.work / name).rglob(pattern))
+        if path.is_file()
     ]
     return rng.choice(found) if found else None
 
@@ -68,7 +73,9 @@ def kill_everything(made: Chain, controller: subprocess.Popen, rng: random.Rando
     return "all processes" if found else ""
 
 
-def signal_controller(number: signal.Signals) -> Callable[[Chain, subprocess.Popen, random.Random], str]:
+def signal_controller(
+    number: signal.Signals,
+) -> Callable[[Chain, subprocess.Popen, random.Random], str]:
     """A fault that sends a signal to Snakemake alone."""
 
     def strike(made: Chain, controller: subprocess.Popen, rng: random.Random) -> str:
@@ -119,7 +126,9 @@ def tear_record(made: Chain, controller: subprocess.Popen, rng: random.Random) -
 
 
 def leave_partials(made: Chain, controller: subprocess.Popen, rng: random.Random) -> str:
-    """The machine goes down, and half-written files and folders are left beside where the outputs go."""
+    """The machine goes down, and half-written files and folders are left beside where the outputs
+    go.
+    """
     kill_everything(made, controller, rng)
     for name in (
         "results/data/demo/clean.jsonl",
@@ -140,7 +149,11 @@ def leave_partials(made: Chain, controller: subprocess.Popen, rng: random.Random
 def tear_checkpoint(made: Chain, controller: subprocess.Popen, rng: random.Random) -> str:
     """The machine goes down while a checkpoint is written."""
     kill_everything(made, controller, rng)
-    newest = max((made.work / "state").rglob("checkpoint-*/*"), key=lambda path: path.stat().st_mtime_ns, default=None)
+    newest = max(
+        (made.work / "state").rglob("checkpoint-*/*"),
+        key=lambda path: path.stat().st_mtime_ns,
+        default=None,
+    )
     if newest is None:
         return ""
     os.truncate(newest, newest.stat().st_size // 2)
@@ -168,7 +181,8 @@ def repair(made: Chain, targets: list[str], needed: list[str]) -> None:
         if done.returncode == 0:
             return
         named = re.search(
-            r"^(?:error: )?(\S+)(?: line \d+)? is not (?:whole )?JSON .*delete (?:it|the file) and run again",
+            r"^(?:error: )?(\S+)(?: line \d+)? is not (?:whole )?JSON .*delete (?:it|the file) and "
+            r"run again",
             done.stdout,
             re.MULTILINE,
         )
@@ -183,7 +197,10 @@ def repair(made: Chain, targets: list[str], needed: list[str]) -> None:
         elif named:
             needed.append(f"delete {named[1]}")
             (made.work / named[1]).unlink()
-            targets = [*targets, named[1]]  # what was made from it stands, so nothing else asks for it
+            targets = [
+                *targets,
+                named[1],
+            ]  # what was made from it stands, so nothing else asks for it
         else:
             raise AssertionError(done.stdout[-3000:])
     raise AssertionError(f"{TRIES} reruns were not enough: {needed}")
@@ -197,7 +214,9 @@ def compare(made: Chain, kind: str) -> None:
         if kind == "data"
         else ("results/data/", "results/base/", "results/runs/main/adapter/")
     )
-    expected = {name: value for name, value in undisturbed().hashes().items() if name.startswith(own)}
+    expected = {
+        name: value for name, value in undisturbed().hashes().items() if name.startswith(own)
+    }
     different = sorted(name for name in expected if found.get(name) != expected[name])
     assert not different, f"different: {different}"
     wait_for(lambda: not made.processes(), 30, lambda: f"left: {made.processes()}")
@@ -206,7 +225,9 @@ def compare(made: Chain, kind: str) -> None:
 
 
 def end(made: Chain, controller: subprocess.Popen, fault: str, needed: list[str]) -> None:
-    """Wait for Snakemake to end. After a SIGTERM it may not: its handler waits for a lock that the main thread may hold (9.27.1)."""
+    """Wait for Snakemake to end. After a SIGTERM it may not: its handler waits for a lock that the
+    main thread may hold (9.27.1).
+    """
     try:
         controller.wait(timeout=120 if fault == "SIGTERM" else 600)
     except subprocess.TimeoutExpired:
@@ -219,10 +240,14 @@ def end(made: Chain, controller: subprocess.Popen, fault: str, needed: list[str]
 
 
 def let_work(made: Chain, controller: subprocess.Popen, outcome: Round) -> None:
-    """Let Snakemake work for the round's seconds, which in most trainings count from the first step."""
+    """Let Snakemake work for the round's seconds, which in most trainings count from the first
+    step.
+    """
 
     def begun() -> bool:
-        return controller.poll() is not None or bool(list(made.work.glob("state/train/main/*/steps.jsonl")))
+        return controller.poll() is not None or bool(
+            list(made.work.glob("state/train/main/*/steps.jsonl"))
+        )
 
     if outcome.moment == "steps":
         wait_for(begun, 300, "no step was taken")
@@ -242,7 +267,8 @@ def play(number: int, rng: random.Random) -> Round:
         with group(made.start(*targets)) as controller:
             let_work(made, controller, outcome)
             outcome.hit = FAULTS[kind][fault](made, controller, rng)
-            # an orphan of a killed Snakemake works on, as it would in life; everything else comes to its own end
+            # an orphan of a killed Snakemake works on, as it would in life; everything else comes
+            # to its own end
             end(made, controller, fault, outcome.needed)
             if fault == "kill -9 of Snakemake":
                 wait_for(lambda: not made.processes(), 120, "an orphan does not end")
@@ -258,7 +284,10 @@ def play(number: int, rng: random.Random) -> Round:
 def record(rounds: list[Round], seed: int, seconds: float, target: int) -> dict[str, Any]:
     """What docs/records/chaos.json says: a line for each fault, and every single round."""
     faults = sorted({(outcome.kind, outcome.fault) for outcome in rounds})
-    groups = {pair: [outcome for outcome in rounds if (outcome.kind, outcome.fault) == pair] for pair in faults}
+    groups = {
+        pair: [outcome for outcome in rounds if (outcome.kind, outcome.fault) == pair]
+        for pair in faults
+    }
     identical = sum(outcome.identical for outcome in rounds)
     return {
         **head(
@@ -274,7 +303,9 @@ def record(rounds: list[Round], seed: int, seconds: float, target: int) -> dict[
                 "rounds": len(hit),
                 "landed": sum(bool(outcome.hit) for outcome in hit),
                 "identical": sum(outcome.identical for outcome in hit),
-                "needed": dict(Counter(step.split()[0] for outcome in hit for step in outcome.needed)),
+                "needed": dict(
+                    Counter(step.split()[0] for outcome in hit for step in outcome.needed)
+                ),
             }
             for (kind, fault), hit in groups.items()
         ],
@@ -290,12 +321,15 @@ def report(outcome: Round) -> None:
     """Print what became of a round."""
     became = "identical" if outcome.identical else f"FAILED: {outcome.problem}"
     print(
-        f"round {outcome.number}: {outcome.kind}, {outcome.fault} {outcome.after_s} s after {outcome.moment}: {became}"
+        f"round {outcome.number}: {outcome.kind}, {outcome.fault} {outcome.after_s} s after "
+        f"{outcome.moment}: {became}"
     )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--record", type=Path, required=True)
@@ -305,7 +339,10 @@ def main() -> int:
     start, rounds = time.monotonic(), []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         # a generator for each round: one that takes other branches does not change those after it
-        playing = [pool.submit(play, number, random.Random(f"{args.seed}/{number}")) for number in range(args.rounds)]
+        playing = [
+            pool.submit(play, number, random.Random(f"{args.seed}/{number}"))
+            for number in range(args.rounds)
+        ]
         for future in playing:
             rounds.append(future.result())
             report(rounds[-1])

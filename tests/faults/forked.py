@@ -1,4 +1,6 @@
-"""Snakemake's command line in forks of a process that has it imported: a real process, whose start takes no seconds."""
+"""Snakemake's command line in forks of a process that has it imported: a real process, whose start
+takes no seconds.
+"""
 
 import multiprocessing
 import os
@@ -7,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pytest", "snakemake.cli", "snakemake.workflow", "snakemake_executor_plugin_slurm"])
+CONTEXT.set_forkserver_preload(
+    ["pytest", "snakemake.cli", "snakemake.workflow", "snakemake_executor_plugin_slurm"]
+)
 
 
 def call(arguments: Sequence[str], folder: str, environment: dict[str, str], output: str) -> None:
-    """In the fork: become `python -m snakemake ARGUMENTS`, started in a folder, with its output in a file."""
+    """In the fork: become `python -m snakemake ARGUMENTS`, started in a folder, with its output in
+    a file.
+    """
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
@@ -27,7 +33,11 @@ def call(arguments: Sequence[str], folder: str, environment: dict[str, str], out
 
 
 def snakemake(
-    arguments: Sequence[str], folder: Path, environment: dict[str, str], output: Path, timeout: float
+    arguments: Sequence[str],
+    folder: Path,
+    environment: dict[str, str],
+    output: Path,
+    timeout: float,
 ) -> int | None:
     """Exit status of a call, or None if it did not end within `timeout` seconds and was killed."""
     process = CONTEXT.Process(target=call, args=(arguments, str(folder), environment, str(output)))

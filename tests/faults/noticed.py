@@ -1,4 +1,5 @@
-"""Change and delete every result of a finished demo, one at a time, and write down who notices: a plain rerun, or only make audit.
+"""Change and delete every result of a finished demo, one at a time, and write down who notices: a
+plain rerun, or only make audit.
 
 Reads   the working directory of a finished demo, in which every file is put back as it was
 Writes  docs/audit.md
@@ -52,7 +53,9 @@ deleted, alone, then `snakemake -n` and `make audit` were asked. Written by `tes
 
 @contextmanager
 def aside(path: Path) -> Iterator[Path]:
-    """A copy of a file or folder, which takes the path's place again after the block, with its times."""
+    """A copy of a file or folder, which takes the path's place again after the block, with its
+    times.
+    """
     with tempfile.TemporaryDirectory(dir=RESULTS.resolve().parent) as folder:
         kept = Path(folder) / path.name
         os.rename(path, kept)
@@ -93,7 +96,9 @@ def delete(path: Path, _: bool) -> None:
 
 
 def rerun(config: Path) -> str:
-    """What a plain rerun would do: the number of its jobs, a sentence with which it stops, a warning, or nothing."""
+    """What a plain rerun would do: the number of its jobs, a sentence with which it stops, a
+    warning, or nothing.
+    """
     words = [
         "--snakefile",
         ROOT / "Snakefile",
@@ -117,13 +122,21 @@ def rerun(config: Path) -> str:
 def audited(path: str, known: dict) -> str:
     """What the audit says of the path, or of the first path that is not as recorded."""
     try:
-        wrong = [finding for finding in audit(find_records(), Hasher(known=known)) if finding.status in WRONG]
+        wrong = [
+            finding
+            for finding in audit(find_records(), Hasher(known=known))
+            if finding.status in WRONG
+        ]
     except UserError:
         return "stops and says why"
     if not wrong:
         return "**nothing**"
     first = min(wrong, key=lambda finding: finding.path != path)
-    return first.status if first.path == path else f"{first.status}: `{first.path.removeprefix('results/')}`"
+    return (
+        first.status
+        if first.path == path
+        else f"{first.status}: `{first.path.removeprefix('results/')}`"
+    )
 
 
 def row(path: str, is_record: bool, known: dict, config: Path) -> str:
@@ -138,9 +151,15 @@ def row(path: str, is_record: bool, known: dict, config: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", type=Path, required=True, help="working directory of a finished demo")
-    parser.add_argument("--run", default="main", help="of the runs, the one whose results are tried")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--workdir", type=Path, required=True, help="working directory of a finished demo"
+    )
+    parser.add_argument(
+        "--run", default="main", help="of the runs, the one whose results are tried"
+    )
     parser.add_argument("--page", type=Path, default=ROOT / "docs/audit.md")
     args = parser.parse_args()
     page = args.page.resolve()
@@ -149,13 +168,26 @@ def main() -> None:
     findings = [finding for finding in audit(records, hasher) if finding.status in WRONG]
     if findings or (plan := rerun(config)) != "**nothing**":
         raise UserError(
-            f"{args.workdir} is no finished demo (first: {findings[0] if findings else plan}); run the demo there first"
+            f"{args.workdir} is no finished demo (first: {findings[0] if findings else plan}); run "
+            f"the demo there first"
         )
-    paths = {*records, *(path for record in records.values() for path in record["outputs"] if os.path.exists(path))}
+    paths = {
+        *records,
+        *(
+            path
+            for record in records.values()
+            for path in record["outputs"]
+            if os.path.exists(path)
+        ),
+    }
     tried = sorted(
-        path for path in paths if not path.startswith("results/runs/") or path.startswith(f"results/runs/{args.run}/")
+        path
+        for path in paths
+        if not path.startswith("results/runs/") or path.startswith(f"results/runs/{args.run}/")
     )
-    write_text(page, HEAD + "".join(row(path, path in records, hasher.found, config) for path in tried))
+    write_text(
+        page, HEAD + "".join(row(path, path in records, hasher.found, config) for path in tried)
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""A short sample of the chaos run: three rounds on the data. Trainings are hit in test_resume.py and on the cluster."""
+"""A short sample of the chaos run: three rounds on the data. Trainings are hit in test_resume.py
+and on the cluster.
+"""
 
 import random
 
@@ -23,4 +25,8 @@ def choice(seed):
     rng = random.Random(seed)
     kind = "training" if rng.random() < chaos.TRAINING_SHARE else "data"
     fault = rng.choice(sorted(chaos.FAULTS[kind]))
-    return kind, fault, "steps" if kind == "training" and rng.random() < chaos.STEPS_SHARE else "start"
+    return (
+        kind,
+        fault,
+        "steps" if kind == "training" and rng.random() < chaos.STEPS_SHARE else "start",
+    )

@@ -1,4 +1,6 @@
-"""What somebody edits while the workflow works on one machine: later steps keep to the start, or stop with a sentence."""
+"""What somebody edits while the workflow works on one machine: later steps keep to the start, or
+stop with a sentence.
+"""
 
 import chain
 import pytest
@@ -35,7 +37,9 @@ def test_later_steps_keep_to_the_configuration_of_the_start(clone):
         append(clone, "scripts/score_dialogue.py")
         append(clone, "README.md")
 
-    assert while_it_tokenises(clone, edit, "--", STATS, GRAPH) == 0, clone.log("snakemake.log")[-4000:]
+    assert while_it_tokenises(clone, edit, "--", STATS, GRAPH) == 0, clone.log("snakemake.log")[
+        -4000:
+    ]
     assert read(clone.work / STATS)["params"]["epochs"] == chain.TRAIN["epochs"]
     assert "train_lora" in (clone.work / GRAPH).read_text(encoding="utf-8")
     assert "pack_stats" in clone.run("-n", "--", STATS).stdout
@@ -46,9 +50,14 @@ def test_later_steps_keep_to_the_configuration_of_the_start(clone):
 def test_a_step_whose_program_was_edited_stops(clone):
     before = (clone.root / "scripts/mindtune/train/packing.py").read_bytes()
     call = ["--forcerun", "cache_dataset", "--", STATS]
-    assert while_it_tokenises(clone, lambda: append(clone, "scripts/mindtune/train/packing.py"), *call) == 1
+    assert (
+        while_it_tokenises(clone, lambda: append(clone, "scripts/mindtune/train/packing.py"), *call)
+        == 1
+    )
     said = clone.log("logs/runs/main/pack_stats.log")
-    assert said.startswith("error: scripts/mindtune/train/packing.py changed since the start of this job"), said
+    assert said.startswith(
+        "error: scripts/mindtune/train/packing.py changed since the start of this job"
+    ), said
     assert said.count("\n") == 1 and not (clone.work / STATS).exists()
     (clone.root / "scripts/mindtune/train/packing.py").write_bytes(before)
     clone.finish(STATS)

@@ -1,4 +1,6 @@
-"""What goes wrong on one machine: disks, torn files, clocks, servers. After each the rerun gives what an undisturbed run gives."""
+"""What goes wrong on one machine: disks, torn files, clocks, servers. After each the rerun gives
+what an undisturbed run gives.
+"""
 
 import os
 import re
@@ -88,7 +90,9 @@ def test_a_full_disk_stops_the_stage_and_nothing_half_written_stays(disks, stage
     with results.full():
         done = made.run("--notemp", STAGES[stage])
     assert done.returncode == 1, done.stdout[-3000:]
-    assert re.search("error: .*(No space left on device|bytes are free)", done.stdout), done.stdout[-3000:]
+    assert re.search("error: .*(No space left on device|bytes are free)", done.stdout), done.stdout[
+        -3000:
+    ]
     assert not target.exists()
     assert not list((made.work / "results").rglob("*.partial"))
     done = made.run("--notemp", STAGES[stage])
@@ -107,13 +111,19 @@ def test_a_disk_of_the_state_that_fills_up_stops_training_and_training_goes_on(d
         (made.work / "results/runs/main" / name).unlink()
     subprocess.run(["rm", "-r", *(made.work / "state").iterdir()], check=True)
     with group(made.start("--notemp", STAGES["train_lora"])) as controller:
-        wait_for(made.checkpoints, 300, lambda: f"no checkpoint: {made.log('snakemake.log')[-3000:]}")
+        wait_for(
+            made.checkpoints, 300, lambda: f"no checkpoint: {made.log('snakemake.log')[-3000:]}"
+        )
         with state.full():
             assert controller.wait(timeout=300) == 1
             said = made.log("snakemake.log")
-            assert re.search("go on from the last checkpoint|No space left on device", said), said[-3000:]
+            assert re.search("go on from the last checkpoint|No space left on device", said), said[
+                -3000:
+            ]
             done = made.run("--notemp", STAGES["train_lora"])
-            assert done.returncode == 1 and "has 0 MiB free and this job needs" in done.stdout, done.stdout[-3000:]
+            assert done.returncode == 1 and "has 0 MiB free and this job needs" in done.stdout, (
+                done.stdout[-3000:]
+            )
     made.finish(STAGES["train_lora"])
     assert "going on from step" in made.log("logs/runs/main/train_lora.log")
     made.assert_converged()
@@ -127,7 +137,9 @@ def test_read_only_results_are_named(disks):
         done = made.run(target)
     # Snakemake's words if the export is there already, else the program's
     assert done.returncode == 1, done.stdout[-3000:]
-    assert re.search("Write-protected output files|error: .*Read-only file system", done.stdout), done.stdout[-3000:]
+    assert re.search("Write-protected output files|error: .*Read-only file system", done.stdout), (
+        done.stdout[-3000:]
+    )
     made.finish(target)
     made.assert_converged()
 
@@ -143,7 +155,9 @@ def test_a_truncated_shard_is_not_exported_and_is_seen_by_the_receiver():
     shard.write_bytes(shard.read_bytes())  # a file of its own: the export is hard links
     truncate(shard)
     done = subprocess.run(
-        [python("core"), ROOT / "scripts/deploy/verify_export.py", shard.parent], capture_output=True, text=True
+        [python("core"), ROOT / "scripts/deploy/verify_export.py", shard.parent],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1 and f"WRONG: {shard.name}: " in done.stderr
 
@@ -154,7 +168,9 @@ def test_a_truncated_shard_is_not_exported_and_is_seen_by_the_receiver():
     assert done.returncode == 0, done.stdout[-3000:]
     truncate(next(made.work.glob("results/runs/main/merged/*.safetensors")))
     done = made.run("--notemp", STAGES["verify_merge"])
-    assert done.returncode == 1 and "error: " in done.stdout and ".safetensors" in done.stdout, done.stdout[-3000:]
+    assert done.returncode == 1 and "error: " in done.stdout and ".safetensors" in done.stdout, (
+        done.stdout[-3000:]
+    )
     assert not (made.work / "results/runs/main/verify.json").exists()
     done = made.run("--forcerun", "merge_adapter", "--", "results/export")
     assert done.returncode == 0, done.stdout[-3000:]
@@ -174,7 +190,9 @@ def test_a_half_written_record_is_named_and_remade():
     record.unlink()
     # what was made from it stands, so nothing but its name asks for it
     made.finish(STAGES["pack_stats"])
-    assert made.log("logs/runs/main/train_lora.log") == trained, "the same record, so nothing is trained again"
+    assert made.log("logs/runs/main/train_lora.log") == trained, (
+        "the same record, so nothing is trained again"
+    )
     made.assert_converged()
 
 
@@ -197,18 +215,27 @@ def test_a_torn_line_of_a_dataset_is_named_and_remade():
     truncate(clean, 0.501)
     done = made.run(STAGES["split_dialogues"])
     assert done.returncode == 1
-    assert "results/data/demo/clean.jsonl line" in done.stdout and "delete the file and run again" in done.stdout
+    assert (
+        "results/data/demo/clean.jsonl line" in done.stdout
+        and "delete the file and run again" in done.stdout
+    )
     clean.unlink()
     done = made.run(STAGES["split_dialogues"])
     assert done.returncode == 0, done.stdout[-3000:]
-    expected = {name: value for name, value in undisturbed().hashes().items() if name.startswith("results/data/")}
+    expected = {
+        name: value
+        for name, value in undisturbed().hashes().items()
+        if name.startswith("results/data/")
+    }
     found = made.hashes()
     assert {name: found.get(name) for name in expected} == expected
 
 
 @pytest.mark.parametrize("days", [-400, 1], ids=["back", "forward"])
 def test_a_clock_that_jumps_reruns_nothing(days):
-    """Half of the files were written before the clock was set, half after: every input can be newer than what was made of it."""
+    """Half of the files were written before the clock was set, half after: every input can be
+    newer than what was made of it.
+    """
     made = undisturbed().copy(f"clock{days}")
     for path in sorted((made.work / "results").rglob("*"))[::2]:
         seconds = path.stat().st_mtime + days * 86400
@@ -245,9 +272,17 @@ def test_a_server_that_dies_in_the_smoke_test_fails_it_and_leaves_nothing():
     with group(made.start("results/runs/main/smoke.json")) as controller:
         servers = wait_for(
             lambda: (
-                [line for line in made.processes() if "transformers_server.py" in line and "watchdog" not in line]
+                [
+                    line
+                    for line in made.processes()
+                    if "transformers_server.py" in line and "watchdog" not in line
+                ]
                 and "up after" in made.log("logs/runs/main/verify_serving.log")
-                and [line for line in made.processes() if "transformers_server.py" in line and "watchdog" not in line]
+                and [
+                    line
+                    for line in made.processes()
+                    if "transformers_server.py" in line and "watchdog" not in line
+                ]
             ),
             120,
             lambda: f"no server: {made.log('logs/runs/main/verify_serving.log')}",

@@ -1,4 +1,6 @@
-"""Results that were changed behind the workflow's back: whoever reads them refuses, make audit finds them, a rerun mends them."""
+"""Results that were changed behind the workflow's back: whoever reads them refuses, make audit
+finds them, a rerun mends them.
+"""
 
 import json
 import subprocess
@@ -77,7 +79,12 @@ def test_changed_tokens_are_not_trained_on_and_a_deleted_cache_is_made_again():
     assert done.returncode == 1, done.stdout[-3000:]
     assert "results/runs/main/cached has SHA-256" in made.log("logs/runs/main/train_lora.log")
     subprocess.run(
-        ["rm", "-r", made.work / "results/runs/main/cached", made.work / "results/runs/main/cache_dataset.json"],
+        [
+            "rm",
+            "-r",
+            made.work / "results/runs/main/cached",
+            made.work / "results/runs/main/cache_dataset.json",
+        ],
         check=True,
     )
     made.configure()
@@ -90,7 +97,9 @@ def test_an_edited_test_split_is_not_asked_about():
     path = made.work / "results/data/demo/test.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace("我", "他", 1), encoding="utf-8")
     done = made.run("results/base/replies/demo/dialogue.jsonl")
-    assert done.returncode == 1 and "results/data/demo/test.jsonl has SHA-256" in done.stdout, done.stdout[-3000:]
+    assert done.returncode == 1 and "results/data/demo/test.jsonl has SHA-256" in done.stdout, (
+        done.stdout[-3000:]
+    )
 
 
 def test_a_deleted_record_is_named_at_the_start_and_made_again_when_it_is_asked_for():
@@ -99,7 +108,9 @@ def test_a_deleted_record_is_named_at_the_start_and_made_again_when_it_is_asked_
     content = record.read_bytes()
     record.unlink()
     done = made.run("--dry-run", "results/export")
-    assert done.returncode == 0 and "results/base/fetch_model.json is missing, and" in done.stdout, done.stdout[-3000:]
+    assert (
+        done.returncode == 0 and "results/base/fetch_model.json is missing, and" in done.stdout
+    ), done.stdout[-3000:]
     assert audit(made)[0] == 2
     assert made.run("results/base/fetch_model.json").returncode == 0
     assert record.read_bytes() == content

@@ -1,4 +1,6 @@
-"""A training that is killed and goes on has the same losses and the same bytes as one that is not: packed, two epochs, any method."""
+"""A training that is killed and goes on has the same losses and the same bytes as one that is not:
+packed, two epochs, any method.
+"""
 
 import random
 
@@ -24,7 +26,9 @@ def test_killed_in_both_epochs_with_a_torn_checkpoint_a_torn_line_and_a_second_w
 
     def start_another():
         other = training.run()
-        assert other.returncode == 2 and "in use by another trainer" in other.stderr, other.stderr[-3000:]
+        assert other.returncode == 2 and "in use by another trainer" in other.stderr, other.stderr[
+            -3000:
+        ]
 
     training.killed_after(first, meanwhile=start_another)
     newest = max(tmp_path.glob("state/*/checkpoint-*"), key=lambda path: int(path.name[11:]))

@@ -1,7 +1,9 @@
-"""Text from outside never reaches a shell, a path or a report as anything but text, and keys stay where they were put.
+"""Text from outside never reaches a shell, a path or a report as anything but text, and keys stay
+where they were put.
 
-The rest of the ground is covered beside the code: refused model folders and links that lead out of a folder in
-tests/unit/data/test_hub.py, the escaping of the report in test_report.py, the server's key in tests/unit/serve/test_engine.py.
+The rest of the ground is covered beside the code: refused model folders and links that lead out of
+a folder in tests/unit/data/test_hub.py, the escaping of the report in test_report.py, the server's
+key in tests/unit/serve/test_engine.py.
 """
 
 import json
@@ -47,9 +49,13 @@ def test_rows_and_file_names_are_only_text(tmp_path):
     folder.mkdir()
     texts = hostile(mark)
     for number, text in enumerate(texts):
-        # names with braces (tested below) and with line breaks (tests/unit/data/test_readers.py) are refused
+        # names with braces (tested below) and with line breaks (tests/unit/data/test_readers.py)
+        # are refused
         name = f"{number} {text.translate(str.maketrans('/{}' + chr(10), '∕() '))[:60]}.jsonl"
-        row = {"id": text, "conversations": dialogue(f"{number} {text} {LONG if number == 0 else ''}")}
+        row = {
+            "id": text,
+            "conversations": dialogue(f"{number} {text} {LONG if number == 0 else ''}"),
+        }
         (folder / name).write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
     made = Chain("hostile-rows")
     made.configure(
@@ -61,12 +67,18 @@ def test_rows_and_file_names_are_only_text(tmp_path):
     assert done.returncode == 0, done.stdout[-4000:]
     facts = read(made.work / "results/data/demo/clean_dialogues.json")["facts"]
     assert facts["read"] == len(texts)
-    assert not list(base_folder().rglob("ran")) and not list(tmp_path.rglob("ran")) and not Path("ran").exists()
+    assert (
+        not list(base_folder().rglob("ran"))
+        and not list(tmp_path.rglob("ran"))
+        and not Path("ran").exists()
+    )
     assert not list(made.work.rglob("elsewhere"))
 
 
 @pytest.mark.parametrize(
-    "name", [*HOSTILE, "", ".", "a b", "名字", "main\n", "x" * 4096], ids=lambda name: repr(name)[:20]
+    "name",
+    [*HOSTILE, "", ".", "a b", "名字", "main\n", "x" * 4096],
+    ids=lambda name: repr(name)[:20],
 )
 def test_run_ids_and_dataset_names_that_could_be_paths_or_words_are_refused(name):
     made = template().copy(f"hostile-name-{abs(hash(name))}")
@@ -106,9 +118,9 @@ def test_config_values_are_only_text(tmp_path):
         )
         done = made.run("--config", "replace=model", "--", "results/base/fetch_model.json")
         # the folder does not exist, and the program says so: its name came through in one piece
-        assert done.returncode == 1 and "error: " in done.stdout and "does not exist" in done.stdout, done.stdout[
-            -3000:
-        ]
+        assert (
+            done.returncode == 1 and "error: " in done.stdout and "does not exist" in done.stdout
+        ), done.stdout[-3000:]
     assert not mark.exists() and not list(made.work.rglob("ran"))
 
 
@@ -159,5 +171,9 @@ def test_keys_of_the_environment_stay_out_of_logs_records_and_command_lines():
     assert controller.returncode == 0, made.log("snakemake.log")[-3000:]
     assert not [line for line in lines if KEY.encode() in line]
     assert any(b"swift.cli.sft" in line for line in lines), "the trainer was not seen"
-    found = [path for path in made.work.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    found = [
+        path
+        for path in made.work.rglob("*")
+        if path.is_file() and KEY.encode() in path.read_bytes()
+    ]
     assert not found

@@ -1,4 +1,6 @@
-"""Several processes train as one does, and a training that goes wrong stops with the place to look at."""
+"""Several processes train as one does, and a training that goes wrong stops with the place to look
+at.
+"""
 
 import csv
 import io
@@ -24,7 +26,9 @@ def test_two_processes_have_the_losses_of_one_with_twice_the_accumulation(prepar
     trained = []
     for folder, gpus, accumulation in ((one, 1, 4), (two, 2, 2)):
         folder.mkdir()
-        trained.append(Training(prepared, folder, **settings, gpus=gpus, grad_accumulation=accumulation))
+        trained.append(
+            Training(prepared, folder, **settings, gpus=gpus, grad_accumulation=accumulation)
+        )
         trained[-1].finish()
     assert losses(trained[1]) == pytest.approx(losses(trained[0]), abs=1e-6)
     assert len(set(losses(trained[0]))) > 5
@@ -33,8 +37,12 @@ def test_two_processes_have_the_losses_of_one_with_twice_the_accumulation(prepar
         assert facts[0][name] == facts[1][name], name
 
 
-def test_a_model_whose_packed_dialogues_change_each_other_is_refused_before_it_is_loaded(prepared, tmp_path):
-    """Dynamic rotary scaling goes by the longest dialogue of a batch: the others of the pack have other logits than alone."""
+def test_a_model_whose_packed_dialogues_change_each_other_is_refused_before_it_is_loaded(
+    prepared, tmp_path
+):
+    """Dynamic rotary scaling goes by the longest dialogue of a batch: the others of the pack have
+    other logits than alone.
+    """
     folder = shutil.copytree(prepared, tmp_path / "prepared")
     config = json.loads((folder / "model/config.json").read_text())
     config.pop("rope_parameters", None)
@@ -46,8 +54,13 @@ def test_a_model_whose_packed_dialogues_change_each_other_is_refused_before_it_i
     done = Training(folder, tmp_path).run()
     assert done.returncode == 2, done.stderr[-3000:]
     (message,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "with train.attention sdpa packed dialogues see each other: their logits differ by" in message
-    assert "Loading weights" not in done.stderr + done.stdout and not (tmp_path / "adapter").exists()
+    assert (
+        "with train.attention sdpa packed dialogues see each other: their logits differ by"
+        in message
+    )
+    assert (
+        "Loading weights" not in done.stderr + done.stdout and not (tmp_path / "adapter").exists()
+    )
 
 
 def test_a_loss_that_is_no_number_stops_the_training_and_names_its_dialogues(prepared, tmp_path):

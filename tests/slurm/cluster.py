@@ -1,10 +1,12 @@
-"""A real SLURM on this machine, for tests: one node, fake H100 devices, no systemd, cgroups or database.
+"""A real SLURM on this machine, for tests: one node, fake H100 devices, no systemd, cgroups or
+database.
 
-    python tests/slurm/cluster.py up FOLDER        prints the PATH to export; installs slurm-wlm and munge where they are missing
-    python tests/slurm/cluster.py down FOLDER
+    python tests/slurm/cluster.py up FOLDER        prints the PATH to export; installs slurm-wlm
+    and munge where they are missing python tests/slurm/cluster.py down FOLDER
 
-Everything lies in FOLDER (configuration, munge key and socket, state, logs, pid files), and the daemons listen on ports of their
-own, so that a SLURM which this machine may belong to is not touched. Needs root, as slurmd does.
+Everything lies in FOLDER (configuration, munge key and socket, state, logs, pid files), and the
+daemons listen on ports of their own, so that a SLURM which this machine may belong to is not
+touched. Needs root, as slurmd does.
 """
 
 import argparse
@@ -21,7 +23,17 @@ from pathlib import Path
 
 DAEMONS = ("slurmctld", "slurmd", "munged")
 PACKAGES = ("slurm-wlm", "munge")
-CLIENTS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "sacctmgr", "sacct", "sshare")
+CLIENTS = (
+    "sbatch",
+    "srun",
+    "squeue",
+    "scancel",
+    "scontrol",
+    "sinfo",
+    "sacctmgr",
+    "sacct",
+    "sshare",
+)
 GPUS, CPUS = 8, 32  # as the cluster shall believe; the jobs share the real cores
 
 CONF = """\
@@ -68,16 +80,30 @@ class Unavailable(Exception):
 def install() -> None:
     """Install SLURM and munge unless they are here; only root can."""
     if os.geteuid() != 0:
-        raise Unavailable("slurmd needs root; run the SLURM tests as root, in a container or on a throw-away machine")
+        raise Unavailable(
+            "slurmd needs root; run the SLURM tests as root, in a container or on a throw-away "
+            "machine"
+        )
     if all(shutil.which(program) for program in (*DAEMONS, "sbatch")):
         return
     if not shutil.which("apt-get"):
-        raise Unavailable(f"{' and '.join(PACKAGES)} are not installed, and there is no apt-get to install them with")
+        raise Unavailable(
+            f"{' and '.join(PACKAGES)} are not installed, and there is no apt-get to install them "
+            f"with"
+        )
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *PACKAGES]):
-        done = subprocess.run(["apt-get", *command], env=environment, capture_output=True, text=True)
+    for command in (
+        ["update", "-q"],
+        ["install", "-y", "-q", "--no-install-recommends", *PACKAGES],
+    ):
+        done = subprocess.run(
+            ["apt-get", *command], env=environment, capture_output=True, text=True
+        )
         if done.returncode != 0:
-            raise Unavailable(f"apt-get {command[0]} ended with status {done.returncode}: {done.stderr.strip()[-300:]}")
+            raise Unavailable(
+                f"apt-get {command[0]} ended with status {done.returncode}: "
+                f"{done.stderr.strip()[-300:]}"
+            )
 
 
 def free_ports(count: int) -> list[int]:
@@ -96,7 +122,8 @@ def write_configuration(folder: Path) -> None:
     host = socket.gethostname().split(".")[0]
     for name in ("state", "spool", "munge", "dev", "bin"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    # the node promises more memory than it has: nothing is measured here, and a real profile's requests have to fit
+    # the node promises more memory than it has: nothing is measured here, and a real profile's
+    # requests have to fit
     (folder / "slurm.conf").write_text(
         CONF.format(
             folder=folder,
@@ -110,12 +137,19 @@ def write_configuration(folder: Path) -> None:
     )
     for number in range(GPUS):
         # slurm 22.05 refuses a count of devices without files
-        subprocess.run(["mknod", "-m", "666", folder / f"dev/gpu{number}", "c", "1", "3"], check=True)
-    (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu Type=h100 File={folder}/dev/gpu[0-{GPUS - 1}]\n")
-    # SLURM_CONF alone is not enough: Snakemake's plugin takes every SLURM_ variable out of a job's environment
+        subprocess.run(
+            ["mknod", "-m", "666", folder / f"dev/gpu{number}", "c", "1", "3"], check=True
+        )
+    (folder / "gres.conf").write_text(
+        f"NodeName={host} Name=gpu Type=h100 File={folder}/dev/gpu[0-{GPUS - 1}]\n"
+    )
+    # SLURM_CONF alone is not enough: Snakemake's plugin takes every SLURM_ variable out of a job's
+    # environment
     for name in CLIENTS:
         client = folder / "bin" / name
-        client.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name)} "$@"\n')
+        client.write_text(
+            f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name)} "$@"\n'
+        )
         client.chmod(0o755)
     key = folder / "munge/key"
     key.touch(mode=0o600)
@@ -134,7 +168,8 @@ def start(folder: Path, name: str) -> None:
         "slurmd": ["slurmd"],
     }  # fmt: skip
     with open(folder / "daemons.log", "ab") as log:
-        # a session of its own, no terminal, none of the caller's pipes: it must outlive a caller who waits for them to close
+        # a session of its own, no terminal, none of the caller's pipes: it must outlive a caller
+        # who waits for them to close
         subprocess.run(
             commands[name], env={**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}, stdin=subprocess.DEVNULL,
             stdout=log, stderr=log, start_new_session=True, check=True,
@@ -159,12 +194,16 @@ def stop(folder: Path, name: str) -> None:
 
 def state() -> str:
     """What sinfo says about the node, or nothing while the controller does not answer."""
-    done = subprocess.run(["sinfo", "-h", "-p", "gpu", "-o", "%T"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        ["sinfo", "-h", "-p", "gpu", "-o", "%T"], capture_output=True, text=True, timeout=30
+    )
     return done.stdout.strip()
 
 
 def up(folder: Path) -> None:
-    """Start the cluster and put its commands on this process's PATH; raises Unavailable where there can be none."""
+    """Start the cluster and put its commands on this process's PATH; raises Unavailable where
+    there can be none.
+    """
     install()
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # munged refuses a socket that others cannot reach
@@ -175,7 +214,9 @@ def up(folder: Path) -> None:
     deadline = time.monotonic() + 30
     while state() != "idle":
         if time.monotonic() > deadline:
-            logs = "\n".join((folder / f"{name}.log").read_text()[-1000:] for name in ("slurmctld", "slurmd"))
+            logs = "\n".join(
+                (folder / f"{name}.log").read_text()[-1000:] for name in ("slurmctld", "slurmd")
+            )
             down(folder)
             raise Unavailable(f"the node did not become idle within 30 s:\n{logs}")
         time.sleep(0.2)
@@ -196,7 +237,9 @@ def down(folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("action", choices=("up", "down"))
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()

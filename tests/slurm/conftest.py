@@ -1,4 +1,6 @@
-"""One test cluster a session. Where there can be none the tests say why, loudly, and are skipped."""
+"""One test cluster a session. Where there can be none the tests say why, loudly, and are
+skipped.
+"""
 
 import sys
 import warnings

@@ -12,7 +12,12 @@ from chain import ROOT, Chain, wait_for
 
 PROFILE = str(ROOT / "slurm-h100")
 # The demo trains on a CPU; here its trainer asks for the GPU that the real configuration asks for
-ON_GPU = ["--set-resources", "train_lora:gpu=1", "train_lora:gpu_model=h100", "train_lora:runtime=240*attempt"]
+ON_GPU = [
+    "--set-resources",
+    "train_lora:gpu=1",
+    "train_lora:gpu_model=h100",
+    "train_lora:runtime=240*attempt",
+]
 # A test does not wait for slow shared file systems, and looks at its jobs more often
 QUICK = ["--latency-wait", "10", "--slurm-init-seconds-before-status-checks", "2"]
 
@@ -66,14 +71,18 @@ def trainers(chain: Chain, run: str) -> list[int]:
 
 
 def freeze(chain: Chain, run: str = "main", after: int = 0, seconds: float = 600) -> int:
-    """Stop the trainer right after a checkpoint beyond step `after`, so that it is in the middle; return the last one's step.
+    """Stop the trainer right after a checkpoint beyond step `after`, so that it is in the middle;
+    return the last one's step.
 
-    It may have written more of them until the signal came: the next call must not take those for a new trainer's.
+    It may have written more of them until the signal came: the next call must not take those for a
+    new trainer's.
     """
     wait_for(
         lambda: [step for step in chain.checkpoints(run) if step > after],
         seconds,
-        lambda: f"{run} wrote no checkpoint: {chain.log(f'logs/runs/{run}/train_lora.log')[-2000:]}",
+        lambda: (
+            f"{run} wrote no checkpoint: {chain.log(f'logs/runs/{run}/train_lora.log')[-2000:]}"
+        ),
     )
     send(chain, run, signal.SIGSTOP)
     return max(chain.checkpoints(run))
@@ -91,6 +100,8 @@ def clone_runs(chain: Chain, names: list[str]) -> None:
     """Give a chain more runs that train as main does, on copies of what was made for main."""
     for name in names:
         shutil.copytree(
-            chain.work / "results/runs/main", chain.work / "results/runs" / name, copy_function=shutil.copy2
+            chain.work / "results/runs/main",
+            chain.work / "results/runs" / name,
+            copy_function=shutil.copy2,
         )
     chain.configure(runs={name: {"dataset": "demo"} for name in names})

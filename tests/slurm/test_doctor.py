@@ -1,4 +1,6 @@
-"""make slurm-doctor on the real test cluster, with a profile that fits and with profiles that do not."""
+"""make slurm-doctor on the real test cluster, with a profile that fits and with profiles that do
+not.
+"""
 
 import shutil
 import subprocess
@@ -27,7 +29,12 @@ def profile(tmp_path):
 
 def doctor(folder):
     """(exit status, what the doctor says)."""
-    command = [sys.executable, str(ROOT / "scripts/tools/slurm_doctor.py"), "--profile", str(folder)]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/tools/slurm_doctor.py"),
+        "--profile",
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
@@ -51,7 +58,10 @@ def test_other_names_models_and_counts(cluster, profile):
         "partition compute does not exist here; there are cpu, gpu, scavenge" in said
         and "cpu:   # was compute:" in said
     )
-    assert "the GPUs of gpu are called h100, not a100" in said and "available_gpu_models: [h100]" in said
+    assert (
+        "the GPUs of gpu are called h100, not a100" in said
+        and "available_gpu_models: [h100]" in said
+    )
     assert "gpu: max_gpu: 8" in said
     assert "train_lora asks for a h100, and partitions.yaml offers a100" in said
 
@@ -85,4 +95,7 @@ def test_preempt_mode_cancel_is_seen(cluster, profile):
 
 def test_without_slurm_it_says_where_to_run(profile, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert doctor(profile()) == (2, "error: sinfo is not on the PATH; run this on a login node of the cluster\n")
+    assert doctor(profile()) == (
+        2,
+        "error: sinfo is not on the PATH; run this on a login node of the cluster\n",
+    )

@@ -1,4 +1,6 @@
-"""What somebody edits while a job waits in the queue does not reach the job, or stops it with a sentence: on a real SLURM."""
+"""What somebody edits while a job waits in the queue does not reach the job, or stops it with a
+sentence: on a real SLURM.
+"""
 
 import base64
 import json
@@ -24,7 +26,11 @@ class Drained:
 
     def __exit__(self, *_):
         slurm("scontrol", "update", f"nodename={self.host}", "state=resume")
-        wait_for(lambda: slurm_cluster.state() in ("idle", "mixed", "allocated"), 60, "the node does not come back")
+        wait_for(
+            lambda: slurm_cluster.state() in ("idle", "mixed", "allocated"),
+            60,
+            "the node does not come back",
+        )
 
 
 def while_it_waits(made: Chain, target: str, rule: str, edit, *more: str) -> int:
@@ -34,7 +40,10 @@ def while_it_waits(made: Chain, target: str, rule: str, edit, *more: str) -> int
         controller = made.start(*CALL, *more, "--", target)
         try:
             wait_for(
-                lambda: len(jobs(made, rule=rule)) > before and jobs(made, rule=rule)[-1].state == "PENDING",
+                lambda: (
+                    len(jobs(made, rule=rule)) > before
+                    and jobs(made, rule=rule)[-1].state == "PENDING"
+                ),
                 180,
                 lambda: made.log("snakemake.log")[-3000:],
             )
@@ -49,7 +58,10 @@ def while_it_waits(made: Chain, target: str, rule: str, edit, *more: str) -> int
 def noted(made: Chain, output: str) -> dict:
     """What Snakemake noted about an output."""
     for path in (made.work / ".snakemake/metadata").rglob("*"):
-        if path.is_file() and base64.b64decode(path.name.replace("@", "")).decode(errors="replace") == output:
+        if (
+            path.is_file()
+            and base64.b64decode(path.name.replace("@", "")).decode(errors="replace") == output
+        ):
             return json.loads(path.read_text())
     raise AssertionError(f"nothing is noted about {output}")
 
@@ -66,7 +78,9 @@ def test_a_waiting_training_takes_the_configuration_of_its_start(cluster):
 
     assert while_it_waits(made, TRAINED, "train_lora", edit) == 0, made.log("snakemake.log")[-4000:]
     assert chain.read(made.work / TRAINED)["params"]["learning_rate"] == planned != 5e-3
-    assert f'"learning_rate": {planned}' in json.dumps(noted(made, TRAINED)["params"]).replace('\\"', '"')
+    assert f'"learning_rate": {planned}' in json.dumps(noted(made, TRAINED)["params"]).replace(
+        '\\"', '"'
+    )
     assert chain.sha256_file(made.work / ADAPTER) == chain.sha256_file(undisturbed().work / ADAPTER)
     again = made.run("--profile", PROFILE, "-n", *ON_GPU, "--", TRAINED)
     assert "train_lora" in again.stdout and again.returncode == 0, again.stdout[-3000:]
@@ -97,7 +111,9 @@ def test_a_waiting_cleaning_is_noted_as_it_was_done(cluster, clone):
     def edit():
         clone.configure(data={"clean": {**chain.DATA["clean"], "min_turns": 3}})
 
-    assert while_it_waits(clone, CLEAN, "clean_dialogues", edit) == 0, clone.log("snakemake.log")[-4000:]
+    assert while_it_waits(clone, CLEAN, "clean_dialogues", edit) == 0, clone.log("snakemake.log")[
+        -4000:
+    ]
     assert chain.read(clone.work / record)["params"]["min_turns"] == 2
     assert '"min_turns": 2' in json.dumps(noted(clone, record)["params"]).replace('\\"', '"')
     assert "clean_dialogues" in clone.run("--profile", PROFILE, "-n", "--", CLEAN).stdout
@@ -107,7 +123,9 @@ def test_a_waiting_cleaning_is_noted_as_it_was_done(cluster, clone):
 
 
 def test_edits_that_are_not_its_own_do_not_stop_a_job(cluster, clone):
-    saved = {name: (clone.root / name).read_bytes() for name in ("config/config.yaml", "envs/core.lock")}
+    saved = {
+        name: (clone.root / name).read_bytes() for name in ("config/config.yaml", "envs/core.lock")
+    }
 
     def edit():
         append(clone, "config/config.yaml", "\ntrain: {{{ half an edit 改到一半\n")
@@ -116,7 +134,9 @@ def test_edits_that_are_not_its_own_do_not_stop_a_job(cluster, clone):
         append(clone, "scripts/score_dialogue.py")
         clone.config.unlink()
 
-    assert while_it_waits(clone, CLEAN, "clean_dialogues", edit) == 0, clone.log("snakemake.log")[-4000:]
+    assert while_it_waits(clone, CLEAN, "clean_dialogues", edit) == 0, clone.log("snakemake.log")[
+        -4000:
+    ]
     for name, content in saved.items():
         (clone.root / name).write_bytes(content)
     clone.configure()
@@ -126,7 +146,10 @@ def test_edits_that_are_not_its_own_do_not_stop_a_job(cluster, clone):
 
 @pytest.mark.parametrize(
     ("name", "log"),
-    [("scripts/mindtune/data/splitting.py", "logs/data/demo/split_dialogues.log"), ("rules/data.smk", "snakemake.log")],
+    [
+        ("scripts/mindtune/data/splitting.py", "logs/data/demo/split_dialogues.log"),
+        ("rules/data.smk", "snakemake.log"),
+    ],
 )
 def test_its_own_program_or_rules_stop_it(cluster, clone, name, log):
     if not (clone.work / CLEAN).exists():
@@ -145,6 +168,8 @@ def test_a_start_that_is_removed_is_said(cluster, clone):
     folder = clone.work / ".snakemake/mindtune"
     assert while_it_waits(clone, SPLIT, "split_dialogues", lambda: shutil.rmtree(folder)) == 1
     said = clone.log("snakemake.log")
-    assert ".snakemake/mindtune/" in said and "is gone, where the start of this job keeps" in said, said[-3000:]
+    assert (
+        ".snakemake/mindtune/" in said and "is gone, where the start of this job keeps" in said
+    ), said[-3000:]
     time.sleep(1)
     clone.finish(SPLIT)

@@ -1,4 +1,6 @@
-"""What goes wrong on a cluster, done to real jobs on a real SLURM; the scenarios mostly wait, so they run side by side."""
+"""What goes wrong on a cluster, done to real jobs on a real SLURM; the scenarios mostly wait, so
+they run side by side.
+"""
 
 import os
 import re
@@ -24,13 +26,27 @@ def adapter_hash(made: Chain, run: str = "main") -> str:
 
 
 def call(*targets: str, retries: int = 2, partition: str = "") -> list[str]:
-    """Arguments of a call on the cluster, which chooses the partition itself unless one is named."""
+    """Arguments of a call on the cluster, which chooses the partition itself unless one is
+    named.
+    """
     place = [f"train_lora:slurm_partition={partition}"] if partition else []
-    return ["--profile", PROFILE, *QUICK, "--retries", str(retries), *ON_GPU, *place, "--", *targets]
+    return [
+        "--profile",
+        PROFILE,
+        *QUICK,
+        "--retries",
+        str(retries),
+        *ON_GPU,
+        *place,
+        "--",
+        *targets,
+    ]
 
 
 def job_faults(folder) -> dict:
-    """A job fails and one is cancelled; then the node is drained, a job runs into its time limit and one is requeued."""
+    """A job fails and one is cancelled; then the node is drained, a job runs into its time limit
+    and one is requeued.
+    """
     made = chain.template().copy("job-faults")
     clone_runs(made, RUNS)
     failing, cancelled = RUNS
@@ -41,7 +57,9 @@ def job_faults(folder) -> dict:
         steps = {run: freeze(made, run) for run in RUNS}
         seen["second person"] = made.run(*call(targets[0]))
         seen["first jobs"] = {run: jobs(made, run)[-1] for run in RUNS}
-        seen["queue"] = slurm("squeue", "-t", "all", "-o", "%all") + slurm("scontrol", "show", "job", "--details")
+        seen["queue"] = slurm("squeue", "-t", "all", "-o", "%all") + slurm(
+            "scontrol", "show", "job", "--details"
+        )
         seen["gpus"] = detail(seen["first jobs"][failing].id, "TresPerJob")
 
         # the controller of the cluster goes away and comes back; jobs and Snakemake live on
@@ -59,7 +77,11 @@ def job_faults(folder) -> dict:
         slurm("scontrol", "update", f"nodename={host}", "state=drain", "reason=test")
         slurm("scontrol", "update", f"JobId={overtime}", "TimeLimit=1")
         slurm("scontrol", "requeue", requeued)
-        wait_for(lambda: detail(overtime, "JobState") == "TIMEOUT", 150, "the time limit did not end the job")
+        wait_for(
+            lambda: detail(overtime, "JobState") == "TIMEOUT",
+            150,
+            "the time limit did not end the job",
+        )
         wait_for(
             lambda: all(jobs(made, run)[-1].state == "PENDING" for run in RUNS),
             120,
@@ -75,25 +97,46 @@ def job_faults(folder) -> dict:
 
 
 def preempt(victim: str) -> list[str]:
-    """Take a job's GPU: one more urgent job a GPU, until there is none left but the victim's; return their numbers."""
+    """Take a job's GPU: one more urgent job a GPU, until there is none left but the victim's;
+    return their numbers.
+    """
     urgent: list[str] = []
-    command = ["sbatch", "--parsable", "-p", "gpu", "--gpus=1", "-n", "1", "--mem=100", "-o", "/dev/null"]
+    command = [
+        "sbatch",
+        "--parsable",
+        "-p",
+        "gpu",
+        "--gpus=1",
+        "-n",
+        "1",
+        "--mem=100",
+        "-o",
+        "/dev/null",
+    ]
     while detail(victim, "Restarts") == "0":
         assert len(urgent) < slurm_cluster.GPUS, "nothing was preempted"
         urgent.append(slurm(*command, "--wrap", "sleep 600").strip())
-        wait_for(lambda: detail(urgent[-1], "JobState") == "RUNNING", 150, "the urgent job does not start")
+        wait_for(
+            lambda: detail(urgent[-1], "JobState") == "RUNNING",
+            150,
+            "the urgent job does not start",
+        )
     return urgent
 
 
 def lost_controller(folder) -> dict:
-    """A job is preempted; then kill -9 of Snakemake while it trains, a rerun while the orphan still works, a rerun after it."""
+    """A job is preempted; then kill -9 of Snakemake while it trains, a rerun while the orphan
+    still works, a rerun after it.
+    """
     made = chain.template().copy("lost-controller")
     seen: dict = {"chain": made}
     with group(made.start(*call(TRAINED, partition="scavenge"))) as controller:
         step = freeze(made)
         victim = jobs(made)[-1].id
         urgent = preempt(victim)
-        seen["waits"] = wait_for(lambda: detail(victim, "JobState") == "PENDING", 30, "the victim does not wait")
+        seen["waits"] = wait_for(
+            lambda: detail(victim, "JobState") == "PENDING", 30, "the victim does not wait"
+        )
         slurm("scancel", *urgent)
         freeze(made, after=step)
         os.killpg(controller.pid, signal.SIGKILL)
@@ -122,18 +165,26 @@ def lost_controller(folder) -> dict:
 
 def state_times(made: Chain) -> list[tuple[str, int]]:
     """When each file of the main run's state was last written."""
-    return sorted((str(path), path.stat().st_mtime_ns) for path in made.state().rglob("*") if path.is_file())
+    return sorted(
+        (str(path), path.stat().st_mtime_ns) for path in made.state().rglob("*") if path.is_file()
+    )
 
 
 def interrupted_controller(folder) -> dict:
-    """Ctrl-C in the middle of a training, then a rerun that gets SIGTERM, then a rerun with nothing to do."""
+    """Ctrl-C in the middle of a training, then a rerun that gets SIGTERM, then a rerun with
+    nothing to do.
+    """
     made = chain.template().copy("interrupted-controller")
     seen: dict = {"chain": made}
     with group(made.start(*call(TRAINED))) as controller:
         freeze(made)
         os.kill(controller.pid, signal.SIGINT)
         seen["ctrl-c status"] = controller.wait(timeout=120)
-    wait_for(lambda: jobs(made)[-1].state == "CANCELLED", 60, lambda: f"the job is {jobs(made)[-1].state}")
+    wait_for(
+        lambda: jobs(made)[-1].state == "CANCELLED",
+        60,
+        lambda: f"the job is {jobs(made)[-1].state}",
+    )
     seen["locks"] = list((made.work / ".snakemake/locks").glob("*"))
     before = max(made.checkpoints())
     with group(made.start(*call(TRAINED), log="second.log")) as controller:
@@ -188,7 +239,10 @@ def test_a_failed_job_is_tried_again_and_one_over_its_limit_gets_a_longer_one(sc
 
 def test_a_cancelled_job_is_tried_again_and_a_requeued_one_keeps_its_number(scenarios):
     seen = scenarios["job_faults"].result()
-    assert [job.state for job in seen["attempts"]["cancelled_then_requeued"]] == ["CANCELLED", "COMPLETED"]
+    assert [job.state for job in seen["attempts"]["cancelled_then_requeued"]] == [
+        "CANCELLED",
+        "COMPLETED",
+    ]
     assert seen["restarts"] == "1"
 
 
@@ -204,7 +258,9 @@ def test_jobs_outlive_a_restart_of_slurmctld(scenarios):
 
 def test_a_second_person_is_told_that_the_folder_is_in_use(scenarios):
     second = scenarios["job_faults"].result()["second person"]
-    assert second.returncode == 1 and "LockException" in second.stdout and "--unlock" in second.stdout
+    assert (
+        second.returncode == 1 and "LockException" in second.stdout and "--unlock" in second.stdout
+    )
 
 
 def test_no_second_writer_beside_an_orphan(scenarios):
@@ -213,7 +269,9 @@ def test_no_second_writer_beside_an_orphan(scenarios):
     assert seen["locked"].returncode == 1 and "--unlock" in seen["locked"].stdout
     assert seen["unlocked"].returncode == 0, seen["unlocked"].stdout
     assert seen["beside orphan"].returncode == 1
-    assert re.search(r"in use by another trainer .*slurm_job " + seen["orphan"].id, seen["message"]), seen["message"]
+    assert re.search(
+        r"in use by another trainer .*slurm_job " + seen["orphan"].id, seen["message"]
+    ), seen["message"]
     assert seen["untouched"]
 
 
@@ -242,4 +300,8 @@ def test_sigterm_lets_the_job_finish(scenarios):
 def test_nothing_is_left_running(scenarios):
     for scenario in SCENARIOS:
         made = scenarios[scenario.__name__].result()["chain"]
-        wait_for(lambda made=made: not made.processes(), 30, lambda made=made: f"left: {made.processes()}")
+        wait_for(
+            lambda made=made: not made.processes(),
+            30,
+            lambda made=made: f"left: {made.processes()}",
+        )

@@ -1,4 +1,6 @@
-"""The command that people type: planned on a machine without SLURM, and run to its end on the test cluster."""
+"""The command that people type: planned on a machine without SLURM, and run to its end on the test
+cluster.
+"""
 
 import csv
 import os
@@ -86,22 +88,43 @@ def test_readme_explains_every_key(clone):
 
 @pytest.mark.parametrize(
     ("request_", "seen"),
-    [("--gpus=h100:1", ("h100", 1)), ("--gres=gpu:h100:2", ("h100", 2)), ("--gpus=1", ("", 1)), ("--mem=10", ("", 0))],
+    [
+        ("--gpus=h100:1", ("h100", 1)),
+        ("--gres=gpu:h100:2", ("h100", 2)),
+        ("--gpus=1", ("", 1)),
+        ("--mem=10", ("", 0)),
+    ],
 )
 def test_a_job_can_tell_which_cards_it_asked_for(cluster, request_, seen):
     """What the check on the node compares with the cards that NVML finds there."""
     program = "from mindtune.preflight import asked_for; print(asked_for())"
-    said = slurm("srun", "-p", "gpu", "-n", "1", "-D", str(ROOT / "scripts"), request_, sys.executable, "-c", program)
+    said = slurm(
+        "srun",
+        "-p",
+        "gpu",
+        "-n",
+        "1",
+        "-D",
+        str(ROOT / "scripts"),
+        request_,
+        sys.executable,
+        "-c",
+        program,
+    )
     assert said == f"{seen}\n"
 
 
 def test_the_literal_command_runs_the_demo(cluster, clone):
-    """The one edit is a site's own, as slurm-h100/README.md describes it: the CPU demo's training asks for a GPU all the same.
+    """The one edit is a site's own, as slurm-h100/README.md describes it: the CPU demo's training
+    asks for a GPU all the same.
 
-    With MINDTUNE_RECORD it is the demo itself, and its time is recorded; else the demo made small, to save four minutes.
+    With MINDTUNE_RECORD it is the demo itself, and its time is recorded; else the demo made small,
+    to save four minutes.
     """
     profile = clone / "slurm-h100/config.yaml"
-    edited = profile.read_text(encoding="utf-8").replace("train_lora: { gpu_model", "train_lora: { gpu: 1, gpu_model")
+    edited = profile.read_text(encoding="utf-8").replace(
+        "train_lora: { gpu_model", "train_lora: { gpu: 1, gpu_model"
+    )
     assert "gpu: 1" in edited
     profile.write_text(edited, encoding="utf-8")
     record, smaller = os.environ.get("MINDTUNE_RECORD"), []
@@ -113,7 +136,9 @@ def test_the_literal_command_runs_the_demo(cluster, clone):
     seconds = time.monotonic() - start
     assert done.returncode == 0, done.stdout[-6000:]
     command = [sys.executable, "scripts/deploy/verify_export.py", "results/export"]
-    assert subprocess.run(command, cwd=clone, capture_output=True).returncode == 0, done.stdout[-6000:]
+    assert subprocess.run(command, cwd=clone, capture_output=True).returncode == 0, done.stdout[
+        -6000:
+    ]
     lines = slurm("squeue", "-h", "-t", "all", "-o", "%i|%T|%k|%Z|%P|%j").splitlines()
     jobs = [line.split("|") for line in lines if line.split("|")[3] == str(clone)]
     assert {job[1] for job in jobs} == {"COMPLETED"}
@@ -121,7 +146,9 @@ def test_the_literal_command_runs_the_demo(cluster, clone):
     where = {job[2].removeprefix("rule_").partition("_wildcards")[0]: job for job in jobs}
     assert where["train_lora"][4] == "gpu" and where["clean_dialogues"][4] == "cpu"
     assert "TresPerJob=gres:gpu:h100:1" in slurm("scontrol", "show", "job", where["train_lora"][0])
-    assert not {"fetch_dataset", "publish_export"} & where.keys(), "small rules run on the login node"
+    assert not {"fetch_dataset", "publish_export"} & where.keys(), (
+        "small rules run on the login node"
+    )
     if record:
         write_json(ROOT / record, measurement(clone, seconds, len(jobs)))
 
@@ -142,8 +169,10 @@ def measurement(clone: Path, seconds: float, jobs: int) -> dict:
     overhead = max(0.0, 1 - work / seconds)
     return {
         **head(
-            "snakemake --profile slurm-h100 results/export --configfile config/demo.yaml on the test cluster, environments built",
-            "MINDTUNE_RECORD=docs/records/slurm_demo.json pytest tests/slurm/test_profile.py -k literal",
+            "snakemake --profile slurm-h100 results/export --configfile config/demo.yaml on the "
+"test cluster, environments built",
+            "MINDTUNE_RECORD=docs/records/slurm_demo.json pytest tests/slurm/test_profile.py -k "
+"literal",
             ["snakemake", "snakemake-executor-plugin-slurm"],
         ),
         "columns": ["seconds", "slurm_jobs", "programs_s", "overhead_share"],
@@ -154,5 +183,6 @@ def measurement(clone: Path, seconds: float, jobs: int) -> dict:
         "median": round(seconds, 1),
         "target": 360,
         "met": seconds <= 360,
-        "note": f"Programs worked for {work:.0f} s, few of them side by side; Snakemake, SLURM and waiting took {overhead:.0%} of the time.",
+        "note": f"Programs worked for {work:.0f} s, few of them side by side; Snakemake, SLURM and "
+f"waiting took {overhead:.0%} of the time.",
     }  # fmt: skip

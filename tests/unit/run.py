@@ -1,6 +1,8 @@
-"""Run the unit tests, each file in the environment that its room needs, which the workflow builds first.
+"""Run the unit tests, each file in the environment that its room needs, which the workflow builds
+first.
 
-The environments run in two lanes side by side, because the tests in `train` take as long as all others.
+The environments run in two lanes side by side, because the tests in `train` take as long as all
+others.
 """
 
 import argparse
@@ -51,7 +53,11 @@ def environment_of(test: Path) -> str:
 
 def python_of(env: str) -> str:
     """The interpreter of an environment; the driver's is this one."""
-    return sys.executable if env == "driver" else f"{venvs_folder()}/{venv_name(env, on_gpu=False)}/bin/python"
+    return (
+        sys.executable
+        if env == "driver"
+        else f"{venvs_folder()}/{venv_name(env, on_gpu=False)}/bin/python"
+    )
 
 
 def run_tests(env: str, wanted: list[str]) -> int:
@@ -59,13 +65,22 @@ def run_tests(env: str, wanted: list[str]) -> int:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
     if env == "train":  # the other environments' tests download, from a hub on this machine
         environment["HF_HUB_OFFLINE"] = "1"
-    tests = [str(path.relative_to(ROOT)) for path in sorted(UNIT.rglob("test_*.py")) if environment_of(path) == env]
+    tests = [
+        str(path.relative_to(ROOT))
+        for path in sorted(UNIT.rglob("test_*.py"))
+        if environment_of(path) == env
+    ]
     tests = [test for test in tests if not wanted or any(word in test for word in wanted)]
     if not tests:
         return 0
     command = [python_of(env), "-m", "pytest", "-q", "--durations=5", *tests]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     print(f"unit tests in {env}\n{done.stdout}", flush=True)
     return done.returncode
@@ -74,7 +89,9 @@ def run_tests(env: str, wanted: list[str]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cores", required=True)
-    parser.add_argument("wanted", nargs="*", help="parts of paths, such as data/ or test_hub; all without one")
+    parser.add_argument(
+        "wanted", nargs="*", help="parts of paths, such as data/ or test_hub; all without one"
+    )
     args = parser.parse_args()
     missing = [
         f"build_env_{env}"
@@ -82,8 +99,19 @@ def main() -> int:
         if not Path(python_of(env)).parents[1].joinpath("READY").exists()
     ]
     if missing:
-        build = ["-m", "snakemake", "--quiet", "all", "--cores", args.cores, "--configfile", "config/demo.yaml"]
-        subprocess.run([sys.executable, *build, "--directory", "demo-tests", *missing], cwd=ROOT, check=True)
+        build = [
+            "-m",
+            "snakemake",
+            "--quiet",
+            "all",
+            "--cores",
+            args.cores,
+            "--configfile",
+            "config/demo.yaml",
+        ]
+        subprocess.run(
+            [sys.executable, *build, "--directory", "demo-tests", *missing], cwd=ROOT, check=True
+        )
     with ThreadPoolExecutor(len(LANES)) as pool:
         statuses = list(pool.map(lambda lane: [run_tests(env, args.wanted) for env in lane], LANES))
     return int(any(status for lane in statuses for status in lane))

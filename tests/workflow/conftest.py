@@ -18,10 +18,21 @@ def project(tmp_path_factory):
     # the project's environments are empty files: never among real ones
     os.environ["MINDTUNE_VENVS"] = str(folder / "venvs")
     project = Project(folder)
-    for name in ("Snakefile", "rules", "scripts", "config", "envs", "resources", "profiles", "slurm-h100"):
+    for name in (
+        "Snakefile",
+        "rules",
+        "scripts",
+        "config",
+        "envs",
+        "resources",
+        "profiles",
+        "slurm-h100",
+    ):
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, project.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                source, project.root / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             project.root.mkdir(exist_ok=True)
             shutil.copy(source, project.root / name)

@@ -1,7 +1,8 @@
 """Plan the workflow in forks of one process: Snakemake is imported once, and a plan takes a second.
 
-A `Project` is a working directory in which every output exists and Snakemake holds its metadata, as after a finished demo:
-the outputs are empty (a record `{}`), and `--touch` records them. What a plan then names is what an edit reruns.
+A `Project` is a working directory in which every output exists and Snakemake holds its metadata,
+as after a finished demo: the outputs are empty (a record `{}`), and `--touch` records them. What a
+plan then names is what an edit reruns.
 """
 
 import io
@@ -26,7 +27,9 @@ def snakemake(*arguments: str) -> tuple[int, str]:
         os.close(reading)
         os.dup2(writing, 1)
         os.dup2(writing, 2)
-        sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), encoding="utf-8", line_buffering=True)
+        sys.stdout = io.TextIOWrapper(
+            os.fdopen(1, "wb", closefd=False), encoding="utf-8", line_buffering=True
+        )
         sys.stderr = sys.stdout
         # the copy of the workflow brings its own library
         for name in [name for name in sys.modules if name.split(".")[0] == "mindtune"]:

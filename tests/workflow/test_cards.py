@@ -1,7 +1,9 @@
-"""On one machine no more jobs use GPUs than it has; the real rules and the real scheduler, with programs that only wait.
+"""On one machine no more jobs use GPUs than it has; the real rules and the real scheduler, with
+programs that only wait.
 
-The environments are folders whose `python` notes when it starts and ends and makes the outputs it is told to make. A machine
-without a driver counts as one with one card; the driver of a machine with cards is a library that answers as NVML does.
+The environments are folders whose `python` notes when it starts and ends and makes the outputs it
+is told to make. A machine without a driver counts as one with one card; the driver of a machine
+with cards is a library that answers as NVML does.
 """
 
 import json
@@ -53,9 +55,20 @@ class Machine:
             folder / "driver",
             folder / "venvs",
         )
-        for name in ("Snakefile", "rules", "scripts", "config", "envs", "resources", "profiles", "slurm-h100"):
+        for name in (
+            "Snakefile",
+            "rules",
+            "scripts",
+            "config",
+            "envs",
+            "resources",
+            "profiles",
+            "slurm-h100",
+        ):
             self.made.root.mkdir(exist_ok=True)
-            (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, self.made.root / name)
+            (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(
+                ROOT / name, self.made.root / name
+            )
         self.made.work.mkdir()
         self.made.edit.write_text(json.dumps(GPU))
         with pytest.MonkeyPatch.context() as patch:
@@ -72,9 +85,13 @@ class Machine:
         subprocess.run(command, cwd=self.driver, check=True)
 
     def __call__(self, *arguments, cards=None, runs=None, **extra):
-        """(exit status, what it says, who ran from when to when) of a call on a machine with so many cards."""
+        """(exit status, what it says, who ran from when to when) of a call on a machine with so
+        many cards.
+        """
         self.made.edit.write_text(json.dumps(GPU | ({"runs": runs} if runs else {})))
-        environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
+        environment = {
+            key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"
+        }
         environment |= {"MINDTUNE_VENVS": str(self.venvs), **extra}
         if cards is not None:
             environment |= {"LD_LIBRARY_PATH": str(self.driver), "CARDS": str(cards)}
@@ -83,7 +100,11 @@ class Machine:
             [sys.executable, "-m", "snakemake", *self.made.command()[:-3], *arguments, "--", *TARGETS],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.made.root,
         )  # fmt: skip
-        return done.returncode, done.stdout, [json.loads(line) for line in self.log.read_text().splitlines()]
+        return (
+            done.returncode,
+            done.stdout,
+            [json.loads(line) for line in self.log.read_text().splitlines()],
+        )
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
-"""A results folder is not given another model or other data under the same name unasked; every other edit is free."""
+"""A results folder is not given another model or other data under the same name unasked; every
+other edit is free.
+"""
 
 import json
 
@@ -12,22 +14,34 @@ MODEL = {
     "licence": "Apache-2.0",
     "sha256": None,
 }
-DATA = {"source": "modelscope", "id": "某人/对话", "revision": "b" * 40, "licence": "CC0-1.0", "path": None}
+DATA = {
+    "source": "modelscope",
+    "id": "某人/对话",
+    "revision": "b" * 40,
+    "licence": "CC0-1.0",
+    "path": None,
+}
 
 OTHER = {"source": "local", "path": "resources/dialogues/zh.jsonl", "licence": "CC0-1.0"}
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A working directory that holds the records of a model and a data set, and a way to plan in it."""
+    """A working directory that holds the records of a model and a data set, and a way to plan in
+    it.
+    """
     (tmp_path / "results/base").mkdir(parents=True)
     (tmp_path / "results/data/mh").mkdir(parents=True)
-    (tmp_path / "results/base/fetch_model.json").write_text(json.dumps({"params": MODEL | {"part": "all"}}))
+    (tmp_path / "results/base/fetch_model.json").write_text(
+        json.dumps({"params": MODEL | {"part": "all"}})
+    )
     (tmp_path / "results/data/mh/fetch_dataset.json").write_text(json.dumps({"params": DATA}))
 
     def plan(model=None, data=None, **more):
         config = {"model": MODEL | (model or {}), "datasets": {"mh": DATA | (data or {})}}
-        (tmp_path / "edit.json").write_text(json.dumps(config | more, ensure_ascii=False), encoding="utf-8")
+        (tmp_path / "edit.json").write_text(
+            json.dumps(config | more, ensure_ascii=False), encoding="utf-8"
+        )
         return snakemake(
             "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path),
             "--configfile", str(tmp_path / "edit.json"), *plan.arguments, "-n", "--quiet", "rules", "--", "results/export",
@@ -44,16 +58,27 @@ FREE = {
     "a template": {"model": {"template": "qwen3"}},
     "a learning rate": {"train": {"learning_rate": 3.0e-4}},
     "another run": {"runs": {"second": {"dataset": "mh"}}},
-    "another data set": {"datasets": {"mh": DATA, "zh": OTHER}, "runs": {"second": {"dataset": "zh"}}},
+    "another data set": {
+        "datasets": {"mh": DATA, "zh": OTHER},
+        "runs": {"second": {"dataset": "zh"}},
+    },
     "a prompt": {"evaluate": {"dialogue": {"system": "你是一位心理咨询师。"}}},
 }
 REFUSED = {
     "model's name": ({"model": {"id": "Qwen/别的"}}, "model", "id=Qwen/别的"),
     "model's revision": ({"model": {"revision": "c" * 40}}, "model", "revision=" + "c" * 40),
     "model's source": ({"model": {"source": "modelscope"}}, "model", "source=modelscope"),
-    "a local model": ({"model": {"source": "local", "path": "resources/knowledge"}}, "model", "resources/knowledge"),
+    "a local model": (
+        {"model": {"source": "local", "path": "resources/knowledge"}},
+        "model",
+        "resources/knowledge",
+    ),
     "data's name": ({"data": {"id": "某人/别的"}}, "data", "id=某人/别的"),
-    "local data": ({"data": {"source": "local", "path": "resources/dialogues"}}, "data", "resources/dialogues"),
+    "local data": (
+        {"data": {"source": "local", "path": "resources/dialogues"}},
+        "data",
+        "resources/dialogues",
+    ),
 }
 
 
@@ -68,7 +93,9 @@ def test_another_source_is_refused_and_can_be_said_by_name(folder, edit, kind, w
     status, output = folder(**edit)
     assert status == 1 and "Traceback" not in output
     held = MODEL if kind == "model" else DATA
-    assert held["id"] in output and wanted in output and f"--config replace={kind}" in output, output
+    assert held["id"] in output and wanted in output and f"--config replace={kind}" in output, (
+        output
+    )
     for said, allowed in (("model", kind == "model"), ("data", kind == "data"), ("all", True)):
         folder.arguments = ["--config", f"replace={said}"]
         status, output = folder(**edit)
@@ -81,7 +108,11 @@ def test_only_known_things_can_be_replaced_and_only_once(folder):
     assert status == 1 and "replace=modle should be one of model, data, all" in output
     folder.arguments = []
     status, output = folder(replace="all")
-    assert status == 1 and "config key replace is 'all' in a file" in output and "Traceback" not in output
+    assert (
+        status == 1
+        and "config key replace is 'all' in a file" in output
+        and "Traceback" not in output
+    )
 
 
 def test_a_record_that_is_gone_leaves_the_tokenizers(folder, tmp_path):

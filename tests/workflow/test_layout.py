@@ -1,4 +1,6 @@
-"""The layout says what it promises: a program a rule, and rooms that know the ground and not each other."""
+"""The layout says what it promises: a program a rule, and rooms that know the ground and not each
+other.
+"""
 
 import ast
 import re
@@ -15,7 +17,10 @@ TWINS = {
     "generate_base_replies": "generate_replies",
     "generate_tuned_replies": "generate_replies",
 }
-INITS = [SCRIPTS / "mindtune/__init__.py", *(SCRIPTS / f"mindtune/{room}/__init__.py" for room in ROOMS)]
+INITS = [
+    SCRIPTS / "mindtune/__init__.py",
+    *(SCRIPTS / f"mindtune/{room}/__init__.py" for room in ROOMS),
+]
 
 
 def imported(path):
@@ -29,7 +34,9 @@ def imported(path):
 
 def test_a_program_serves_a_rule_and_has_its_name():
     texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.smk"))]
-    rules = {name for text in texts for name in re.findall(r"^\s*rule (\w+):", text, re.M)} | {"build_env"}
+    rules = {name for text in texts for name in re.findall(r"^\s*rule (\w+):", text, re.M)} | {
+        "build_env"
+    }
     assert {path.stem for path in SCRIPTS.glob("*.py")} == {TWINS.get(rule, rule) for rule in rules}
 
 
@@ -38,13 +45,17 @@ def test_a_room_knows_the_ground_and_no_other_room(room):
     modules = sorted((SCRIPTS / "mindtune" / room).rglob("*.py"))
     assert modules
     for path in modules:
-        rooms = {name.split(".")[1] for name in imported(path) if name.startswith("mindtune.")} & set(ROOMS)
+        rooms = {
+            name.split(".")[1] for name in imported(path) if name.startswith("mindtune.")
+        } & set(ROOMS)
         assert rooms <= {room}, f"{path.relative_to(ROOT)} imports from {rooms - {room}}"
 
 
 def test_the_ground_knows_no_room():
     for path in sorted((SCRIPTS / "mindtune").glob("*.py")):
-        rooms = {name.split(".")[1] for name in imported(path) if name.startswith("mindtune.")} & set(ROOMS)
+        rooms = {
+            name.split(".")[1] for name in imported(path) if name.startswith("mindtune.")
+        } & set(ROOMS)
         assert not rooms, f"{path.relative_to(ROOT)} imports from {rooms}"
 
 

@@ -1,7 +1,9 @@
-"""What an edit reruns: every key of the configuration, a script, a module, and what must rerun nothing.
+"""What an edit reruns: every key of the configuration, a script, a module, and what must rerun
+nothing.
 
-The table names, for each key, the rules that read it; what follows from them comes from the graph of the rules, so the expected
-set is complete: a rule that reruns beyond it, or one that stays behind, fails.
+The table names, for each key, the rules that read it; what follows from them comes from the graph
+of the rules, so the expected set is complete: a rule that reruns beyond it, or one that stays
+behind, fails.
 """
 
 import re
@@ -35,7 +37,10 @@ READERS = [
     ("data.accept_unlicensed", set()),  # only whether anything runs at all
     ("model.type", {"cache_dataset", "train_lora", *PROOF}),
     ("model.template", {"cache_dataset", "train_lora", *PROOF}),
-    ("model.id", {"build_demo_tokenizer", "build_demo_model", "train_lora", "export_model", "write_report"}),
+    (
+        "model.id",
+        {"build_demo_tokenizer", "build_demo_model", "train_lora", "export_model", "write_report"},
+    ),
     ("model.", PROOF),  # a package has no path and no revision: they only reach the model card
     ("runs.main.dataset", None),  # another dataset is another graph: tested apart
     ("runs.seed43.dataset", None),
@@ -45,9 +50,15 @@ READERS = [
     ("data.contamination.", {"split_dialogues"}),
     ("train.max_length", {"clean_dialogues", "cache_dataset", *PLAN}),
     ("train.seed", {"cache_dataset", "train_lora"}),
-    ("train.device", None),  # contradicts the rest of the demo's settings: tested with the configuration
+    (
+        "train.device",
+        None,
+    ),  # contradicts the rest of the demo's settings: tested with the configuration
     ("train.attention", None),  # has one value on a CPU
-    *[(f"train.{key}", PLAN) for key in ("packing", "batch_size", "grad_accumulation", "epochs", "gpus")],
+    *[
+        (f"train.{key}", PLAN)
+        for key in ("packing", "batch_size", "grad_accumulation", "epochs", "gpus")
+    ],
     ("train.", {"train_lora"}),
     ("export.run", {"publish_export", "verify_serving", "write_report"}),
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
@@ -158,7 +169,9 @@ def test_a_key_reruns_its_readers_and_what_follows(project, followers, path, val
     assert new != value
     # the other run is the one that is published and served
     untouched = {"publish_export", "verify_serving"} if key.startswith("runs.seed43.") else set()
-    assert project.planned(nested(path, new)) - {"draw_rulegraph"} == followers(rules) - untouched - {"draw_rulegraph"}
+    assert project.planned(nested(path, new)) - {"draw_rulegraph"} == followers(
+        rules
+    ) - untouched - {"draw_rulegraph"}
 
 
 def test_nothing_is_planned_without_an_edit(project):
@@ -169,10 +182,18 @@ def test_another_dataset_of_a_run_reruns_that_run(project):
     planned = project.planned(
         {
             "runs": {"seed43": {"dataset": "zh"}},
-            "datasets": {"zh": {**DEMO["datasets"]["demo"], "path": "resources/dialogues/zh.jsonl"}},
+            "datasets": {
+                "zh": {**DEMO["datasets"]["demo"], "path": "resources/dialogues/zh.jsonl"}
+            },
         }
     )
-    assert {"fetch_dataset", "clean_dialogues", "cache_dataset", "train_lora", "evaluation_table"} <= planned
+    assert {
+        "fetch_dataset",
+        "clean_dialogues",
+        "cache_dataset",
+        "train_lora",
+        "evaluation_table",
+    } <= planned
     assert "publish_export" not in planned and "build_demo_model" not in planned
 
 
@@ -205,7 +226,9 @@ def edited(project):
     def edit(name):
         path = project.root / name
         saved.append((path, path.read_bytes(), path.stat()))
-        path.write_bytes(path.read_bytes() + (b"\nEDITED = 1\n" if path.suffix == ".py" else b"\n# edited\n"))
+        path.write_bytes(
+            path.read_bytes() + (b"\nEDITED = 1\n" if path.suffix == ".py" else b"\n# edited\n")
+        )
 
     yield edit
     import os
@@ -247,14 +270,16 @@ def test_a_byte_reruns_its_users_and_what_follows(project, followers, edited, na
 
 
 @pytest.mark.parametrize(
-    "name", ["scripts/mindtune/records.py", "scripts/train_lora.py", "scripts/mindtune/train/watch.py"]
+    "name",
+    ["scripts/mindtune/records.py", "scripts/train_lora.py", "scripts/mindtune/train/watch.py"],
 )
 def test_a_comment_or_a_docstring_reruns_nothing(project, edited, name):
     edited(name)
     path = project.root / name
     text = path.read_text(encoding="utf-8").removesuffix("\nEDITED = 1\n")
     path.write_text(
-        '"""Another docstring: 说明。"""  # and a comment\n\n\n' + text.partition('"""\n')[2], encoding="utf-8"
+        '"""Another docstring: 说明。"""  # and a comment\n\n\n' + text.partition('"""\n')[2],
+        encoding="utf-8",
     )
     assert project.planned() == set()
 

@@ -1,4 +1,6 @@
-"""Properties of the rules themselves: the profile resolves, the seed's run plans, and what no rule may do."""
+"""Properties of the rules themselves: the profile resolves, the seed's run plans, and what no rule
+may do.
+"""
 
 import os
 import re
@@ -12,14 +14,20 @@ SMK = sorted((ROOT / "rules").glob("*.smk"))
 
 
 def test_the_literal_command_plans_in_a_clone(tmp_path):
-    """`snakemake --profile slurm-h100 results/export -n`, typed in a fresh clone, needs no SLURM."""
+    """`snakemake --profile slurm-h100 results/export -n`, typed in a fresh clone, needs no
+    SLURM.
+    """
     subprocess.run(["git", "clone", "--quiet", ROOT, tmp_path / "clone"], check=True)
     done = subprocess.run(
         [ROOT / ".venv/bin/snakemake", "--profile", "slurm-h100", "results/export", "-n"],
         cwd=tmp_path / "clone",
         capture_output=True,
         text=True,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "MINDTUNE_VENVS": str(tmp_path / "venvs")},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "MINDTUNE_VENVS": str(tmp_path / "venvs"),
+        },
     )
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
@@ -50,7 +58,9 @@ def test_a_wrong_key_stops_with_one_sentence(tmp_path):
         "-n",
     )
     assert status == 1
-    assert "config key train.lerning_rate is unknown; the nearest known key is learning_rate" in output
+    assert (
+        "config key train.lerning_rate is unknown; the nearest known key is learning_rate" in output
+    )
     assert "Traceback" not in output
 
 
@@ -79,7 +89,9 @@ def test_every_rule_says_what_it_is_and_logs(path):
 def test_params_come_from_the_library_the_script_imports():
     """Each shell command's program is the one whose hash stands in its params."""
     for path in SMK:
-        for body in re.split(r"^(?: {4})?rule \w+:$", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
+        for body in re.split(r"^(?: {4})?rule \w+:$", path.read_text(encoding="utf-8"), flags=re.M)[
+            1:
+        ]:
             programs = set(re.findall(r"\{SCRIPTS:q\}/(\w+\.py)", body))
             hashed = set(re.findall(r'code_hash\(\s*"(\w+\.py)"', body))
             assert programs == hashed, f"{path.name}: runs {programs}, tracks {hashed}"
@@ -87,7 +99,12 @@ def test_params_come_from_the_library_the_script_imports():
 
 def test_the_default_profile_is_cosmetic():
     keys = set(yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text()))
-    assert keys <= {"rerun-incomplete", "show-failed-logs", "printshellcmds", "max-checksum-file-size"}
+    assert keys <= {
+        "rerun-incomplete",
+        "show-failed-logs",
+        "printshellcmds",
+        "max-checksum-file-size",
+    }
 
 
 def test_importing_torch_is_not_part_of_planning(tmp_path):
@@ -95,10 +112,12 @@ def test_importing_torch_is_not_part_of_planning(tmp_path):
     code = (
         "import sys, snakemake.cli\n"
         "try:\n"
-        f"    snakemake.cli.main(['-s', {str(ROOT / 'Snakefile')!r}, '-d', {str(tmp_path)!r}, '--configfile', {str(ROOT / 'config/demo.yaml')!r}, '-n', '-q'])\n"
+        f"    snakemake.cli.main(['-s', {str(ROOT / 'Snakefile')!r}, '-d', {str(tmp_path)!r}, "
+        f"'--configfile', {str(ROOT / 'config/demo.yaml')!r}, '-n', '-q'])\n"
         "except SystemExit:\n"
         "    pass\n"
-        "print(sorted(m for m in ('torch', 'swift', 'transformers', 'datasets') if m in sys.modules))\n"
+        "print(sorted(m for m in ('torch', 'swift', 'transformers', 'datasets') if m in "
+        "sys.modules))\n"
     )
     done = subprocess.run([ROOT / ".venv/bin/python", "-c", code], capture_output=True, text=True)
     assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
@@ -106,31 +125,51 @@ def test_importing_torch_is_not_part_of_planning(tmp_path):
 
 def test_the_picture_in_the_readme_shows_todays_rules(tmp_path):
     status, output = snakemake(
-        "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path), "--rulegraph", "--forceall", "all"
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--directory",
+        str(tmp_path),
+        "--rulegraph",
+        "--forceall",
+        "all",
     )
     assert status == 0, output
-    rules = {name for name in re.findall(r'\[label = "(\w+)', output) if not name.startswith("build_env_")}
+    rules = {
+        name
+        for name in re.findall(r'\[label = "(\w+)', output)
+        if not name.startswith("build_env_")
+    }
     picture = (ROOT / "docs/rulegraph.svg").read_text(encoding="utf-8")
     assert rules == {name for name in rules if f"<!-- {name} -->" in picture}, "run make docs"
 
 
 @pytest.mark.parametrize("path", SMK, ids=lambda path: path.name)
 def test_a_folder_is_taken_with_its_record(path):
-    """An `ancient()` folder alone would hide from Snakemake that its producer runs again (see rules/env.smk)."""
+    """An `ancient()` folder alone would hide from Snakemake that its producer runs again (see
+    rules/env.smk).
+    """
     for body in re.split(r"^(?: {4})?rule \w+:$", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
         for name, folder in re.findall(r'(\w+)=ancient\(f?"(results/[^"]+(?<!json))"\)', body):
-            assert f"{name}_record=" in body or "records=" in body, f"{path.name}: {folder} without a record"
+            assert f"{name}_record=" in body or "records=" in body, (
+                f"{path.name}: {folder} without a record"
+            )
 
 
 def test_environments_that_are_older_than_their_locks_hide_nothing(project):
-    """Everything is planned in a fresh working directory, whatever the times of environments and locks are."""
+    """Everything is planned in a fresh working directory, whatever the times of environments and
+    locks are.
+    """
     import os
 
     for path in (project.root / "envs").iterdir():
         os.utime(path)
-    status, output = snakemake(*project.command("--dry-run", "--directory", str(project.root / "fresh")))
+    status, output = snakemake(
+        *project.command("--dry-run", "--directory", str(project.root / "fresh"))
+    )
     assert status == 0, output
-    assert re.search(r"^all +1$", output, re.M) and re.search(r"^train_lora +2$", output, re.M), output
+    assert re.search(r"^all +1$", output, re.M) and re.search(r"^train_lora +2$", output, re.M), (
+        output
+    )
 
 
 def test_a_torn_record_is_named_before_anything_runs(project):
@@ -143,11 +182,16 @@ def test_a_torn_record_is_named_before_anything_runs(project):
     finally:
         record.write_bytes(whole)
     assert status == 1
-    assert f"{record.relative_to(project.work)} is not whole JSON" in output and "delete it and run again" in output
+    assert (
+        f"{record.relative_to(project.work)} is not whole JSON" in output
+        and "delete it and run again" in output
+    )
 
 
 def test_the_manifest_names_all_that_a_gpu_trained_with(tmp_path):
-    """The locks of torch for CUDA and of the quantiser, too: they made the model as much as train.lock did."""
+    """The locks of torch for CUDA and of the quantiser, too: they made the model as much as
+    train.lock did.
+    """
     edit = tmp_path / "edit.json"
     edit.write_text('{"train": {"method": "qlora"}}', encoding="utf-8")
     status, output = snakemake(
@@ -155,16 +199,27 @@ def test_the_manifest_names_all_that_a_gpu_trained_with(tmp_path):
     )  # fmt: skip
     assert status == 0, output
     locks = re.search(r"--locks ([^\n]*?) --code", output)[1].split()
-    assert [os.path.basename(name) for name in locks] == ["train.lock", "train-cuda.lock", "build.txt", "qlora.lock"]
+    assert [os.path.basename(name) for name in locks] == [
+        "train.lock",
+        "train-cuda.lock",
+        "build.txt",
+        "qlora.lock",
+    ]
 
 
 @pytest.mark.parametrize("path", SMK, ids=lambda path: path.name)
 def test_a_result_is_read_with_the_record_of_who_made_it(path):
-    """A program that reads results gets their records as --made-by; the card and the report get all of them as --records."""
+    """A program that reads results gets their records as --made-by; the card and the report get
+    all of them as --records.
+    """
     for body in re.split(r"^(?: {4})?rule \w+:$", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
         inputs, command = body.split("output:")[0], body.split("shell:")[-1]
-        read = [name for name in re.findall(r"\"(results/[^\"]+)\"", inputs) if not name.endswith(".json")]
+        read = [
+            name
+            for name in re.findall(r"\"(results/[^\"]+)\"", inputs)
+            if not name.endswith(".json")
+        ]
         if read and "{SCRIPTS:q}" in command:
-            assert "--made-by {input." in command or re.search(r"--records [^\n]*\{input\.records:q\}", command), (
-                f"{path.name}: {read}"
-            )
+            assert "--made-by {input." in command or re.search(
+                r"--records [^\n]*\{input\.records:q\}", command
+            ), f"{path.name}: {read}"

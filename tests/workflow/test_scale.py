@@ -17,7 +17,9 @@ VENVS = venvs_folder()
 
 
 def planning_seconds(folder: Path, variants: int) -> float:
-    """CPU seconds of a plan of so many variants, so that a busy machine does not decide; idle, they are those of a clock."""
+    """CPU seconds of a plan of so many variants, so that a busy machine does not decide; idle,
+    they are those of a clock.
+    """
     runs = {f"seed{number}": {"dataset": "demo", "seed": number} for number in range(variants)}
     edit = folder / f"{variants}.json"
     edit.write_text(json.dumps({"runs": runs}), encoding="utf-8")
@@ -34,16 +36,40 @@ def planning_seconds(folder: Path, variants: int) -> float:
 
 
 def test_a_thousand_variants_plan_in_25_s(tmp_path):
-    """Or, where that is too much for the machine, in no more than twelve times what a tenth of them takes there."""
+    """Or, where that is too much for the machine, in no more than twelve times what a tenth of
+    them takes there.
+    """
     seconds = planning_seconds(tmp_path, VARIANTS)
     if seconds > SECONDS:
         tenth = planning_seconds(tmp_path, VARIANTS // 10)
-        assert seconds <= 12 * tenth, f"planning took {seconds:.1f} s, and {tenth:.1f} s for a tenth of the variants"
+        assert seconds <= 12 * tenth, (
+            f"planning took {seconds:.1f} s, and {tenth:.1f} s for a tenth of the variants"
+        )
 
 
-STAGES = ("cache_dataset", "pack_stats", "train_lora", "merge_adapter", "verify", "export_model", "replies/dialogue")
-SCORE = {"metric": "bleu", "value": 1.5, "low": 1.0, "high": 2.0, "n": 3, "n_dialogues": 3, "signature": "nrefs:1"}
-SCORES = {"suite": "dialogue", "rows": [SCORE | {"system": system} for system in ("base", "tuned")], "paired": []}
+STAGES = (
+    "cache_dataset",
+    "pack_stats",
+    "train_lora",
+    "merge_adapter",
+    "verify",
+    "export_model",
+    "replies/dialogue",
+)
+SCORE = {
+    "metric": "bleu",
+    "value": 1.5,
+    "low": 1.0,
+    "high": 2.0,
+    "n": 3,
+    "n_dialogues": 3,
+    "signature": "nrefs:1",
+}
+SCORES = {
+    "suite": "dialogue",
+    "rows": [SCORE | {"system": system} for system in ("base", "tuned")],
+    "paired": [],
+}
 
 
 def write_finished(work: Path, runs: list[str]) -> None:
@@ -77,11 +103,16 @@ def write_finished(work: Path, runs: list[str]) -> None:
 
 
 def test_tables_and_report_take_more_runs_than_a_command_has_room_for(tmp_path):
-    """The names alone of 2,000 runs' files are 2.6 MB; Linux lets a program have 2 MB of arguments."""
+    """The names alone of 2,000 runs' files are 2.6 MB; Linux lets a program have 2 MB of
+    arguments.
+    """
     runs = [f"{number:04}-{'r' * 59}" for number in range(2000)]
     assert {len(run) for run in runs} == {64}
     removed = {"main": None, "seed43": None}
-    overlay = {"runs": removed | {run: {"dataset": "demo"} for run in runs}, "export": {"run": runs[0]}}
+    overlay = {
+        "runs": removed | {run: {"dataset": "demo"} for run in runs},
+        "export": {"run": runs[0]},
+    }
     (tmp_path / "runs.json").write_text(json.dumps(overlay))
     write_finished(tmp_path, runs)
     command = [
@@ -89,10 +120,15 @@ def test_tables_and_report_take_more_runs_than_a_command_has_room_for(tmp_path):
         "--configfile", ROOT / "config/demo.yaml", tmp_path / "runs.json", "--cores", "1", "--quiet", "rules",
         "--allowed-rules", "build_env_core", "evaluation_table", "write_report", "--", "results/report/report.html",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "MINDTUNE_VENVS": VENVS})
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "MINDTUNE_VENVS": VENVS}
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     page = (tmp_path / "results/report/report.html").read_text(encoding="utf-8")
     table = (tmp_path / "results/tables/evaluation.csv").read_text(encoding="utf-8")
     for run in (runs[0], runs[999], runs[-1]):
-        assert f"results/runs/{run}/train_lora.json" in page and f"results/runs/{run}/figures/loss.svg" in page
+        assert (
+            f"results/runs/{run}/train_lora.json" in page
+            and f"results/runs/{run}/figures/loss.svg" in page
+        )
         assert run in table

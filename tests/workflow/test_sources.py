@@ -1,4 +1,6 @@
-"""Files that no rule makes: without one of them nothing is planned, and so no earlier result passes for a new one."""
+"""Files that no rule makes: without one of them nothing is planned, and so no earlier result
+passes for a new one.
+"""
 
 import json
 import os
@@ -28,7 +30,11 @@ def sources(project):
     status, output = snakemake(*project.command("--dry-run", "--forceall"))
     assert status == 0, output
     found = {
-        word: {name for line in re.findall(rf"^    {word}: (.*)$", output, re.M) for name in line.split(", ")}
+        word: {
+            name
+            for line in re.findall(rf"^    {word}: (.*)$", output, re.M)
+            for name in line.split(", ")
+        }
         for word in ("input", "output")
     }
     return {name for name in found["input"] - found["output"] if not name.endswith("/READY")}
@@ -37,8 +43,15 @@ def sources(project):
 def test_without_any_file_that_no_rule_makes_nothing_is_planned(signed):
     found = sources(signed)
     names = {os.path.relpath(signed.work / name, signed.root) for name in found}
-    assert {"钥匙 1.pem", "config/hotlines.yaml", "envs/train.lock", "resources/knowledge/questions.jsonl"} <= names
-    assert not {name for name in names if name.startswith("demo/")}, "a source lies among the results"
+    assert {
+        "钥匙 1.pem",
+        "config/hotlines.yaml",
+        "envs/train.lock",
+        "resources/knowledge/questions.jsonl",
+    } <= names
+    assert not {name for name in names if name.startswith("demo/")}, (
+        "a source lies among the results"
+    )
     for name in sorted(names):
         path = signed.root / name
         # a folder of dialogues may lose a file, which is an edit, but not itself
@@ -55,19 +68,23 @@ def test_without_any_file_that_no_rule_makes_nothing_is_planned(signed):
 def test_a_typo_beside_another_edit_is_named_with_its_key(project):
     """Without the check, all but the export was made anew, and the old export passed for it."""
     project.edit.write_text(
-        json.dumps({"export": {"signing_key": "no.pem"}, "train": {"lora": {"rank": 4}}}), encoding="utf-8"
+        json.dumps({"export": {"signing_key": "no.pem"}, "train": {"lora": {"rank": 4}}}),
+        encoding="utf-8",
     )
     try:
         status, output = snakemake(*project.command("--dry-run"))
     finally:
         project.edit.write_text("{}", encoding="utf-8")
     assert (
-        status == 1 and f"config key export.signing_key is 'no.pem': {project.root / 'no.pem'} is not there" in output
+        status == 1
+        and f"config key export.signing_key is 'no.pem': {project.root / 'no.pem'} is not there"
+        in output
     )
 
 
 @pytest.mark.parametrize(
-    "name", ["a b.jsonl", "o'brien.jsonl", "$(touch x).jsonl", "<X>.jsonl", "-h.jsonl", "对话*.jsonl"]
+    "name",
+    ["a b.jsonl", "o'brien.jsonl", "$(touch x).jsonl", "<X>.jsonl", "-h.jsonl", "对话*.jsonl"],
 )
 def test_odd_names_of_data_are_planned(project, tmp_path, name):
     (tmp_path / name).write_text("{}")
@@ -76,21 +93,33 @@ def test_odd_names_of_data_are_planned(project, tmp_path, name):
 
 
 def test_duplicate_keys_and_numbers_on_the_command_line(project, tmp_path):
-    (tmp_path / "twice.yaml").write_text("train: {seed: 1}\nexport: {}\ntrain: {epochs: 2}\n", encoding="utf-8")
+    (tmp_path / "twice.yaml").write_text(
+        "train: {seed: 1}\nexport: {}\ntrain: {epochs: 2}\n", encoding="utf-8"
+    )
     command = project.command("--dry-run")
     command[command.index(str(project.edit))] = str(tmp_path / "twice.yaml")
     status, output = snakemake(*command)
     assert status == 1 and "twice.yaml line 3 has the key 'train' again" in output
-    status, output = snakemake(*project.command("--dry-run", "--config", "train={lora: {rank: 4}}", "--"))
-    assert status == 0 and "rule train_lora:" in output and "rule clean_dialogues:" not in output, output
-    status, output = snakemake(*project.command("--dry-run", "--config", "train={lora: {rank: 8}}", "--"))
+    status, output = snakemake(
+        *project.command("--dry-run", "--config", "train={lora: {rank: 4}}", "--")
+    )
+    assert status == 0 and "rule train_lora:" in output and "rule clean_dialogues:" not in output, (
+        output
+    )
+    status, output = snakemake(
+        *project.command("--dry-run", "--config", "train={lora: {rank: 8}}", "--")
+    )
     assert status == 0 and "rule train_lora:" not in output, output
 
 
 @pytest.mark.parametrize(("turns", "status"), [("4", 0), ("four", 1)])
 def test_a_job_of_its_own_process_reads_the_same_configuration(tmp_path, turns, status):
-    """Overlays that remove a run, and numbers in --config, reach a job that parses the workflow again; it prints nothing."""
-    (tmp_path / "edit.yaml").write_text("runs: {main: null}\nexport: {run: seed43}\n", encoding="utf-8")
+    """Overlays that remove a run, and numbers in --config, reach a job that parses the workflow
+    again; it prints nothing.
+    """
+    (tmp_path / "edit.yaml").write_text(
+        "runs: {main: null}\nexport: {run: seed43}\n", encoding="utf-8"
+    )
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path / "work",
         "--configfile", ROOT / "config/demo.yaml", tmp_path / "edit.yaml",

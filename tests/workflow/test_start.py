@@ -1,4 +1,6 @@
-"""What a start writes down for its jobs: an edit of the configuration, of a program or of the rules cannot reach them unseen."""
+"""What a start writes down for its jobs: an edit of the configuration, of a program or of the
+rules cannot reach them unseen.
+"""
 
 import json
 import os
@@ -15,7 +17,9 @@ JOB = ["--cores", "1", "--force", "--nolock", "--mode", "remote", "--allowed-rul
 @pytest.fixture
 def start(project):
     """The file that the last start of the finished project wrote."""
-    return max((project.work / ".snakemake/mindtune").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    return max(
+        (project.work / ".snakemake/mindtune").glob("*.json"), key=lambda path: path.stat().st_mtime
+    )
 
 
 @pytest.fixture
@@ -39,7 +43,17 @@ def job(project, start, *more):
     """Plan one training as its job does, hours later."""
     place = ["--snakefile", str(project.root / "Snakefile"), "--directory", str(project.work)]
     name = os.path.relpath(start, project.work)
-    return snakemake(*place, *JOB, "--config", f"start={name}", *more, "-n", "-p", "--", "results/runs/main/adapter")
+    return snakemake(
+        *place,
+        *JOB,
+        "--config",
+        f"start={name}",
+        *more,
+        "-n",
+        "-p",
+        "--",
+        "results/runs/main/adapter",
+    )
 
 
 def program(project, start, name="pack_stats.py", **extra):
@@ -78,7 +92,9 @@ def test_a_dry_run_writes_nothing_down(project):
 
 
 def test_starts_are_named_by_what_they_hold(project, start):
-    """Two starts share a file only if they are the same; one that nobody took for a long time goes."""
+    """Two starts share a file only if they are the same; one that nobody took for a long time
+    goes.
+    """
     old = start.with_name("0123456789abcdef.json")
     old.write_text("{}")
     os.utime(old, (0, 0))
@@ -102,7 +118,9 @@ def test_edited_rules_stop_a_job_that_reads_them_again(project, start, edited):
     edited("rules/train.smk", "\n\nrule train_lora: 语法错误 (\n")
     status, output = job(project, start)
     assert status == 1 and "Traceback" not in output
-    assert "rules/train.smk changed since the start of this job" in output and "start again" in output
+    assert (
+        "rules/train.smk changed since the start of this job" in output and "start again" in output
+    )
 
 
 def test_a_start_that_is_gone_is_said(project, start):
@@ -131,7 +149,9 @@ def test_a_start_is_a_whole_configuration(project, start):
         ("config/config.yaml", False),
     ],
 )
-def test_a_program_stops_if_it_is_no_longer_what_its_start_knew(project, start, edited, name, stopped):
+def test_a_program_stops_if_it_is_no_longer_what_its_start_knew(
+    project, start, edited, name, stopped
+):
     assert program(project, start).returncode == 0
     edited(name)
     done = program(project, start)
@@ -145,7 +165,9 @@ def test_what_a_program_loads_by_name_counts(project, start, edited):
     assert program(project, start, "train_lora.py").returncode == 0
     edited("scripts/mindtune/train/lora.py")
     done = program(project, start, "train_lora.py")
-    assert done.returncode == 2 and "scripts/mindtune/train/lora.py changed" in done.stderr, done.stderr
+    assert done.returncode == 2 and "scripts/mindtune/train/lora.py changed" in done.stderr, (
+        done.stderr
+    )
 
 
 def test_a_program_says_that_its_start_is_gone(project, start):
@@ -153,9 +175,13 @@ def test_a_program_says_that_its_start_is_gone(project, start):
     assert done.returncode == 2 and "x.json is gone" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_a_lock_that_is_edited_before_it_is_built_is_not_built_under_the_old_name(project, start, edited):
+def test_a_lock_that_is_edited_before_it_is_built_is_not_built_under_the_old_name(
+    project, start, edited
+):
     """The environment that serves is not there, so its rule stands in the plan of the start."""
     assert program(project, start, "build_env.py").returncode == 0
     edited("envs/serve.lock")
     done = program(project, start, "build_env.py")
-    assert done.returncode == 2 and "error: envs/serve.lock changed since the start" in done.stderr, done.stderr
+    assert (
+        done.returncode == 2 and "error: envs/serve.lock changed since the start" in done.stderr
+    ), done.stderr

@@ -1,6 +1,8 @@
-"""Look over a results folder by its records: which files are as recorded, changed, missing, or in no record.
+"""Look over a results folder by its records: which files are as recorded, changed, missing, or in
+no record.
 
-Paths are as the records name them, so the working directory must be the workflow's. No package is needed but Python's own.
+Paths are as the records name them, so the working directory must be the workflow's. No package is
+needed but Python's own.
 """
 
 import os
@@ -39,7 +41,13 @@ MAKERS = (
 )
 TEMPORARY = "merge_adapter"  # the stage whose folder Snakemake removes once it is exported
 MOST_NOTES = 5
-AS_RECORDED, CHANGED, MISSING, STALE, UNKNOWN = "as recorded", "changed", "missing", "stale", "unknown"
+AS_RECORDED, CHANGED, MISSING, STALE, UNKNOWN = (
+    "as recorded",
+    "changed",
+    "missing",
+    "stale",
+    "unknown",
+)
 REMOVED, ELSEWHERE = "removed", "not here"
 WRONG = (CHANGED, MISSING, STALE, UNKNOWN)
 
@@ -54,10 +62,16 @@ class Finding:
 
 
 def find_records(results: Path = RESULTS) -> dict[str, Record]:
-    """{path: record} of every stage's record below a results folder; a torn one is a UserError that names it."""
+    """{path: record} of every stage's record below a results folder; a torn one is a UserError
+    that names it.
+    """
     paths = sorted(path for place in PLACES for path in results.glob(place))
     found = {path.as_posix(): read_json(path) for path in paths}
-    return {path: record for path, record in found.items() if isinstance(record, dict) and "stage" in record}
+    return {
+        path: record
+        for path, record in found.items()
+        if isinstance(record, dict) and "stage" in record
+    }
 
 
 def record_of(path: str) -> str:
@@ -69,7 +83,9 @@ def record_of(path: str) -> str:
 
 
 def missing_notes(records: Mapping[str, Record]) -> list[str]:
-    """One sentence for each result that is gone although a later one was made from it: Snakemake makes it anew only if it is asked to."""
+    """One sentence for each result that is gone although a later one was made from it: Snakemake
+    makes it anew only if it is asked to.
+    """
     made = {path: name for name, record in records.items() for path in record["outputs"]}
     gone: dict[str, str] = {}
     for name, record in records.items():
@@ -80,7 +96,10 @@ def missing_notes(records: Mapping[str, Record]) -> list[str]:
         if records[name]["stage"] != TEMPORARY and not os.path.exists(path):
             gone.setdefault(path, name)
     notes = [
-        f"{path} is missing, and {name} speaks of it; to make it again, ask for it by name: snakemake [your options] {path}"
+        (
+            f"{path} is missing, and {name} speaks of it; to make it again, ask for it by name: "
+            f"snakemake [your options] {path}"
+        )
         for path, name in sorted(gone.items())
     ]
     more = (
@@ -93,7 +112,9 @@ def missing_notes(records: Mapping[str, Record]) -> list[str]:
 
 @dataclass
 class Hasher:
-    """SHA-256 of files, each read once: `known` is {path: [size, times of change in ns, hash]} of files that need not be read again."""
+    """SHA-256 of files, each read once: `known` is {path: [size, times of change in ns, hash]} of
+    files that need not be read again.
+    """
 
     known: dict[str, list[Any]] = field(default_factory=dict)
     found: dict[str, list[Any]] = field(default_factory=dict)
@@ -134,16 +155,30 @@ def files_of(path: str) -> list[Path]:
 
 def audit(records: Mapping[str, Record], hasher: Hasher) -> list[Finding]:
     """Everything that the records name, and every file of the results that none names."""
-    named = {path for record in records.values() for side in ("inputs", "outputs") for path in record[side]}
+    named = {
+        path
+        for record in records.values()
+        for side in ("inputs", "outputs")
+        for path in record[side]
+    }
     hasher.prepare({file for path in (*named, *records) for file in files_of(path)})
     found: dict[str, Finding] = {}
-    for finding in (*check_records(records), *check_outputs(records, hasher), *check_inputs(records, hasher)):
+    for finding in (
+        *check_records(records),
+        *check_outputs(records, hasher),
+        *check_inputs(records, hasher),
+    ):
         before = found.get(finding.path)
         if before is None or before.status not in WRONG:
             found[finding.path] = finding
     covered = {
         *records,
-        *(file.as_posix() for record in records.values() for path in record["outputs"] for file in files_of(path)),
+        *(
+            file.as_posix()
+            for record in records.values()
+            for path in record["outputs"]
+            for file in files_of(path)
+        ),
     }
     for name in list_files(RESULTS):
         if (path := (RESULTS / name).as_posix()) not in covered and path not in found:
@@ -154,7 +189,11 @@ def audit(records: Mapping[str, Record], hasher: Hasher) -> list[Finding]:
 def no_record(path: str, records: Mapping[str, Record]) -> str:
     """Why a file is in no record."""
     folders = [parent.as_posix() for parent in (Path(path), *Path(path).parents)]
-    wanted = [record for folder in folders if (record := record_of(folder)) != folder and record not in records]
+    wanted = [
+        record
+        for folder in folders
+        if (record := record_of(folder)) != folder and record not in records
+    ]
     return f"its record {wanted[0]} is missing" if wanted else "no record names it"
 
 
@@ -165,7 +204,9 @@ def check_records(records: Mapping[str, Record]) -> Iterator[Finding]:
             yield Finding(name, AS_RECORDED)
         else:
             yield Finding(
-                name, CHANGED, "its seal is not that of what it says" if "seal" in record else "it has no seal"
+                name,
+                CHANGED,
+                "its seal is not that of what it says" if "seal" in record else "it has no seal",
             )
 
 
@@ -175,11 +216,19 @@ def check_outputs(records: Mapping[str, Record], hasher: Hasher) -> Iterator[Fin
         for path, digest in record["outputs"].items():
             if not os.path.exists(path):
                 temporary = record["stage"] == TEMPORARY
-                yield Finding(path, REMOVED if temporary else MISSING, "temporary" if temporary else f"{name} names it")
+                yield Finding(
+                    path,
+                    REMOVED if temporary else MISSING,
+                    "temporary" if temporary else f"{name} names it",
+                )
             elif hasher.hash(path) == digest:
                 yield Finding(path, AS_RECORDED)
             else:
-                yield Finding(path, CHANGED, f"since {record['stage']} made it{which_file(path, record, hasher)}")
+                yield Finding(
+                    path,
+                    CHANGED,
+                    f"since {record['stage']} made it{which_file(path, record, hasher)}",
+                )
 
 
 def which_file(path: str, record: Record, hasher: Hasher) -> str:
@@ -188,13 +237,19 @@ def which_file(path: str, record: Record, hasher: Hasher) -> str:
     if not isinstance(files, dict) or not os.path.isdir(path):
         return ""
     found = hasher.files(path)
-    wrong = [name for name in sorted(files.keys() | found.keys()) if files.get(name) != found.get(name)]
+    wrong = [
+        name for name in sorted(files.keys() | found.keys()) if files.get(name) != found.get(name)
+    ]
     return f" ({wrong[0]})" if wrong else ""
 
 
 def check_inputs(records: Mapping[str, Record], hasher: Hasher) -> Iterator[Finding]:
-    """Whether each stage read what the stages before it made, and whether what it read from elsewhere is as it was."""
-    made = {path: digest for record in records.values() for path, digest in record["outputs"].items()}
+    """Whether each stage read what the stages before it made, and whether what it read from
+    elsewhere is as it was.
+    """
+    made = {
+        path: digest for record in records.values() for path, digest in record["outputs"].items()
+    }
     for name, record in records.items():
         for path, digest in record["inputs"].items():
             inside = path.startswith("results/")

@@ -1,7 +1,7 @@
 """The crisis census: who speaks of suicide or self-harm, and whether the counsellor points to help.
 
-Words, not meanings: the pattern misses what is said around the words, and counts what is only reported. It describes
-a corpus; it is no detector to rely on for a person.
+Words, not meanings: the pattern misses what is said around the words, and counts what is only
+reported. It describes a corpus; it is no detector to rely on for a person.
 """
 
 import re
@@ -15,12 +15,14 @@ SPEAKS_OF_IT, POINTS_TO_HELP, NAMES_HOTLINE = 1, 2, 4
 CRISIS = re.compile(
     r"自杀|自尽|轻生|寻短见|寻死|想死|不想活|活不下去|不如死了|死了算了|一了百了|活着(?:没有?|还有什么|有什么)(?:意义|意思)|结束(?:自己的?)?生命|"
     r"割腕|跳楼|上吊|遗书|自残|自伤|自我伤害|伤害自己|"
-    r"suicid|kill(?:ing)? myself|end(?:ing)? my (?:own )?life|want(?:ed)? to die|self-harm|hurt(?:ing)? myself|cut(?:ting)? myself",
+    r"suicid|kill(?:ing)? myself|end(?:ing)? my (?:own )?life|want(?:ed)? to "
+    r"die|self-harm|hurt(?:ing)? myself|cut(?:ting)? myself",
     re.IGNORECASE,
 )
 HELP = re.compile(
     r"医生|医院|就医|就诊|精神科|心理科|急诊|急救|报警|专业(?:的)?(?:心理|帮助|人士|人员|机构|支持|援助|治疗|咨询)|危机干预|援助|热线|求助电话|"
-    r"doctor|hospital|psychiatrist|professional help|emergency|crisis (?:line|team|service)|hotline|helpline",
+    r"doctor|hospital|psychiatrist|professional help|emergency|crisis "
+    r"(?:line|team|service)|hotline|helpline",
     re.IGNORECASE,
 )
 HOTLINE = re.compile(r"热线|求助电话|援助电话|hotline|helpline|crisis line|lifeline", re.IGNORECASE)
@@ -28,7 +30,9 @@ NUMBER = re.compile(r"[0-9][0-9 -]{1,14}[0-9]")
 
 
 def flags(turns: Iterable[tuple[str, str]], hotlines: Hotlines) -> int:
-    """What one dialogue adds to the census, as a sum of the three flags; 0 where the client speaks of nothing such."""
+    """What one dialogue adds to the census, as a sum of the three flags; 0 where the client speaks
+    of nothing such.
+    """
     spoken: dict[str, list[str]] = {"human": [], "gpt": [], "system": []}
     for role, text in turns:
         spoken[role].append(text)

@@ -1,8 +1,9 @@
 """The cleaning steps: what each one repairs or rejects, in the order in which they run.
 
-A repair changes turns and leaves its name in the row's `fixes`; a rejection leaves its name in `reasons`. Every
-step of REPAIRS and REJECTIONS can be switched off by name; REQUIRED reasons cannot, because rows that fail them
-have no dialogue in them. Cleaning a clean dialogue changes nothing.
+A repair changes turns and leaves its name in the row's `fixes`; a rejection leaves its name in
+`reasons`. Every step of REPAIRS and REJECTIONS can be switched off by name; REQUIRED reasons
+cannot, because rows that fail them have no dialogue in them. Cleaning a clean dialogue changes
+nothing.
 """
 
 import html
@@ -25,14 +26,17 @@ _TAGS = (
     "thead|title|tr|tt|u|ul|video"
 )
 HTML_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-HTML_DROPPED = re.compile(r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+HTML_DROPPED = re.compile(
+    r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL
+)
 HTML_BREAK = re.compile(
-    r"<(?:br|hr)\s*/?>|</(?:p|div|li|tr|h[1-6]|blockquote|section|article|pre|table)\s*>", re.IGNORECASE
+    r"<(?:br|hr)\s*/?>|</(?:p|div|li|tr|h[1-6]|blockquote|section|article|pre|table)\s*>",
+    re.IGNORECASE,
 )
 HTML_TAG = re.compile(rf"</?(?:{_TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 
-# Zero-width and direction marks, controls but tab and line ends, private use, non-characters, lone surrogates, tag
-# characters. The joiner U+200D stays inside emoji, which it holds together.
+# Zero-width and direction marks, controls but tab and line ends, private use, non-characters, lone
+# surrogates, tag characters. The joiner U+200D stays inside emoji, which it holds together.
 INVISIBLE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
     r"\ud800-\udfff\ue000-\uf8ff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
@@ -43,7 +47,8 @@ MAYBE_INVISIBLE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
     r"\ud800-\udfff\ue000-\uf8ff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
-# UTF-8 read as a one-byte encoding always shows one of these lead bytes, which Chinese text does not have.
+# UTF-8 read as a one-byte encoding always shows one of these lead bytes, which Chinese text does
+# not have.
 MAYBE_MOJIBAKE = re.compile("[\u00c2-\u00f4]")
 _WIDE = "，。、；：？！）》」』"  # after these a space is a remnant of other typesetting
 MAYBE_UNTIDY = (" ", "\r", "\x85", "\u2028", "\u2029", "\xa0", "\t", "\u3000", "\n\n\n")
@@ -51,15 +56,21 @@ UNTIDY = re.compile(rf"[\r\u0085\u2028\u2029\u00a0\t]|[ \u3000]\n|\n\n\n|  |[{_W
 
 
 def fix_mojibake(text: str) -> str:
-    """Undo UTF-8 read as a one-byte encoding. ftfy is held to decoding: width, quotes and punctuation stay."""
+    """Undo UTF-8 read as a one-byte encoding. ftfy is held to decoding: width, quotes and
+    punctuation stay.
+    """
     import ftfy
 
-    config = ftfy.TextFixerConfig(replace_lossy_sequences=False, fix_c1_controls=False, explain=False)
+    config = ftfy.TextFixerConfig(
+        replace_lossy_sequences=False, fix_c1_controls=False, explain=False
+    )
     return ftfy.fix_encoding(text, config) if MAYBE_MOJIBAKE.search(text) else text
 
 
 def fix_html(text: str) -> str:
-    """Entities to characters, line-breaking tags to line ends, known other tags away. `a < b` stays."""
+    """Entities to characters, line-breaking tags to line ends, known other tags away. `a < b`
+    stays.
+    """
     while (plain := HTML_ENTITY.sub(lambda match: html.unescape(match[0]), text)) != text:
         text = plain  # `&amp;nbsp;` takes two rounds
     if "<" in text:
@@ -73,24 +84,30 @@ def fix_invisible(text: str) -> str:
 
 
 def fix_unicode(text: str) -> str:
-    """Unicode NFC: one code for one character. Full-width forms and punctuation stay (that would be NFKC)."""
+    """Unicode NFC: one code for one character. Full-width forms and punctuation stay (that would
+    be NFKC).
+    """
     return unicodedata.normalize("NFC", text)
 
 
 NARRATION = re.compile(
-    r"(?m)^[ \t\u3000]*(?:（[^（）\n]{1,200}）|\([^()\n]{2,200}\)|【[^【】\n]{1,200}】)[ \t\u3000]*(?:\r?$|\Z)"
+    r"(?m)^[ \t\u3000]*(?:（[^（）\n]{1,200}）|\([^()\n]{2,200}\)|【[^【】\n]{1,200}】)[ "
+    r"\t\u3000]*(?:\r?$|\Z)"
 )
 
 
 def fix_narration(text: str) -> str:
-    """A line that is one bracketed remark, `（一段时间后）`, tells of the talk and is not said in it. Brackets in a sentence stay."""
+    """A line that is one bracketed remark, `（一段时间后）`, tells of the talk and is not said in
+    it. Brackets in a sentence stay.
+    """
     return NARRATION.sub("", text)
 
 
 def fix_whitespace(text: str) -> str:
     """Line ends to \\n.
 
-    No space at line ends, around the turn and beside full-width signs, no runs of blank lines or spaces.
+    No space at line ends, around the turn and beside full-width signs, no runs of blank lines or
+    spaces.
     """
     if not any(sign in text for sign in MAYBE_UNTIDY) or not UNTIDY.search(text):
         return text.strip()
@@ -158,19 +175,26 @@ def drop_trailing_client(turns: Turns) -> Turns:
 
 _OWN_TAGS = {
     "human": re.compile(
-        r"(?m)^[ \u3000]*(?:来访者|求助者|用户|患者|client|user|human)\s*[:：][ \u3000]*", re.IGNORECASE
+        r"(?m)^[ \u3000]*(?:来访者|求助者|用户|患者|client|user|human)\s*[:：][ \u3000]*",
+        re.IGNORECASE,
     ),
     "gpt": re.compile(
-        r"(?m)^[ \u3000]*(?:心理咨询师|咨询师|支持者|医生|心理医生|counsell?or|assistant|gpt)\s*[:：][ \u3000]*",
+        r"(?m)^[ "
+        r"\u3000]*(?:心理咨询师|咨询师|支持者|医生|心理医生|counsell?or|assistant|gpt)\s*[:：][ "
+        r"\u3000]*",
         re.IGNORECASE,
     ),
 }
 
 
 def drop_own_role_tag(turns: Turns) -> Turns:
-    """A label of the turn's own speaker at the start of a line (`医生：` in a counsellor's turn) goes, its text stays."""
+    """A label of the turn's own speaker at the start of a line (`医生：` in a counsellor's turn)
+    goes, its text stays.
+    """
     return [
-        (role, _OWN_TAGS[role].sub("", text)) if role in _OWN_TAGS and ("：" in text or ":" in text) else (role, text)
+        (role, _OWN_TAGS[role].sub("", text))
+        if role in _OWN_TAGS and ("：" in text or ":" in text)
+        else (role, text)
         for role, text in turns
     ]
 
@@ -180,7 +204,9 @@ def drop_own_role_tag(turns: Turns) -> Turns:
 
 @dataclass(frozen=True)
 class TextRepair:
-    """A repair of each turn's text. `needs` (None: no shortcut) must be found somewhere for the step to be tried."""
+    """A repair of each turn's text. `needs` (None: no shortcut) must be found somewhere for the
+    step to be tried.
+    """
 
     name: str
     fix: Callable[[str], str]
@@ -212,15 +238,20 @@ TURN_REPAIRS: tuple[tuple[str, Callable[[Turns], Turns]], ...] = (
     ("leading_counsellor_turn", drop_leading_counsellor),
     ("trailing_client_turn", drop_trailing_client),
 )
-REPAIRS = tuple(step.name for step in TEXT_REPAIRS) + MASKS + tuple(name for name, _ in TURN_REPAIRS)
-# Decided where the tokenizer is (mindtune/data/row_cleaning.py), and where all dialogues are known (mindtune/data/ledger.py).
+REPAIRS = (
+    tuple(step.name for step in TEXT_REPAIRS) + MASKS + tuple(name for name, _ in TURN_REPAIRS)
+)
+# Decided where the tokenizer is (mindtune/data/row_cleaning.py), and where all dialogues are known
+# (mindtune/data/ledger.py).
 LATE_REJECTIONS = ("over_long", "exact_duplicate", "near_duplicate", "repeated_line")
 REJECTIONS = tuple(name for name, _ in CONTENT_REJECTIONS) + LATE_REJECTIONS
 REQUIRED = ("malformed", "unknown_role", "turns_out_of_order")
-MIXING = ("over_share",)  # what a source has beyond its weight or limit; not a fault of the dialogue
+MIXING = (
+    "over_share",
+)  # what a source has beyond its weight or limit; not a fault of the dialogue
 STEPS = REPAIRS + REJECTIONS
-# One repair may uncover work for an earlier one (a dropped `医生：` leaves a line of narration), so they run again until
-# nothing changes; real dialogues need two rounds.
+# One repair may uncover work for an earlier one (a dropped `医生：` leaves a line of narration),
+# so they run again until nothing changes; real dialogues need two rounds.
 MOST_ROUNDS = 8
 
 
@@ -259,9 +290,13 @@ class Cleaner:
         check_steps(steps)
         for label, role in role_map.items():
             if role not in ROLE_NAMES:
-                raise UserError(f"role_map: {label!r} is mapped to {role!r}; expected human, gpt or system")
+                raise UserError(
+                    f"role_map: {label!r} is mapped to {role!r}; expected human, gpt or system"
+                )
         if unknown := sorted(set(languages) - set(LANGUAGES)):
-            raise UserError(f"languages: found {', '.join(unknown)}; expected only {', '.join(LANGUAGES)}")
+            raise UserError(
+                f"languages: found {', '.join(unknown)}; expected only {', '.join(LANGUAGES)}"
+            )
         self.labels = KNOWN_LABELS | {_fold_label(label): role for label, role in role_map.items()}
         self.rules = Rules(min_turns, frozenset(languages), special)
         self.text_repairs = [step for step in TEXT_REPAIRS if steps[step.name]]
@@ -271,7 +306,9 @@ class Cleaner:
         self.rejections = [(name, test) for name, test in CONTENT_REJECTIONS if steps[name]]
 
     def clean(self, turns: Turns, watch: Watch = lambda name, turns: None) -> Cleaned:
-        """Repair and judge one dialogue given as (label, text) turns; `watch` is told of every step that changed them."""
+        """Repair and judge one dialogue given as (label, text) turns; `watch` is told of every
+        step that changed them.
+        """
         done = Cleaned(turns)
         for _ in range(MOST_ROUNDS):
             before = done.turns
@@ -281,7 +318,9 @@ class Cleaner:
             if done.turns == before:
                 break
         lowered = "\n".join(text for _, text in done.turns).lower()
-        done.reasons += [name for name, test in self.rejections if test(self.rules, done.turns, lowered)]
+        done.reasons += [
+            name for name, test in self.rejections if test(self.rules, done.turns, lowered)
+        ]
         if not done.reasons and not in_order(done.turns):
             done.reasons.append("turns_out_of_order")
         return done
@@ -345,13 +384,18 @@ def _fold_label(label: str) -> str:
 
 
 def in_order(turns: Turns) -> bool:
-    """True for an optional system turn followed by one or more (client, counsellor) pairs, none empty.
+    """True for an optional system turn followed by one or more (client, counsellor) pairs, none
+    empty.
 
     What a trainer takes.
     """
     spoken = turns[1:] if turns and turns[0][0] == "system" else turns
     roles = [role for role, _ in spoken]
-    return bool(roles) and roles == ["human", "gpt"] * (len(roles) // 2) and all(text.strip() for _, text in turns)
+    return (
+        bool(roles)
+        and roles == ["human", "gpt"] * (len(roles) // 2)
+        and all(text.strip() for _, text in turns)
+    )
 
 
 def check_steps(steps: Mapping[str, bool]) -> None:

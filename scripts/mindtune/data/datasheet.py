@@ -1,4 +1,6 @@
-"""The data sheet and the Croissant description of a cleaned and split dataset, from stage records alone."""
+"""The data sheet and the Croissant description of a cleaned and split dataset, from stage records
+alone.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +10,10 @@ from mindtune.sources import is_licence, source_name
 
 TEMPLATE = Path(__file__).with_name("datasheet.md.j2")
 SIDES = ("train", "dev", "test")
-TURN_FIELDS = {"from": "Who speaks: system, human (the client) or gpt (the counsellor)", "value": "What is said"}
+TURN_FIELDS = {
+    "from": "Who speaks: system, human (the client) or gpt (the counsellor)",
+    "value": "What is said",
+}
 Facts = Mapping[str, Any]
 
 
@@ -18,7 +23,9 @@ def percent(part: int, whole: int) -> str:
 
 
 def datasheet(name: str, spec: Facts, fetch: Facts, clean: Facts, split: Facts) -> str:
-    """Render the sheet. `spec` is the dataset's entry in the config; the others are facts of the three stages."""
+    """Render the sheet. `spec` is the dataset's entry in the config; the others are facts of the
+    three stages.
+    """
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
@@ -42,7 +49,9 @@ def datasheet(name: str, spec: Facts, fetch: Facts, clean: Facts, split: Facts) 
 
 
 def croissant(name: str, spec: Facts, split: Facts, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """The Croissant 1.0 description (JSON-LD): the three files with their hashes, and the fields of a row."""
+    """The Croissant 1.0 description (JSON-LD): the three files with their hashes, and the fields
+    of a row.
+    """
     import mlcroissant
 
     def field(side: str, column: str, what: str, part: str = "", **more: Any) -> mlcroissant.Field:
@@ -53,7 +62,12 @@ def croissant(name: str, spec: Facts, split: Facts, hashes: Mapping[str, str]) -
             transforms=[mlcroissant.Transform(json_path=part)] if part else [],
         )
         return mlcroissant.Field(
-            id=identity, name=identity, description=what, data_types=[mlcroissant.DataType.TEXT], source=source, **more
+            id=identity,
+            name=identity,
+            description=what,
+            data_types=[mlcroissant.DataType.TEXT],
+            source=source,
+            **more,
         )
 
     def turns(side: str) -> mlcroissant.Field:
@@ -61,7 +75,11 @@ def croissant(name: str, spec: Facts, split: Facts, hashes: Mapping[str, str]) -
         identity = f"{side}/conversations"
         parts = [field(side, "conversations", what, part) for part, what in TURN_FIELDS.items()]
         return mlcroissant.Field(
-            id=identity, name=identity, description="Turns in their order", repeated=True, sub_fields=parts
+            id=identity,
+            name=identity,
+            description="Turns in their order",
+            repeated=True,
+            sub_fields=parts,
         )
 
     files = [
@@ -91,7 +109,8 @@ def croissant(name: str, spec: Facts, split: Facts, hashes: Mapping[str, str]) -
     ]
     metadata = mlcroissant.Metadata(
         name=name,
-        description=f"Counselling dialogues from {source_name(spec)}, cleaned, deduplicated and split by groups by MindTune.",
+        description=f"Counselling dialogues from {source_name(spec)}, cleaned, deduplicated and "
+        f"split by groups by MindTune.",
         license=[spec["licence"]],
         url=_url(spec),
         distribution=files,
@@ -102,5 +121,12 @@ def croissant(name: str, spec: Facts, split: Facts, hashes: Mapping[str, str]) -
 
 def _url(spec: Facts) -> str:
     """Where the data came from; a local source has no address but its place in the project."""
-    hubs = {"modelscope": "https://www.modelscope.cn/datasets/", "huggingface": "https://huggingface.co/datasets/"}
-    return f"{hubs[spec['source']]}{spec['id']}" if spec["source"] in hubs else f"file:{Path(str(spec['path'])).name}"
+    hubs = {
+        "modelscope": "https://www.modelscope.cn/datasets/",
+        "huggingface": "https://huggingface.co/datasets/",
+    }
+    return (
+        f"{hubs[spec['source']]}{spec['id']}"
+        if spec["source"] in hubs
+        else f"file:{Path(str(spec['path'])).name}"
+    )

@@ -1,7 +1,8 @@
-"""Near-duplicate dialogues: MinHash bands propose pairs, exact Jaccard similarity of character n-grams decides.
+"""Near-duplicate dialogues: MinHash bands propose pairs, exact Jaccard similarity of character
+n-grams decides.
 
-Time is that of sorting the dialogues once a band: no dialogue is compared with all others. The same rows in the
-same order give the same pairs.
+Time is that of sorting the dialogues once a band: no dialogue is compared with all others. The
+same rows in the same order give the same pairs.
 """
 
 import hashlib
@@ -16,8 +17,11 @@ import numpy as np
 from mindtune.cli import UserError
 
 PERMUTATIONS = 126
-SEED = 1  # of the MinHash permutations; it decides which pairs are missed, not which texts are similar
-# How many distinct dialogues of one bucket a newcomer is compared with: bounds the work where thousands share a bucket.
+SEED = (
+    1  # of the MinHash permutations; it decides which pairs are missed, not which texts are similar
+)
+# How many distinct dialogues of one bucket a newcomer is compared with: bounds the work where
+# thousands share a bucket.
 REPRESENTATIVES = 8
 GRAM_BITS = 512
 _DROPPED = re.compile(r"[\s\W_]+")
@@ -28,15 +32,20 @@ def spoken_text(conversations: Iterable[dict[str, str]]) -> str:
 
     The turns of client and counsellor without white space. System prompts repeat.
     """
-    return re.sub(r"\s+", "", "\n".join(turn["value"] for turn in conversations if turn["from"] != "system"))
+    return re.sub(
+        r"\s+", "", "\n".join(turn["value"] for turn in conversations if turn["from"] != "system")
+    )
 
 
-# What NFKC makes of the signs of Chinese text. A text without them is mostly NFKC already, which is fast to see.
+# What NFKC makes of the signs of Chinese text. A text without them is mostly NFKC already, which
+# is fast to see.
 NARROW = tuple((wide, unicodedata.normalize("NFKC", wide)) for wide in "，！？：；（）…～\u3000")
 
 
 def level(text: str) -> str:
-    """A text with width, case, spaces and punctuation levelled; what has nothing else stays as it is."""
+    """A text with width, case, spaces and punctuation levelled; what has nothing else stays as it
+    is.
+    """
     plain = text
     for wide, narrow in NARROW:
         plain = plain.replace(wide, narrow)
@@ -56,7 +65,9 @@ def line_keys(lines: Iterable[str]) -> np.ndarray:
     """One uint64 key a line that has some length, with case, spaces and punctuation levelled."""
     levelled = (_DROPPED.sub("", line).lower() for line in lines)
     hashes = b"".join(
-        hashlib.blake2b(line.encode(), digest_size=8).digest() for line in levelled if len(line) >= MIN_LINE_CHARS
+        hashlib.blake2b(line.encode(), digest_size=8).digest()
+        for line in levelled
+        if len(line) >= MIN_LINE_CHARS
     )
     return np.frombuffer(hashes, dtype=np.uint64)
 
@@ -73,27 +84,38 @@ def jaccard(first: set[str], second: set[str]) -> float:
 
 
 def band_shape(threshold: float) -> tuple[int, int]:
-    """(bands, rows) that propose a pair at the threshold with probability 0.95 or more: 1 - (1 - threshold^rows)^bands.
+    """(bands, rows) that propose a pair at the threshold with probability 0.95 or more: 1 - (1 -
+    threshold^rows)^bands.
 
     Of those the one with the most rows, which proposes the fewest pairs that are not similar.
     """
     shapes = [(PERMUTATIONS // rows, rows) for rows in range(1, 17)]
-    return [(bands, rows) for bands, rows in shapes if 1 - (1 - threshold**rows) ** bands >= 0.95][-1]
+    return [(bands, rows) for bands, rows in shapes if 1 - (1 - threshold**rows) ** bands >= 0.95][
+        -1
+    ]
 
 
 def band_keys(texts: Sequence[str], size: int, threshold: float) -> np.ndarray:
-    """One uint64 key a text and band, shape (texts, bands); texts with an equal key in a band are candidates."""
+    """One uint64 key a text and band, shape (texts, bands); texts with an equal key in a band are
+    candidates.
+    """
     import rensa
 
     bands, rows = band_shape(threshold)
     hashes, offsets = gram_hashes(texts, size)
-    matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, bands * rows, SEED)
-    digests = np.fromiter(chain.from_iterable(matrix.to_rows()), dtype=np.uint64).reshape(len(texts), bands, rows)
+    matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(
+        hashes, offsets, bands * rows, SEED
+    )
+    digests = np.fromiter(chain.from_iterable(matrix.to_rows()), dtype=np.uint64).reshape(
+        len(texts), bands, rows
+    )
     return mix(_fold(digests[:, :, row] for row in range(rows)))
 
 
 def _fold(columns: Iterable[np.ndarray]) -> np.ndarray:
-    """Polynomial hash over columns of equal shape, modulo 2^64 (the multiplier is the odd 64-bit golden ratio)."""
+    """Polynomial hash over columns of equal shape, modulo 2^64 (the multiplier is the odd 64-bit
+    golden ratio).
+    """
     columns = iter(columns)
     total = next(columns).copy()
     for column in columns:
@@ -110,13 +132,17 @@ def mix(values: np.ndarray) -> np.ndarray:
 
 
 def gram_hashes(texts: Sequence[str], size: int) -> tuple[np.ndarray, list[int]]:
-    """64-bit hashes of the n-grams of all texts in a row, and where each text's begin (with the end as last entry).
+    """64-bit hashes of the n-grams of all texts in a row, and where each text's begin (with the
+    end as last entry).
 
-    The texts are hashed as one, and the n-grams that reach from one text into the next are left out.
+    The texts are hashed as one, and the n-grams that reach from one text into the next are left
+    out.
     """
     padded = [text if len(text) >= size else text.ljust(size, "\0") for text in texts]
     ends = np.cumsum([len(text) for text in padded], dtype=np.int64)
-    codes = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
+    codes = np.frombuffer(
+        "".join(padded).encode("utf-32-le", "surrogatepass"), dtype=np.uint32
+    ).astype(np.uint64)
     count = max(0, len(codes) - size + 1)
     inside = np.ones(count, dtype=bool)
     inside[(ends[:-1, None] - np.arange(1, size)).ravel()] = False
@@ -127,7 +153,8 @@ def gram_hashes(texts: Sequence[str], size: int) -> tuple[np.ndarray, list[int]]
 def gram_bits(texts: Sequence[str], size: int) -> np.ndarray:
     """A bit map of each text's n-grams, shape (texts, GRAM_BITS / 64) of uint64.
 
-    An n-gram that only one of two texts has makes at most one bit differ: `may_be_similar` builds on it.
+    An n-gram that only one of two texts has makes at most one bit differ: `may_be_similar` builds
+    on it.
     """
     hashes, offsets = gram_hashes(texts, size)
     bits = np.zeros((len(texts), GRAM_BITS), dtype=bool)
@@ -135,16 +162,21 @@ def gram_bits(texts: Sequence[str], size: int) -> np.ndarray:
     return np.packbits(bits, axis=1).view(np.uint64)
 
 
-def may_be_similar(first: np.ndarray, second: np.ndarray, grams_of_both: np.ndarray, threshold: float) -> np.ndarray:
-    """False for pairs of bit maps whose texts cannot reach a Jaccard similarity; `grams_of_both` is at least the sum of
-    their different n-grams. For a sum s and d n-grams that only one has, the similarity is (s - d) / (s + d).
+def may_be_similar(
+    first: np.ndarray, second: np.ndarray, grams_of_both: np.ndarray, threshold: float
+) -> np.ndarray:
+    """False for pairs of bit maps whose texts cannot reach a Jaccard similarity; `grams_of_both`
+    is at least the sum of their different n-grams. For a sum s and d n-grams that only one has,
+    the similarity is (s - d) / (s + d).
     """
     apart = np.bitwise_count(first ^ second).sum(axis=1, dtype=np.int64)
     return apart * (1 + threshold) <= grams_of_both * (1 - threshold) + 1e-6
 
 
 def buckets(keys: np.ndarray) -> Iterator[list[int]]:
-    """Groups of two or more rows that share a key in a band, rows ascending; the same group may come once a band."""
+    """Groups of two or more rows that share a key in a band, rows ascending; the same group may
+    come once a band.
+    """
     for band in range(keys.shape[1]):
         column = keys[:, band]
         order = np.argsort(column, kind="stable")
@@ -158,7 +190,9 @@ def buckets(keys: np.ndarray) -> Iterator[list[int]]:
 def similar_pairs(
     keys: np.ndarray, text_of: Callable[[int], str], size: int, threshold: float
 ) -> list[tuple[int, int]]:
-    """All proposed pairs (earlier, later) whose exact similarity reaches the threshold, sorted by the later row."""
+    """All proposed pairs (earlier, later) whose exact similarity reaches the threshold, sorted by
+    the later row.
+    """
     verdicts: dict[tuple[int, int], bool] = {}
     grams_of = lru_cache(maxsize=4096)(lambda row: grams(text_of(row), size))
     for bucket in buckets(keys):
@@ -172,7 +206,9 @@ def similar_pairs(
             else:
                 if len(representatives) < REPRESENTATIVES:
                     representatives.append(row)
-    return sorted((pair for pair, similar in verdicts.items() if similar), key=lambda pair: (pair[1], pair[0]))
+    return sorted(
+        (pair for pair, similar in verdicts.items() if similar), key=lambda pair: (pair[1], pair[0])
+    )
 
 
 def copies_to_drop(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
@@ -188,7 +224,9 @@ def copies_to_drop(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
 
 
 class Groups:
-    """Union-find: what is joined, directly or through others, is one group, named by its smallest member."""
+    """Union-find: what is joined, directly or through others, is one group, named by its smallest
+    member.
+    """
 
     def __init__(self, count: int) -> None:
         self.parent = list(range(count))
@@ -209,12 +247,16 @@ class Groups:
 
 
 def check_near_duplicates(settings: Mapping[str, float]) -> None:
-    """The settings of a near-duplicate search: n-grams of 1 to 20 characters, a threshold that the bands can serve."""
+    """The settings of a near-duplicate search: n-grams of 1 to 20 characters, a threshold that the
+    bands can serve.
+    """
     if set(settings) != {"ngram_chars", "threshold"}:
         raise UserError(
-            f"near_duplicates: found the keys {', '.join(sorted(settings))}; expected ngram_chars and threshold"
+            f"near_duplicates: found the keys {', '.join(sorted(settings))}; expected ngram_chars "
+            f"and threshold"
         )
     if not (1 <= settings["ngram_chars"] <= 20 and 0.3 <= settings["threshold"] <= 1):
         raise UserError(
-            f"near_duplicates: found {dict(settings)}; expected ngram_chars from 1 to 20 and threshold from 0.3 to 1"
+            f"near_duplicates: found {dict(settings)}; expected ngram_chars from 1 to 20 and "
+            f"threshold from 0.3 to 1"
         )

@@ -1,12 +1,16 @@
-"""The forms in which published sets hold a dialogue, told from a row's content, and the turns of each."""
+"""The forms in which published sets hold a dialogue, told from a row's content, and the turns of
+each.
+"""
 
 import re
 from typing import Any
 
-# The labels that published sets print before a turn, as in `来访者：你好`. Any other label of the same shape is kept as the
-# turn's role, and is for the cleaning to accept or refuse.
+# The labels that published sets print before a turn, as in `来访者：你好`. Any other label of the
+# same shape is kept as the turn's role, and is for the cleaning to accept or refuse.
 TURN_LABELS = ("来访者", "求助者", "心理咨询师", "咨询师", "支持者")
-PREFIXED = re.compile(rf"(?P<label>(?:{'|'.join(TURN_LABELS)})(?:\d|（[^（）]{{1,12}}）)?)\s*[:：]\s*")
+PREFIXED = re.compile(
+    rf"(?P<label>(?:{'|'.join(TURN_LABELS)})(?:\d|（[^（）]{{1,12}}）)?)\s*[:：]\s*"
+)
 
 Turn = tuple[str, str]
 
@@ -28,7 +32,12 @@ def detect_form(row: Any) -> str | None:
             return "query_response"
         text = row.get("text", row.get("dialogue"))
         return "prefixed_text" if isinstance(text, str) and PREFIXED.match(text.lstrip()) else None
-    if isinstance(row, list) and row and isinstance(row[0], str) and PREFIXED.match(row[0].lstrip()):
+    if (
+        isinstance(row, list)
+        and row
+        and isinstance(row[0], str)
+        and PREFIXED.match(row[0].lstrip())
+    ):
         return "prefixed_text"
     return None
 
@@ -49,7 +58,9 @@ def _form_of_list(turns: Any) -> str | None:
 
 
 def read_turns(row: Any, form: str) -> list[Turn] | None:
-    """The (label, text) turns of a row in a known form; None where a turn is missing, half there or not text."""
+    """The (label, text) turns of a row in a known form; None where a turn is missing, half there
+    or not text.
+    """
     try:
         turns = FORMS[form](row)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError):
@@ -63,7 +74,9 @@ def _turn_list(row: dict[str, Any]) -> list[Any]:
 
 
 def _system(row: dict[str, Any]) -> list[Turn]:
-    """A system prompt that stands beside the turns (ms-swift and LLaMA-Factory read `system` so)."""
+    """A system prompt that stands beside the turns (ms-swift and LLaMA-Factory read `system`
+    so).
+    """
     text = row.get("system") or row.get("system_prompt")
     return [("system", text)] if text else []
 
@@ -76,7 +89,9 @@ OPENAI_ROLES = {"user": "human", "assistant": "gpt"}
 
 
 def _messages(row: dict[str, Any]) -> list[Turn]:
-    return _system(row) + [(OPENAI_ROLES.get(turn["role"], turn["role"]), turn["content"]) for turn in _turn_list(row)]
+    return _system(row) + [
+        (OPENAI_ROLES.get(turn["role"], turn["role"]), turn["content"]) for turn in _turn_list(row)
+    ]
 
 
 def _pairs(row: dict[str, Any]) -> list[Turn]:

@@ -1,7 +1,9 @@
-"""Snapshots of datasets and models: from ModelScope, from Hugging Face (HF_ENDPOINT is respected) or from a local path.
+"""Snapshots of datasets and models: from ModelScope, from Hugging Face (HF_ENDPOINT is respected)
+or from a local path.
 
-A hub snapshot is taken at a named revision. Of every source only files are taken whose names stand in a list; nothing is
-unpacked and nothing is executed. A local model folder with pickles or code in it is refused (see mindtune.model_files).
+A hub snapshot is taken at a named revision. Of every source only files are taken whose names stand
+in a list; nothing is unpacked and nothing is executed. A local model folder with pickles or code
+in it is refused (see mindtune.model_files).
 """
 
 import os
@@ -28,30 +30,38 @@ DATA = ABOUT + [
 def check_spec(spec: dict[str, Any], key: str) -> None:
     """A source entry of the config is whole: `key` is its place there, for the message."""
     if unknown := sorted(set(spec) - set(SPEC_KEYS)):
-        raise UserError(f"{key}: found the keys {', '.join(unknown)}; expected only {', '.join(SPEC_KEYS)}")
+        raise UserError(
+            f"{key}: found the keys {', '.join(unknown)}; expected only {', '.join(SPEC_KEYS)}"
+        )
     source = spec.get("source")
     if source not in (*PACKAGES, "local"):
         raise UserError(f"{key}.source is {source!r}; expected modelscope, huggingface or local")
     needed = ("path",) if source == "local" else ("id", "revision")
     for name in needed:
         if not spec.get(name):
-            raise UserError(f"{key}.{name} is missing; a {source} source needs {' and '.join(needed)}")
+            raise UserError(
+                f"{key}.{name} is missing; a {source} source needs {' and '.join(needed)}"
+            )
 
 
 def local_path(given: str, spec: dict[str, Any]) -> Path | None:
-    """Where the files lie on this machine: the path given, else that of a local source; None for a hub's."""
+    """Where the files lie on this machine: the path given, else that of a local source; None for a
+    hub's.
+    """
     path = given or (spec["path"] if spec["source"] == "local" else "")
     return Path(path) if path else None
 
 
 def download(spec: dict[str, Any], kind: str, patterns: Sequence[str], key: str) -> Path:
-    """A hub snapshot in the hub's own cache, which resumes; `kind` is dataset or model. Returns its folder."""
+    """A hub snapshot in the hub's own cache, which resumes; `kind` is dataset or model. Returns
+    its folder.
+    """
     answers = _answers(spec["source"])
     try:
         return Path(_snapshot(spec, kind, list(patterns), offline=not answers))
     except Exception as error:
-        # The two clients raise dozens of kinds, from HTTP errors to missing cache entries: to a user all mean "not
-        # fetched".
+        # The two clients raise dozens of kinds, from HTTP errors to missing cache entries: to a
+        # user all mean "not fetched".
         where = f"{spec['source']} {kind} {spec['id']} at revision {spec['revision']}"
         reason = (
             f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
@@ -59,9 +69,13 @@ def download(spec: dict[str, Any], kind: str, patterns: Sequence[str], key: str)
             else type(error).__name__
         )
         if not answers:
-            reason = f"{_endpoint(spec['source'])} does not answer within {CONNECT_SECONDS:g} s, and the cache does not hold it"
+            reason = (
+                f"{_endpoint(spec['source'])} does not answer within {CONNECT_SECONDS:g} s, "
+                f"and the cache does not hold it"
+            )
         raise UserError(
-            f"cannot fetch {where} ({reason}); connect this machine, or copy the files to a folder here and set "
+            f"cannot fetch {where} ({reason}); connect this machine, or copy the files to a folder "
+            f"here and set "
             f"{key}: {{source: local, path: FOLDER}} in the config"
         ) from error
 
@@ -73,7 +87,9 @@ def _endpoint(source: str) -> str:
 
 
 def _answers(source: str) -> bool:
-    """One short request first: left to themselves both clients retry for minutes when there is no network."""
+    """One short request first: left to themselves both clients retry for minutes when there is no
+    network.
+    """
     import httpx
 
     try:
@@ -94,26 +110,40 @@ def _snapshot(spec: dict[str, Any], kind: str, patterns: list[str], offline: boo
     from modelscope import snapshot_download
 
     return snapshot_download(
-        repo_id=spec["id"], repo_type=kind, revision=spec["revision"], allow_patterns=patterns, local_files_only=offline
+        repo_id=spec["id"],
+        repo_type=kind,
+        revision=spec["revision"],
+        allow_patterns=patterns,
+        local_files_only=offline,
     )
 
 
 def local_files(path: Path, patterns: Sequence[str], key: str) -> dict[str, Path]:
-    """Relative name -> file, of a local file or folder; a link that leads out of the folder is an error."""
+    """Relative name -> file, of a local file or folder; a link that leads out of the folder is an
+    error.
+    """
     if not path.exists():
-        raise UserError(f"{path} does not exist; put the files there, or correct {key}.path in the config")
+        raise UserError(
+            f"{path} does not exist; put the files there, or correct {key}.path in the config"
+        )
     if path.is_file():
         return {path.name: path}
     root = path.resolve()
-    chosen = {name: path / name for name in list_files(path) if matches(name, patterns) and not _hidden(name)}
+    chosen = {
+        name: path / name
+        for name in list_files(path)
+        if matches(name, patterns) and not _hidden(name)
+    }
     for file in chosen.values():
         if not file.resolve().is_relative_to(root):
             raise UserError(
-                f"{file} is a link to {file.resolve()}, outside {path}; copy the file itself into the folder"
+                f"{file} is a link to {file.resolve()}, outside {path}; copy the file itself into "
+                f"the folder"
             )
     if not chosen:
         raise UserError(
-            f"{path} holds none of {', '.join(patterns)}; put the files there, or correct {key}.path in the config"
+            f"{path} holds none of {', '.join(patterns)}; put the files there, or correct "
+            f"{key}.path in the config"
         )
     return chosen
 
@@ -124,20 +154,28 @@ def _hidden(name: str) -> bool:
 
 def snapshot_files(folder: Path, patterns: Sequence[str], key: str) -> dict[str, Path]:
     """As local_files, of a hub's snapshot folder, whose links into the hub's cache are its own."""
-    chosen = {name: folder / name for name in list_files(folder) if matches(name, patterns) and not _hidden(name)}
+    chosen = {
+        name: folder / name
+        for name in list_files(folder)
+        if matches(name, patterns) and not _hidden(name)
+    }
     if not chosen:
         raise UserError(
-            f"the repository holds none of {', '.join(patterns)} at this revision; correct {key} in the config"
+            f"the repository holds none of {', '.join(patterns)} at this revision; correct {key} "
+            f"in the config"
         )
     return chosen
 
 
 def check_model(folder: Path, whole: bool) -> None:
-    """What a model folder must have, config.json and tokenizer.json, and when whole every shard; and what none may have."""
+    """What a model folder must have, config.json and tokenizer.json, and when whole every shard;
+    and what none may have.
+    """
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise UserError(
-                f"the model has no {name} among its files; expected a complete Hugging Face model folder, fetch it again"
+                f"the model has no {name} among its files; expected a complete Hugging Face model "
+                f"folder, fetch it again"
             )
     check_files(folder)
     check_templates(folder)
@@ -146,19 +184,28 @@ def check_model(folder: Path, whole: bool) -> None:
     present = {name for name in list_files(folder) if name.endswith(".safetensors")}
     if missing := sorted(shards(folder) - present):
         raise UserError(
-            f"the model lacks {len(missing)} of its weight files, {missing[0]} first; fetch it again, or complete the folder"
+            f"the model lacks {len(missing)} of its weight files, {missing[0]} first; fetch it "
+            f"again, or complete the folder"
         )
 
 
 def shards(folder: Path) -> set[str]:
-    """Names of the weight files that a model's index lists, or of the one that it has without an index."""
+    """Names of the weight files that a model's index lists, or of the one that it has without an
+    index.
+    """
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return {"model.safetensors"}
     names = read_object(index).get("weight_map")
-    files = set(names.values()) if isinstance(names, dict) and all(map(is_plain, names.values())) else set()
+    files = (
+        set(names.values())
+        if isinstance(names, dict) and all(map(is_plain, names.values()))
+        else set()
+    )
     if not files:
-        raise UserError(f"{index} has no weight_map of tensors to file names; fetch the model again")
+        raise UserError(
+            f"{index} has no weight_map of tensors to file names; fetch the model again"
+        )
     return files
 
 
@@ -168,16 +215,21 @@ def is_plain(name: object) -> bool:
 
 
 def compare_parts(hashes: dict[str, str], tokenizer: dict[str, str], key: str) -> None:
-    """The tokenizer was fetched apart and before: its files must be those of the whole model, whose hash may be pinned."""
+    """The tokenizer was fetched apart and before: its files must be those of the whole model,
+    whose hash may be pinned.
+    """
     if differing := sorted(name for name in tokenizer if hashes.get(name) != tokenizer[name]):
         raise UserError(
-            f"{key}: {differing[0]} of the tokenizer that was fetched before is not that of the whole model; the source changed "
+            f"{key}: {differing[0]} of the tokenizer that was fetched before is not that of the "
+            f"whole model; the source changed "
             "in between, so check it, delete results/base/fetch_tokenizer.json and run again"
         )
 
 
 def place(files: dict[str, Path], folder: Path, link: bool) -> dict[str, str]:
-    """Copy files into a folder (or link them, a hub's cache being ours alone) and return their hashes by name."""
+    """Copy files into a folder (or link them, a hub's cache being ours alone) and return their
+    hashes by name.
+    """
     hashes = {}
     for name in sorted(files):
         target = folder / name
@@ -200,6 +252,7 @@ def check_hash(hashes: dict[str, str], expected: str | None, key: str) -> str:
     found = sha256_listing(hashes)
     if expected is not None and expected != found:
         raise UserError(
-            f"{key}.sha256 is {expected}, but the fetched files have {found}; the source changed: check it, then correct the config"
+            f"{key}.sha256 is {expected}, but the fetched files have {found}; the source changed: "
+            f"check it, then correct the config"
         )
     return found

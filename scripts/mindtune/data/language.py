@@ -1,13 +1,17 @@
-"""The language of a text, told by its script alone: exact, fast, and blind to languages that share a script.
+"""The language of a text, told by its script alone: exact, fast, and blind to languages that share
+a script.
 
-zh is Han script, en is Latin script (German passes as en), ja is Han with kana, ko is Hangul, other is the rest.
+zh is Han script, en is Latin script (German passes as en), ja is Han with kana, ko is Hangul,
+other is the rest.
 """
 
 import re
 
 LANGUAGES = ("zh", "en", "ja", "ko", "other")
 MIN_LETTERS = 10  # a shorter text, such as "OK, 谢谢", tells nothing
-LETTERS_A_SIGN = 2  # an alphabet needs about two letters for what one Han character or Hangul block says
+LETTERS_A_SIGN = (
+    2  # an alphabet needs about two letters for what one Han character or Hangul block says
+)
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]+")
 _KANA = re.compile(r"[\u3041-\u30ff]+")
@@ -22,14 +26,20 @@ def _letters(pattern: re.Pattern[str], text: str) -> int:
 
 
 def language_of(text: str) -> str | None:
-    """One of LANGUAGES, by the script with most words; None where there are too few letters to tell."""
+    """One of LANGUAGES, by the script with most words; None where there are too few letters to
+    tell.
+    """
     han, latin = _letters(_HAN, text), _letters(_LATIN, text)
     scripts = {"zh": han, "en": latin / LETTERS_A_SIGN}
     letters = han + latin
     if _NEITHER.search(text):
         kana, hangul, other = (_letters(pattern, text) for pattern in (_KANA, _HANGUL, _OTHER))
         letters += kana + hangul + other
-        scripts |= {"ja": kana * 10 if kana * 10 > han else 0, "ko": hangul, "other": other / LETTERS_A_SIGN}
+        scripts |= {
+            "ja": kana * 10 if kana * 10 > han else 0,
+            "ko": hangul,
+            "other": other / LETTERS_A_SIGN,
+        }
     if letters < MIN_LETTERS:
         return None
     return max(scripts, key=lambda language: scripts[language])

@@ -1,7 +1,9 @@
-"""The ledger of the cleaning: every row goes to one of two files, once, with its reason, and is counted.
+"""The ledger of the cleaning: every row goes to one of two files, once, with its reason, and is
+counted.
 
-What needs all dialogues to be known (near-duplicates, lines said too often, shares of sources) is decided at the end,
-from arrays: a kept row takes about 400 bytes of memory, and its text stays in a temporary file.
+What needs all dialogues to be known (near-duplicates, lines said too often, shares of sources) is
+decided at the end, from arrays: a kept row takes about 400 bytes of memory, and its text stays in
+a temporary file.
 """
 
 import os
@@ -56,15 +58,26 @@ class Ledger:
     """Writes every row to one of the two files and counts it."""
 
     def __init__(
-        self, drafts: BinaryIO, originals: BinaryIO, rejected: BinaryIO, source_name: str, settings: Mapping[str, Any]
+        self,
+        drafts: BinaryIO,
+        originals: BinaryIO,
+        rejected: BinaryIO,
+        source_name: str,
+        settings: Mapping[str, Any],
     ) -> None:
         self.drafts, self.originals, self.rejected = drafts, originals, rejected
         self.source_name, self.settings = source_name, settings
         self.ids = Ids()
         self.seen: dict[bytes, str] = {}
         self.files: dict[str, FileFacts] = {}
-        # Of each kept row: its file, where its lines and its original end, how many dialogues it gives, ...
-        self.file_of, self.parts, self.fixes, self.census = array("I"), array("I"), array("Q"), bytearray()
+        # Of each kept row: its file, where its lines and its original end, how many dialogues it
+        # gives, ...
+        self.file_of, self.parts, self.fixes, self.census = (
+            array("I"),
+            array("I"),
+            array("Q"),
+            bytearray(),
+        )
         self.draft_ends, self.original_ends = array("Q", [0]), array("Q", [0])
         self.bands, self.line_keys, self.line_rows = bytearray(), bytearray(), array("I")
         self.masked: dict[int, Counter[str]] = {}
@@ -78,7 +91,8 @@ class Ledger:
         facts = self.files.setdefault(file, FileFacts())
         if outcome.form and facts.form not in (None, outcome.form):
             raise UserError(
-                f"{readers.where(file, row.number, row.byte)}: found the form {outcome.form}, expected {facts.form} as in the "
+                f"{readers.where(file, row.number, row.byte)}: found the form {outcome.form}, "
+                f"expected {facts.form} as in the "
                 "rows before; give each form a file of its own"
             )
         facts.form = outcome.form or facts.form
@@ -98,14 +112,17 @@ class Ledger:
         else:
             self._keep(file, row.number, head, outcome, original)
 
-    def _keep(self, file: str, number: int, head: dict[str, str], outcome: Outcome, original: bytes) -> None:
+    def _keep(
+        self, file: str, number: int, head: dict[str, str], outcome: Outcome, original: bytes
+    ) -> None:
         index = len(self.parts)
         names = [head["id"]] if len(outcome.parts) == 1 else [
             self.ids.take(f"{head['id']}/{part}", file, number) for part in range(1, len(outcome.parts) + 1)
         ]  # fmt: skip
         source, fixes = orjson.dumps(head["source"]), orjson.dumps(outcome.fixes)
         lines = b"".join(
-            b'{"id":%s,"conversations":%s,"source":%s,"fixes":%s}\n' % (orjson.dumps(name), part, source, fixes)
+            b'{"id":%s,"conversations":%s,"source":%s,"fixes":%s}\n'
+            % (orjson.dumps(name), part, source, fixes)
             for name, part in zip(names, outcome.parts, strict=True)
         )
         self.draft_ends.append(self.draft_ends[-1] + self.drafts.write(lines))
@@ -128,7 +145,9 @@ class Ledger:
 
     def dialogues(self, index: int) -> list[dict[str, Any]]:
         """What a kept row gave, read back from the file."""
-        return [orjson.loads(line) for line in _slice(self.drafts, self.draft_ends, index).splitlines()]
+        return [
+            orjson.loads(line) for line in _slice(self.drafts, self.draft_ends, index).splitlines()
+        ]
 
     def finish(self, clean: BinaryIO) -> None:
         """Decide what needs all rows, and write to `clean` what is kept."""
@@ -154,7 +173,9 @@ class Ledger:
         if not self.bands:
             return {}
         near = self.settings["near_duplicates"]
-        keys = np.frombuffer(self.bands, dtype=np.uint64).reshape(-1, band_shape(near["threshold"])[0])
+        keys = np.frombuffer(self.bands, dtype=np.uint64).reshape(
+            -1, band_shape(near["threshold"])[0]
+        )
 
         def text_of(index: int) -> str:
             return "".join(spoken_text(row["conversations"]) for row in self.dialogues(index))
@@ -163,7 +184,10 @@ class Ledger:
 
     def lines(self, without: Iterable[int] = ()) -> tuple[np.ndarray, np.ndarray]:
         """Keys and rows of the counsellors' lines, those of some rows left out."""
-        keys, rows = np.frombuffer(self.line_keys, dtype=np.uint64), np.array(self.line_rows, dtype=np.int64)
+        keys, rows = (
+            np.frombuffer(self.line_keys, dtype=np.uint64),
+            np.array(self.line_rows, dtype=np.int64),
+        )
         stays = np.ones(len(self.parts), dtype=bool)
         stays[list(without)] = False
         return keys[stays[rows]], rows[stays[rows]]
@@ -175,14 +199,21 @@ class Ledger:
         names = list(self.files)
         left = [index for index in range(len(self.parts)) if index not in gone]
         ids = [self.dialogues(index)[0]["source"] for index in left]
-        return {left[at] for at in selection.over_share([names[self.file_of[index]] for index in left], ids, sources)}
+        return {
+            left[at]
+            for at in selection.over_share(
+                [names[self.file_of[index]] for index in left], ids, sources
+            )
+        }
 
     def _drop(self, index: int, reason: str, **more: str) -> None:
         row = self.dialogues(index)[0]
         identity = self.ids_before_split.get(index, row["id"])
         self.files[list(self.files)[self.file_of[index]]].rejected[reason] += 1
         head = {"id": identity, "source": row["source"]} | more
-        self.rejected.write(rejected_line(head, [reason], _slice(self.originals, self.original_ends, index)))
+        self.rejected.write(
+            rejected_line(head, [reason], _slice(self.originals, self.original_ends, index))
+        )
 
 
 def _slice(stream: BinaryIO, ends: array, index: int) -> bytes:
@@ -211,7 +242,9 @@ def quantiles(values: Sequence[int] | np.ndarray) -> dict[str, float | int]:
 
 def _fixes(ledger: Ledger, rows: np.ndarray) -> dict[str, int]:
     masks = np.array(ledger.fixes, dtype=np.uint64)[rows]
-    return {name: int(np.count_nonzero(masks & np.uint64(1 << bit))) for bit, name in enumerate(FIXES)}
+    return {
+        name: int(np.count_nonzero(masks & np.uint64(1 << bit))) for bit, name in enumerate(FIXES)
+    }
 
 
 def _present(counts: Mapping[str, int]) -> dict[str, int]:
@@ -221,7 +254,9 @@ def _present(counts: Mapping[str, int]) -> dict[str, int]:
 def _clusters(ledger: Ledger) -> dict[str, Any]:
     """Near-duplicate clusters: how many of which size, and the largest by their ids."""
     sizes = Counter(1 + len(rows) for rows in ledger.clusters.values())
-    largest = sorted(ledger.clusters.items(), key=lambda item: (-len(item[1]), item[0]))[:LISTED_CLUSTERS]
+    largest = sorted(ledger.clusters.items(), key=lambda item: (-len(item[1]), item[0]))[
+        :LISTED_CLUSTERS
+    ]
 
     def name(index: int) -> str:
         return ledger.dialogues(index)[0]["id"]
@@ -229,12 +264,17 @@ def _clusters(ledger: Ledger) -> dict[str, Any]:
     return {
         "clusters": len(ledger.clusters),
         "by_size": {str(size): sizes[size] for size in sorted(sizes)},
-        "largest": [{"kept": name(first), "dropped": [name(row) for row in rows[:20]]} for first, rows in largest],
+        "largest": [
+            {"kept": name(first), "dropped": [name(row) for row in rows[:20]]}
+            for first, rows in largest
+        ],
     }
 
 
 def _lines(ledger: Ledger) -> dict[str, Any]:
-    """Counsellors' lines in the kept dialogues: how many, how many said again, and where the most frequent ones stand."""
+    """Counsellors' lines in the kept dialogues: how many, how many said again, and where the most
+    frequent ones stand.
+    """
     keys, rows = ledger.lines(set(range(len(ledger.parts))) - set(ledger.chosen))
     different = len(np.unique(keys))
     return {
@@ -252,12 +292,19 @@ def make_facts(ledger: Ledger) -> dict[str, Any]:
     """The record's facts; every row is in them once."""
     files, chosen = ledger.files, np.array(ledger.chosen, dtype=np.int64)
     rejected = sum((file.rejected for file in files.values()), Counter())
-    flags, parts = np.frombuffer(bytes(ledger.census), dtype=np.uint8)[chosen], np.array(ledger.parts, np.int64)
+    flags, parts = (
+        np.frombuffer(bytes(ledger.census), dtype=np.uint8)[chosen],
+        np.array(ledger.parts, np.int64),
+    )
     dialogue_stays = np.repeat(np.isin(np.arange(len(parts)), chosen), parts)
-    masked = sum((ledger.masked[index] for index in ledger.chosen if index in ledger.masked), Counter())
+    masked = sum(
+        (ledger.masked[index] for index in ledger.chosen if index in ledger.masked), Counter()
+    )
     file_of = np.array(ledger.file_of, dtype=np.int64)
     tokens = np.array(ledger.tokens, dtype=np.int64)
-    tokens_of = np.bincount(np.repeat(np.arange(len(parts)), parts), tokens, len(parts)).astype(np.int64)
+    tokens_of = np.bincount(np.repeat(np.arange(len(parts)), parts), tokens, len(parts)).astype(
+        np.int64
+    )
     facts: dict[str, Any] = {
         "read": sum(file.read for file in files.values()),
         "kept": len(chosen),

@@ -1,4 +1,6 @@
-"""The rows of a JSONL file by number, read from the file when asked for, by several processes at a time if need be."""
+"""The rows of a JSONL file by number, read from the file when asked for, by several processes at a
+time if need be.
+"""
 
 import os
 from array import array
@@ -15,7 +17,9 @@ PIECE_ROWS, PIECE_BYTES = 400, 4 << 20
 
 
 class Lines:
-    """A file that this workflow wrote; it must not change meanwhile. In memory are only 8 bytes a line."""
+    """A file that this workflow wrote; it must not change meanwhile. In memory are only 8 bytes a
+    line.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.stream = path, path.open("rb")
@@ -37,7 +41,8 @@ class Lines:
             return orjson.loads(self.raw(number))
         except orjson.JSONDecodeError as error:
             raise UserError(
-                f"{self.path} line {number + 1} is not JSON ({error}); delete the file and run again"
+                f"{self.path} line {number + 1} is not JSON ({error}); delete the file and run "
+                f"again"
             ) from error
 
     def pieces(self) -> Iterator[range]:

@@ -1,7 +1,8 @@
-"""Personal data in Chinese counselling text, found by pattern and checksum and replaced by typed placeholders.
+"""Personal data in Chinese counselling text, found by pattern and checksum and replaced by typed
+placeholders.
 
-Every kind is one function from text to (text, number masked). Official hotlines are never touched: a model that
-tuned on `请拨打[电话]` could not name the number that matters.
+Every kind is one function from text to (text, number masked). Official hotlines are never touched:
+a model that tuned on `请拨打[电话]` could not name the number that matters.
 """
 
 import re
@@ -14,10 +15,12 @@ from mindtune.strict_yaml import read_strictly
 
 Mask = Callable[[str], tuple[str, int]]
 
-# Digits and signs that people type in full width, mapped one to one, so that positions stay the same.
+# Digits and signs that people type in full width, mapped one to one, so that positions stay the
+# same.
 _HALF_WIDTH = str.maketrans("０１２３４５６７８９－＋（）＠．：", "0123456789-+()@.:")
 _FULL_WIDTH = re.compile("[０-９－＋（）＠．：]")
-# Not inside a longer number, word or hexadecimal id. (\b would not do: Chinese characters are word characters.)
+# Not inside a longer number, word or hexadecimal id. (\b would not do: Chinese characters are word
+# characters.)
 _BEFORE, _AFTER = r"(?<![0-9A-Za-z])", r"(?![0-9A-Za-z])"
 
 URL = re.compile(
@@ -25,18 +28,31 @@ URL = re.compile(
     r"|(?<![0-9A-Za-z@.-])(?:[A-Za-z0-9-]+\.)+(?:com|cn|net|org|edu|gov)(?![A-Za-z0-9-])(?:/[\w./?=&%#-]*)?",
     re.ASCII | re.IGNORECASE,
 )
-EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![A-Za-z0-9])", re.ASCII)
-ID_CARD = re.compile(_BEFORE + r"[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx]" + _AFTER)
+EMAIL = re.compile(
+    r"(?<![\w.+-])[\w.+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![A-Za-z0-9])", re.ASCII
+)
+ID_CARD = re.compile(
+    _BEFORE
+    + r"[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx]"
+    + _AFTER
+)
 BANK_CARD = re.compile(_BEFORE + r"[3-6]\d{3}(?:[ -]?\d{4}){2,3}(?:[ -]?\d{1,3})?" + _AFTER)
 MOBILE = re.compile(_BEFORE + r"(?:(?:\+|00)?86[ -]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}" + _AFTER)
 LANDLINE = re.compile(
-    _BEFORE + r"(?:\(0\d{2,3}\)|(?:(?:\+|00)?86[ -]?)?0\d{2,3})[ -]?[2-9]\d{2,3}[ -]?\d{4}(?:[ -]\d{1,5})?" + _AFTER
+    _BEFORE + (r"(?:\(0\d{2,3}\)|(?:(?:\+|00)?86[ -]?)?0\d{2,3})[ -]?[2-9]\d{2,3}[ -]?\d{4}(?:[ "
+r"-]\d{1,5})?") + _AFTER
     + r"|" + _BEFORE + r"[48]00(?:[ -]?\d{3,4}){2}" + _AFTER
     + r"|(?<=电话|座机|号码|拨打|致电)[是为:\s]{0,3}[2-9]\d{2,3}[ -]?\d{4}" + _AFTER
 )  # fmt: skip
-QQ = re.compile(r"(?<![A-Za-z])((?:QQ|扣扣|企鹅)(?:号码?|群号?)?[是为: ]{0,3})([1-9]\d{4,10})" + _AFTER, re.IGNORECASE)
+QQ = re.compile(
+    r"(?<![A-Za-z])((?:QQ|扣扣|企鹅)(?:号码?|群号?)?[是为: ]{0,3})([1-9]\d{4,10})" + _AFTER,
+    re.IGNORECASE,
+)
 WECHAT = re.compile(
-    r"((?:微信号?|(?<![A-Za-z])(?:wechat|weixin|wx|vx)号?|[vV薇]信号?|加[vV])(?:[是为: ]{1,3}|(?<=号)))([A-Za-z][A-Za-z0-9_-]{5,19})"
+    (
+        r"((?:微信号?|(?<![A-Za-z])(?:wechat|weixin|wx|vx)号?|[vV薇]信号?|加[vV])(?:[是为: "
+        r"]{1,3}|(?<=号)))([A-Za-z][A-Za-z0-9_-]{5,19})"
+    )
     + _AFTER,
     re.IGNORECASE,
 )
@@ -63,19 +79,24 @@ class Hotlines:
         found = re.sub(r"\D", "", number)
         found = found[2:] if found.startswith("86") and len(found) > 11 else found
         return found in self.digits or (
-            7 <= len(found) <= 8 and any(line.startswith("0") and line.endswith(found) for line in self.digits)
+            7 <= len(found) <= 8
+            and any(line.startswith("0") and line.endswith(found) for line in self.digits)
         )
 
 
 def load_hotlines(path: str | Path) -> Hotlines:
     """Read config/hotlines.yaml: a list `hotlines` of entries with a `number`."""
     if not Path(path).is_file():
-        raise UserError(f"{path} is missing; give the list of official hotlines that must stay unmasked")
+        raise UserError(
+            f"{path} is missing; give the list of official hotlines that must stay unmasked"
+        )
     content = read_strictly(Path(path))
     try:
         numbers = [str(entry["number"]) for entry in content["hotlines"]]
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a list `hotlines:` of entries with a quoted `number:` ({error})") from error
+        raise UserError(
+            f"{path} is not a list `hotlines:` of entries with a quoted `number:` ({error})"
+        ) from error
     return Hotlines(frozenset(re.sub(r"\D", "", number) for number in numbers))
 
 
@@ -92,13 +113,17 @@ def luhn_is_valid(number: str) -> bool:
     return sum(digits[0::2] + [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]) % 10 == 0
 
 
-def _masker(pattern: re.Pattern[str], placeholder: str, accept: Callable[[str], bool] = lambda found: True) -> Mask:
+def _masker(
+    pattern: re.Pattern[str], placeholder: str, accept: Callable[[str], bool] = lambda found: True
+) -> Mask:
     """Replace the last group of every accepted match (the whole match where there is no group)."""
     group = pattern.groups
 
     def mask(text: str) -> tuple[str, int]:
         pieces, last, count = [], 0, 0
-        for match in pattern.finditer(text.translate(_HALF_WIDTH) if _FULL_WIDTH.search(text) else text):
+        for match in pattern.finditer(
+            text.translate(_HALF_WIDTH) if _FULL_WIDTH.search(text) else text
+        ):
             if accept(match[group]):
                 pieces += [text[last : match.start(group)], placeholder]
                 last, count = match.end(group), count + 1

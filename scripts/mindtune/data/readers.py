@@ -1,7 +1,8 @@
 """Raw dialogue files read row by row: which files, and where each row starts.
 
-A row travels as the JSON bytes it had in its file, so that what is rejected can be written down unchanged. JSON
-lists and lines are cut by their brackets from a memory map: memory does not grow with the file.
+A row travels as the JSON bytes it had in its file, so that what is rejected can be written down
+unchanged. JSON lists and lines are cut by their brackets from a memory map: memory does not grow
+with the file.
 """
 
 import csv
@@ -23,7 +24,8 @@ from mindtune.cli import UserError
 from mindtune.data.forms import LIST_KEYS, PREFIXED
 from mindtune.records import BLOCK, list_files
 
-# Files that stand beside the data in a hub snapshot or in a folder saved by `datasets`, and hold no dialogues.
+# Files that stand beside the data in a hub snapshot or in a folder saved by `datasets`, and hold
+# no dialogues.
 METADATA = frozenset({
     "config.json", "configuration.json", "dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json",
 })  # fmt: skip
@@ -68,17 +70,22 @@ def kind_of(name: str) -> str | None:
 
 
 def data_files(raw: str | Path) -> tuple[list[str], list[str]]:
-    """Relative paths of the data files below a folder and of the files that are none, both sorted."""
+    """Relative paths of the data files below a folder and of the files that are none, both
+    sorted.
+    """
     if not Path(raw).is_dir():
         raise UserError(f"{raw} is not a folder; give the folder that fetch_dataset.py wrote")
     names = list_files(raw)
     for name in names:
         if not name.isprintable():
-            raise UserError(f"{raw} holds a file named {name!r}, which is not printable UTF-8; rename it")
+            raise UserError(
+                f"{raw} holds a file named {name!r}, which is not printable UTF-8; rename it"
+            )
     chosen = [name for name in names if kind_of(name)]
     if not chosen:
         raise UserError(
-            f"{raw} holds no data file: found {', '.join(names) or 'nothing'}, expected {', '.join(SUFFIXES)}, "
+            f"{raw} holds no data file: found {', '.join(names) or 'nothing'}, expected "
+            f"{', '.join(SUFFIXES)}, "
             "plain or packed as .gz or .zst"
         )
     return chosen, [name for name in names if name not in chosen]
@@ -86,7 +93,9 @@ def data_files(raw: str | Path) -> tuple[list[str], list[str]]:
 
 @contextmanager
 def _mapped(path: Path, name: str) -> Iterator[mmap.mmap | bytes]:
-    """The bytes of a file, unpacked first into a temporary file when its name says so; an empty file gives b""."""
+    """The bytes of a file, unpacked first into a temporary file when its name says so; an empty
+    file gives b"".
+    """
     with path.open("rb") as stream:
         if path.suffix.lower() not in PACKED:
             yield from _map(stream)
@@ -96,13 +105,17 @@ def _mapped(path: Path, name: str) -> Iterator[mmap.mmap | bytes]:
                 for block in _blocks(stream, path.suffix.lower()):
                     unpacked.write(block)
             except (OSError, EOFError) as error:
-                raise UserError(f"{name} is not a whole {path.suffix[1:]} file ({error}); fetch it again") from error
+                raise UserError(
+                    f"{name} is not a whole {path.suffix[1:]} file ({error}); fetch it again"
+                ) from error
             unpacked.flush()
             yield from _map(unpacked)
 
 
 def _blocks(stream: io.BufferedReader, suffix: str) -> Iterator[bytes]:
-    """Unpacked blocks of a gzip or Zstandard stream; EOFError when it ends in the middle of a frame."""
+    """Unpacked blocks of a gzip or Zstandard stream; EOFError when it ends in the middle of a
+    frame.
+    """
     if suffix == ".gz":
         with gzip.open(stream) as source:
             while block := source.read(BLOCK):
@@ -137,7 +150,9 @@ def _map(stream: Any) -> Iterator[mmap.mmap | bytes]:
 
 
 def raw_rows(raw: str | Path, name: str) -> Iterator[RawRow]:
-    """The rows of one data file, in file order. A file that is damaged or cut off is a UserError with row and byte."""
+    """The rows of one data file, in file order. A file that is damaged or cut off is a UserError
+    with row and byte.
+    """
     path, kind = Path(raw) / name, kind_of(name)
     if kind in (".parquet", ".arrow"):
         yield from _table_rows(path, name, kind)
@@ -159,22 +174,32 @@ BOM = b"\xef\xbb\xbf"
 
 
 def _json_rows(content: mmap.mmap | bytes, name: str) -> Iterator[RawRow]:
-    """One JSON list, one JSON value a line, or values over several lines; told by the content, not by the suffix."""
+    """One JSON list, one JSON value a line, or values over several lines; told by the content, not
+    by the suffix.
+    """
     start = 3 if content[:3] == BOM else 0
     start = _SPACE.match(content, start).end()
     first = content[start : start + 1]
     if first == b"[" and not _is_dialogue(content, start):
         yield from _list_rows(content, start, name)
-    elif first in (b"{", b"[") and (end := _value_end(content, start)) and b"\n" in content[start:end]:
+    elif (
+        first in (b"{", b"[")
+        and (end := _value_end(content, start))
+        and b"\n" in content[start:end]
+    ):
         yield from _value_rows(content, start, name)
     else:
         yield from _line_rows(content, start, name)
 
 
 def _is_dialogue(content: mmap.mmap | bytes, start: int) -> bool:
-    """True for a list of strings with speaker labels: such a list is one row, and not a list of rows."""
+    """True for a list of strings with speaker labels: such a list is one row, and not a list of
+    rows.
+    """
     match = _STRING.match(content, _SPACE.match(content, start + 1).end())
-    return bool(match) and PREFIXED.match(match[0].decode("utf-8", "replace")[1:].lstrip()) is not None
+    return (
+        bool(match) and PREFIXED.match(match[0].decode("utf-8", "replace")[1:].lstrip()) is not None
+    )
 
 
 def _value_rows(content: mmap.mmap | bytes, start: int, name: str) -> Iterator[RawRow]:
@@ -184,7 +209,8 @@ def _value_rows(content: mmap.mmap | bytes, start: int, name: str) -> Iterator[R
         end = _value_end(content, start)
         if end is None:
             raise UserError(
-                f"{where(name, number, start)} does not end: the file is cut off or is not JSON there; fetch it again"
+                f"{where(name, number, start)} does not end: the file is cut off or is not JSON "
+                f"there; fetch it again"
             )
         yield RawRow(number, start, content[start:end])
         start = _SPACE.match(content, end).end()
@@ -212,7 +238,8 @@ def _list_rows(content: mmap.mmap | bytes, start: int, name: str) -> Iterator[Ra
         end = _value_end(content, position)
         if end is None:
             raise UserError(
-                f"{where(name, number, position)} does not end: the file is cut off or is not JSON there; fetch it again"
+                f"{where(name, number, position)} does not end: the file is cut off or is not JSON "
+                f"there; fetch it again"
             )
         yield RawRow(number, position, content[position:end])
         position = _SPACE.match(content, end).end()
@@ -232,7 +259,10 @@ def _list_rows(content: mmap.mmap | bytes, start: int, name: str) -> Iterator[Ra
 def _expect_end(content: mmap.mmap | bytes, position: int, name: str) -> None:
     position = _SPACE.match(content, position).end()
     if position < len(content):
-        raise UserError(f"{name} byte {position}: found more after the end of the JSON list; split the file in two")
+        raise UserError(
+            f"{name} byte {position}: found more after the end of the JSON list; split the file in "
+            f"two"
+        )
 
 
 def _value_end(content: mmap.mmap | bytes, start: int) -> int | None:
@@ -268,10 +298,14 @@ def _table_rows(path: Path, name: str, kind: str) -> Iterator[RawRow]:
         for batch in _batches(path, kind):
             for row in batch.to_pylist():
                 number += 1
-                yield RawRow(number, None, orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS))
+                yield RawRow(
+                    number, None, orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
+                )
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{name} after row {number}: not a whole {kind[1:]} file ({reason}); fetch it again") from error
+        raise UserError(
+            f"{name} after row {number}: not a whole {kind[1:]} file ({reason}); fetch it again"
+        ) from error
 
 
 def _batches(path: Path, kind: str) -> Iterator[Any]:
@@ -296,19 +330,26 @@ def _csv_rows(content: mmap.mmap | bytes, name: str) -> Iterator[RawRow]:
     try:
         text = content[:].decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{name} byte {error.start}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
+        raise UserError(
+            f"{name} byte {error.start}: not UTF-8 ({error.reason}); save the file as UTF-8"
+        ) from error
     csv.field_size_limit(max(len(text), 1 << 17))
     rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         for number, row in enumerate(rows, 1):
             if None in row or None in row.values():
                 raise UserError(
-                    f"{name} row {number} (line {rows.line_num}): found more or fewer fields than the header's "
+                    f"{name} row {number} (line {rows.line_num}): found more or fewer fields than "
+                    f"the header's "
                     f"{len(rows.fieldnames or [])}; quote fields that hold commas or line ends"
                 )
-            yield RawRow(number, None, orjson.dumps({key: _cell(key, value) for key, value in row.items()}))
+            yield RawRow(
+                number, None, orjson.dumps({key: _cell(key, value) for key, value in row.items()})
+            )
     except csv.Error as error:
-        raise UserError(f"{name} line {rows.line_num}: not CSV ({error}); fetch the file again") from error
+        raise UserError(
+            f"{name} line {rows.line_num}: not CSV ({error}); fetch the file again"
+        ) from error
 
 
 def _cell(key: str, value: str) -> Any:
@@ -326,13 +367,17 @@ def _text_rows(content: mmap.mmap | bytes, name: str) -> Iterator[RawRow]:
     try:
         text = content[:].decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{name} byte {error.start}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
+        raise UserError(
+            f"{name} byte {error.start}: not UTF-8 ({error.reason}); save the file as UTF-8"
+        ) from error
     if text.strip():
         yield RawRow(1, 0, orjson.dumps({"text": text}))
 
 
 def parse(row: RawRow, file: str) -> Any:
-    """The row's JSON value. Not JSON, or nested too deep to read, is a UserError with row and byte."""
+    """The row's JSON value. Not JSON, or nested too deep to read, is a UserError with row and
+    byte.
+    """
     try:
         return orjson.loads(row.data)
     except orjson.JSONDecodeError as fault:
@@ -342,12 +387,18 @@ def parse(row: RawRow, file: str) -> Any:
     except UnicodeDecodeError as fault:
         offset = None if row.byte is None else row.byte + fault.start
         raise UserError(
-            f"{where(file, row.number, offset)} is not UTF-8 ({fault.reason}); save the file as UTF-8"
+            f"{where(file, row.number, offset)} is not UTF-8 ({fault.reason}); save the file as "
+            f"UTF-8"
         ) from fault
     except (ValueError, RecursionError):
-        offset = None if row.byte is None else row.byte + len(error.doc[: error.pos].encode("utf-8", "replace"))
+        offset = (
+            None
+            if row.byte is None
+            else row.byte + len(error.doc[: error.pos].encode("utf-8", "replace"))
+        )
         raise UserError(
-            f"{where(file, row.number, offset)} is not JSON ({error.msg}); the file is cut off or damaged: fetch it again"
+            f"{where(file, row.number, offset)} is not JSON ({error.msg}); the file is cut off or "
+            f"damaged: fetch it again"
         ) from error
 
 

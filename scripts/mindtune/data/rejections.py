@@ -1,7 +1,7 @@
 """Why a dialogue is rejected for what is said in it: one named test a reason.
 
-A test first looks for words without which its pattern cannot match: most dialogues have none of them, and looking
-for a word is a hundred times faster than trying the pattern at every character.
+A test first looks for words without which its pattern cannot match: most dialogues have none of
+them, and looking for a word is a hundred times faster than trying the pattern at every character.
 """
 
 import re
@@ -15,7 +15,8 @@ Turn = tuple[str, str]
 Turns = list[Turn]
 
 ROLE_TAG = re.compile(
-    r"(?:\A|(?<=[\n。！？!?…”]))[ \u3000]*(?:医生|心理医生|患者|病人|来访者|求助者|心理咨询师|咨询师|支持者|用户|助手|客服|Human|Assistant|User|Client|"
+    r"(?:\A|(?<=[\n。！？!?…”]))[ "
+    r"\u3000]*(?:医生|心理医生|患者|病人|来访者|求助者|心理咨询师|咨询师|支持者|用户|助手|客服|Human|Assistant|User|Client|"
     r"Counsell?or|Therapist|System|GPT)\d?\s*[:：]",
     re.IGNORECASE,
 )
@@ -24,11 +25,24 @@ ROLE_TAG_WORDS = (
     "counsel", "therapist", "system", "gpt",
 )  # fmt: skip
 _MACHINE = r"(?:人工智能|AI|ＡＩ|大?语言模型|聊天机器人|机器人|虚拟助手|智能助手)"
-_MACHINE_WORDS = ("人工智能", "ai", "ａｉ", "语言模型", "机器人", "助手", "intelligence", "language model", "chatbot")
+_MACHINE_WORDS = (
+    "人工智能",
+    "ai",
+    "ａｉ",
+    "语言模型",
+    "机器人",
+    "助手",
+    "intelligence",
+    "language model",
+    "chatbot",
+)
 REFUSAL = re.compile(
-    rf"作为(?:一个|一名|一款|一位)?{_MACHINE}[^。！？\n]{{0,40}}(?:无法|不能|没有能力|没有办法|不具备)"
-    r"|(?:抱歉|对不起|不好意思)[，,。！ ]{0,2}(?:但)?(?:我|作为)[^。！？\n]{0,12}(?:无法|不能)(?:提供|回答|协助|满足|参与|继续|讨论|处理|完成)"
-    r"|\bas an? (?:AI|artificial intelligence|large language model|language model)\b[^.\n]{0,60}\b(?:can(?:no|')t|cannot|unable|not able|do(?:n't| not))"
+    rf"作为(?:一个|一名|一款|一位)?{_MACHINE}[^。！？"
+    rf"\n]{{0,40}}(?:无法|不能|没有能力|没有办法|不具备)"
+    r"|(?:抱歉|对不起|不好意思)[，,。！ ]{0,2}(?:但)?(?:我|作为)[^。！？"
+    r"\n]{0,12}(?:无法|不能)(?:提供|回答|协助|满足|参与|继续|讨论|处理|完成)"
+    r"|\bas an? (?:AI|artificial intelligence|large language model|language "
+    r"model)\b[^.\n]{0,60}\b(?:can(?:no|')t|cannot|unable|not able|do(?:n't| not))"
     r"|\bI(?:'m| am) sorry, but I (?:can(?:no|')t|cannot|am unable|am not able)",
     re.IGNORECASE,
 )
@@ -42,7 +56,8 @@ _MAKERS = rf"(?:{_MODELS}|OpenAI|Anthropic|百度|阿里云|阿里巴巴|智谱|
 OTHER_MODEL = re.compile(
     rf"(?:我|本人|本助手)(?:是|叫做?|名为|的名字(?:是|叫))[^。！？\n]{{0,12}}{_MODELS}"
     rf"|(?:作为|这里是|名为|(?:叫|称呼)我[为做]?){_MODELS}"
-    rf"|由[^。！？\n]{{0,10}}{_MAKERS}[^。！？\n]{{0,12}}(?:开发|训练|研发|打造|创造|构建|推出|设计)"
+    rf"|由[^。！？\n]{{0,10}}{_MAKERS}[^。！？"
+    rf"\n]{{0,12}}(?:开发|训练|研发|打造|创造|构建|推出|设计)"
     rf"|\b(?:I(?:'m| am)|my name is|this is)[^.!?\n]{{0,24}}{_MODELS}"
     rf"|\b(?:developed|trained|created|made|built) by[^.!?\n]{{0,24}}{_MAKERS}"
     # names that a self-introduction template was to be filled with
@@ -55,17 +70,19 @@ OTHER_MODEL_WORDS = (
     "anthropic", "百度", "阿里", "智谱", "月之暗面", "深度求索", "讯飞", "腾讯", "字节跳动", "author>", "name>", "author}", "name}",
 )  # fmt: skip
 MACHINE_IDENTITY = re.compile(
-    rf"(?:我|本人)(?:只是|仅仅是|其实是|是)(?:一个|一名|一款|一位|个)?[^。！？\n，,]{{0,8}}{_MACHINE}"
+    rf"(?:我|本人)(?:只是|仅仅是|其实是|是)(?:一个|一名|一款|一位|个)?[^。！？\n，"
+    rf",]{{0,8}}{_MACHINE}"
     rf"|作为(?:一个|一名|一款|一位)?{_MACHINE}[，,的助]"
-    r"|我[^。！？\n]{0,16}(?:回答|协助|帮助|为)用户|我[^。！？\n]{0,24}(?:用户的(?:数据|隐私|问题|需求)|用户提出)|保护用户隐私|健康助手"
+    r"|我[^。！？\n]{0,16}(?:回答|协助|帮助|为)用户|我[^。！？"
+    r"\n]{0,24}(?:用户的(?:数据|隐私|问题|需求)|用户提出)|保护用户隐私|健康助手"
     r"|我的[^。！？\n]{0,12}(?:训练数据|训练过程|自然语言)"
     r"|\b(?:as an?|I(?:'m| am)(?: just| only)? an?) "
     r"(?:AI|artificial intelligence|large language model|language model|chatbot)\b",
     re.IGNORECASE,
 )
 MACHINE_IDENTITY_WORDS = (*_MACHINE_WORDS, "健康助手", "用户", "训练数据", "训练过程", "自然语言")
-# A replacement character, its GBK reading, uninitialised memory, and what UTF-8 read as GBK makes of `，` and `。`: the text
-# has lost bytes, so no decoder can give it back (ftfy does not try).
+# A replacement character, its GBK reading, uninitialised memory, and what UTF-8 read as GBK makes
+# of `，` and `。`: the text has lost bytes, so no decoder can give it back (ftfy does not try).
 BROKEN_WORDS = ("\ufffd", "锟斤拷", "烫烫烫", "屯屯屯", "锛", "銆")
 
 _CLAUSE = re.compile(r"[。！？!?，,；;、\n…]+")
@@ -114,8 +131,9 @@ def _too_few(rules: Rules, turns: Turns, lowered: str) -> bool:
 def loops(text: str) -> bool:
     """True when a text goes round in circles, as a model does that cannot stop.
 
-    The same clause of six or more characters four times, any clause five times in a row, a unit of at most 20
-    characters five times in a row inside a long clause, or one letter or mark twelve times.
+    The same clause of six or more characters four times, any clause five times in a row, a unit of
+    at most 20 characters five times in a row inside a long clause, or one letter or mark twelve
+    times.
     """
     clauses = [clause for clause in _CLAUSE.split(text) if clause]
     if len(set(clauses)) < len(clauses) - 2:
@@ -139,7 +157,8 @@ def _repetition(rules: Rules, turns: Turns, lowered: str) -> bool:
     if len(set(long)) < len(long) and (
         max(Counter(long).values()) >= 3
         or any(
-            first == second and len(first) >= CLAUSE_CHARS for first, second in zip(spoken, spoken[1:], strict=False)
+            first == second and len(first) >= CLAUSE_CHARS
+            for first, second in zip(spoken, spoken[1:], strict=False)
         )
     ):
         return True
@@ -147,10 +166,15 @@ def _repetition(rules: Rules, turns: Turns, lowered: str) -> bool:
 
 
 def _wrong_language(rules: Rules, turns: Turns, lowered: str) -> bool:
-    """Client or counsellor speaks another language than those wanted, or the two do not speak the same one."""
+    """Client or counsellor speaks another language than those wanted, or the two do not speak the
+    same one.
+    """
     if not NOT_HAN.search(lowered):
         return "zh" not in rules.languages
-    told = {language_of("\n".join(text for role, text in turns if role == wanted)) for wanted in ("human", "gpt")}
+    told = {
+        language_of("\n".join(text for role, text in turns if role == wanted))
+        for wanted in ("human", "gpt")
+    }
     told.discard(None)
     return len(told) > 1 or not told <= rules.languages
 

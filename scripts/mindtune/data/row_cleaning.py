@@ -1,7 +1,7 @@
 """The part of the cleaning that looks at one row alone.
 
-A worker parses, repairs and judges a row, counts its tokens once, cuts it at turn boundaries where it is over long
-and that is wished, and signs it for the search for near-duplicates.
+A worker parses, repairs and judges a row, counts its tokens once, cuts it at turn boundaries where
+it is over long and that is wished, and signs it for the search for near-duplicates.
 """
 
 import hashlib
@@ -38,8 +38,8 @@ class Chunk:
 class Outcome:
     """What a worker found out about one row.
 
-    `parts` are the dialogues that it gives, as JSON: one, or several where an over-long one was cut; `tokens` and
-    `turns` are of each part. `key` and `bands` are of the whole.
+    `parts` are the dialogues that it gives, as JSON: one, or several where an over-long one was
+    cut; `tokens` and `turns` are of each part. `key` and `bands` are of the whole.
     """
 
     own_id: str | None
@@ -85,7 +85,10 @@ class Worker:
                 except orjson.JSONEncodeError:  # lone surrogates that no step was allowed to drop
                     outcome.reasons.append("malformed")
                     continue
-                outcome.parts, outcome.key = [whole], hashlib.blake2b(whole, digest_size=16).digest()
+                outcome.parts, outcome.key = (
+                    [whole],
+                    hashlib.blake2b(whole, digest_size=16).digest(),
+                )
                 outcome.census = census.flags(cleaned.turns, self.hotlines)
                 kept.append((outcome, conversations))
         self._measure(kept)
@@ -98,25 +101,40 @@ class Worker:
 
     def _parsed(self, row: RawRow, file: str) -> tuple[Any, str | None, Turns | None]:
         content = readers.parse(row, file)
-        form = forms.detect_form(content) if self.settings["form"] == "auto" else self.settings["form"]
-        return content, form, forms.read_turns(content, form) if form else ([] if form == "" else None)
+        form = (
+            forms.detect_form(content) if self.settings["form"] == "auto" else self.settings["form"]
+        )
+        return (
+            content,
+            form,
+            forms.read_turns(content, form) if form else ([] if form == "" else None),
+        )
 
     def clean_row(self, row: RawRow, file: str, **watch: Any) -> tuple[Outcome, Cleaned]:
         """One row, parsed, repaired and judged by itself."""
         content, form, turns = self._parsed(row, file)
         own_id = content.get("id") if isinstance(content, dict) else None
-        outcome = Outcome(str(own_id) if isinstance(own_id, str | int) and str(own_id).isprintable() else None, form)
+        outcome = Outcome(
+            str(own_id) if isinstance(own_id, str | int) and str(own_id).isprintable() else None,
+            form,
+        )
         if turns is None:
             outcome.reasons.append("malformed")
             return outcome, Cleaned([])
         cleaned = self.cleaner.clean(turns, **watch)
-        outcome.fixes, outcome.reasons, outcome.masked = cleaned.fixes, cleaned.reasons, cleaned.masked
+        outcome.fixes, outcome.reasons, outcome.masked = (
+            cleaned.fixes,
+            cleaned.reasons,
+            cleaned.masked,
+        )
         return outcome, cleaned
 
     def _measure(self, kept: list[tuple[Outcome, Conversations]]) -> None:
         """Count exact tokens, and cut or reject what is over long."""
         limit = self.settings["max_tokens"]
-        for (outcome, conversations), tokens in zip(kept, self._count([each for _, each in kept]), strict=True):
+        for (outcome, conversations), tokens in zip(
+            kept, self._count([each for _, each in kept]), strict=True
+        ):
             parts = [(conversations, tokens)]
             if tokens > limit and self.steps["over_long"]:
                 parts = self._cut(conversations) if self.settings["over_long"] == "split" else []
@@ -131,16 +149,18 @@ class Worker:
     def _count(self, dialogues: Sequence[Conversations]) -> list[int]:
         texts = [self.chat.render(to_messages(conversations)) for conversations in dialogues]
         if self.steps["over_long"]:
-            # No token is longer than longest_token bytes, and NFC shortens a text at most threefold: what is longer than
-            # this is over long, and need not be counted to its end.
+            # No token is longer than longest_token bytes, and NFC shortens a text at most
+            # threefold: what is longer than this is over long, and need not be counted to its end.
             hopeless = (self.settings["max_tokens"] + 1) * self.chat.longest_token * 3
             texts = [text[:hopeless] for text in texts]
         return self.chat.count(texts)
 
     def _cut(self, conversations: Conversations) -> list[tuple[Conversations, int]]:
-        """Parts of (client, counsellor) pairs that fit, each with the system prompt; none if a pair alone does not fit.
+        """Parts of (client, counsellor) pairs that fit, each with the system prompt; none if a
+        pair alone does not fit.
 
-        Sizes of pairs are added up to choose the cuts, which a template may make inexact; the parts are then counted.
+        Sizes of pairs are added up to choose the cuts, which a template may make inexact; the
+        parts are then counted.
         """
         limit = self.settings["max_tokens"]
         start = 1 if conversations[0]["from"] == "system" else 0
@@ -167,10 +187,14 @@ class Worker:
         if kept and self.steps["near_duplicate"]:
             near = self.settings["near_duplicates"]
             texts = [spoken_text(conversations) for _, conversations in kept]
-            for (outcome, _), bands in zip(kept, band_keys(texts, near["ngram_chars"], near["threshold"]), strict=True):
+            for (outcome, _), bands in zip(
+                kept, band_keys(texts, near["ngram_chars"], near["threshold"]), strict=True
+            ):
                 outcome.bands = bands.tobytes()
         for outcome, conversations in kept:
-            outcome.lines = line_keys(turn["value"] for turn in conversations if turn["from"] == "gpt").tobytes()
+            outcome.lines = line_keys(
+                turn["value"] for turn in conversations if turn["from"] == "gpt"
+            ).tobytes()
 
 
 def chunks(raw: Path, files: Sequence[str]) -> Iterator[Chunk]:

@@ -1,8 +1,9 @@
-"""Groups of dialogues that belong on one side of a split, and their assignment to train, dev and test.
+"""Groups of dialogues that belong on one side of a split, and their assignment to train, dev and
+test.
 
-Two dialogues are in one group when they share their first client turn or are near-duplicates, directly or through
-others. A group's place in the draw is a hash of the seed and of its own key, so that a dialogue more or less moves
-hardly any other.
+Two dialogues are in one group when they share their first client turn or are near-duplicates,
+directly or through others. A group's place in the draw is a hash of the seed and of its own key,
+so that a dialogue more or less moves hardly any other.
 """
 
 import hashlib
@@ -18,7 +19,9 @@ SIDES = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Group:
-    """Dialogues (row numbers) that stay together. `key` is the smallest first-turn key among them."""
+    """Dialogues (row numbers) that stay together. `key` is the smallest first-turn key among
+    them.
+    """
 
     key: str
     source: str
@@ -29,8 +32,12 @@ class Group:
         return hashlib.sha256(f"{seed}\0{self.key}".encode()).hexdigest()
 
 
-def group_dialogues(keys: Sequence[str], sources: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[Group]:
-    """Groups from first-turn keys and near-duplicate pairs; a group belongs to the source of its first dialogue."""
+def group_dialogues(
+    keys: Sequence[str], sources: Sequence[str], pairs: Iterable[tuple[int, int]]
+) -> list[Group]:
+    """Groups from first-turn keys and near-duplicate pairs; a group belongs to the source of its
+    first dialogue.
+    """
     union = Groups(len(keys))
     first: dict[str, int] = {}
     for row, key in enumerate(keys):
@@ -40,11 +47,16 @@ def group_dialogues(keys: Sequence[str], sources: Sequence[str], pairs: Iterable
     members: dict[int, list[int]] = defaultdict(list)
     for row in range(len(keys)):
         members[union.find(row)].append(row)
-    return [Group(min(keys[row] for row in rows), sources[root], tuple(rows)) for root, rows in members.items()]
+    return [
+        Group(min(keys[row] for row in rows), sources[root], tuple(rows))
+        for root, rows in members.items()
+    ]
 
 
 def targets(sizes: Mapping[str, int], share: float) -> dict[str, int]:
-    """Dialogues wanted from each source: their sum is the rounded share of all, each within one of its own share."""
+    """Dialogues wanted from each source: their sum is the rounded share of all, each within one of
+    its own share.
+    """
     wanted, before, through = {}, 0, 0
     for source in sorted(sizes):
         through += sizes[source]
@@ -53,16 +65,20 @@ def targets(sizes: Mapping[str, int], share: float) -> dict[str, int]:
     return wanted
 
 
-def assign(groups: Sequence[Group], seed: int, dev_share: float, test_share: float) -> dict[str, str]:
+def assign(
+    groups: Sequence[Group], seed: int, dev_share: float, test_share: float
+) -> dict[str, str]:
     """Group key -> side. Shares count dialogues; each side gets at least one group.
 
-    Groups are drawn in hash order and taken while they fit what is still wanted, first of their own source, then of all;
-    a group too large to fit stays in train.
+    Groups are drawn in hash order and taken while they fit what is still wanted, first of their
+    own source, then of all; a group too large to fit stays in train.
     """
     if len(groups) < len(SIDES):
         raise UserError(
-            f"the dialogues form {len(groups)} group(s) of shared first client turns and near-duplicates; train, dev and test "
-            f"need {len(SIDES)} at least: add dialogues, or look in rejected.jsonl for what was dropped"
+            f"the dialogues form {len(groups)} group(s) of shared first client turns and "
+            f"near-duplicates; train, dev and test "
+            f"need {len(SIDES)} at least: add dialogues, or look in rejected.jsonl for what was "
+            f"dropped"
         )
     drawn = sorted(groups, key=lambda group: group.place(seed))
     sizes: Counter[str] = Counter()
@@ -93,7 +109,11 @@ def _draw(
     `limit` groups at most may be taken from train.
     """
     for group in drawn:
-        if group.key not in side_of and len(group.rows) <= wanted[pot(group)] and len(side_of) < limit:
+        if (
+            group.key not in side_of
+            and len(group.rows) <= wanted[pot(group)]
+            and len(side_of) < limit
+        ):
             side_of[group.key] = side
             wanted[pot(group)] -= len(group.rows)
 

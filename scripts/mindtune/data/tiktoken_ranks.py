@@ -1,9 +1,11 @@
-"""Qwen2.5's tokenizer from its published rank file, for machines that reach a package registry but no model hub.
+"""Qwen2.5's tokenizer from its published rank file, for machines that reach a package registry but
+no model hub.
 
-The rank file (`qwen.tiktoken`: base64 token, rank) ships inside the `dashscope` package. A tiktoken rank list has no merge
-list; each token's last merge is found by running BPE on its bytes with all lower ranks (as `transformers` does when it converts
-tiktoken files), which reproduces the 151,387 merges exactly. The pre-tokenizer pattern, the special tokens and their order are
-Qwen2.5's (https://arxiv.org/abs/2412.15115, tokenizer_config.json of Qwen/Qwen2.5-7B-Instruct).
+The rank file (`qwen.tiktoken`: base64 token, rank) ships inside the `dashscope` package. A
+tiktoken rank list has no merge list; each token's last merge is found by running BPE on its bytes
+with all lower ranks (as `transformers` does when it converts tiktoken files), which reproduces the
+151,387 merges exactly. The pre-tokenizer pattern, the special tokens and their order are Qwen2.5's
+(https://arxiv.org/abs/2412.15115, tokenizer_config.json of Qwen/Qwen2.5-7B-Instruct).
 """
 
 import base64
@@ -44,7 +46,10 @@ def package_file(root: Path, name: str) -> Path:
     """Path of a data file inside an installed package, below an environment's folder."""
     found = sorted(Path(root).rglob(name))
     if not found:
-        raise UserError(f"{root} holds no file {name}; delete that folder and run again to install the package anew")
+        raise UserError(
+            f"{root} holds no file {name}; delete that folder and run again to install the package "
+            f"anew"
+        )
     return found[0]
 
 
@@ -58,7 +63,9 @@ def read_ranks(path: Path) -> dict[bytes, int]:
 
 
 def last_merge(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
-    """The parts of a token after all merges of lower rank: two of them, for a token that BPE can make."""
+    """The parts of a token after all merges of lower rank: two of them, for a token that BPE can
+    make.
+    """
     limit = ranks[token]
     parts = [bytes([byte]) for byte in token]
     while len(parts) > 2:
@@ -74,10 +81,14 @@ def last_merge(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
 
 
 def byte_alphabet() -> dict[int, str]:
-    """GPT-2's printable character for every byte: printable Latin-1 stands for itself, the rest follow from U+0100."""
+    """GPT-2's printable character for every byte: printable Latin-1 stands for itself, the rest
+    follow from U+0100.
+    """
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
-    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}
+    return {byte: chr(byte) for byte in printable} | {
+        byte: chr(256 + n) for n, byte in enumerate(others)
+    }
 
 
 def vocabulary_and_merges(ranks: dict[bytes, int]) -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -90,7 +101,8 @@ def vocabulary_and_merges(ranks: dict[bytes, int]) -> tuple[dict[str, int], list
             parts = last_merge(token, ranks)
             if len(parts) != 2:
                 raise UserError(
-                    f"rank {ranks[token]} is no merge of lower ranks; the rank file is damaged, install it anew"
+                    f"rank {ranks[token]} is no merge of lower ranks; the rank file is damaged, "
+                    f"install it anew"
                 )
             merges.append((text[parts[0]], text[parts[1]]))
     return {text[token]: rank for token, rank in ranks.items()}, merges
@@ -99,14 +111,24 @@ def vocabulary_and_merges(ranks: dict[bytes, int]) -> tuple[dict[str, int], list
 def build_qwen_tokenizer(rank_file: Path, folder: Path, size: int | None = None) -> None:
     """Write tokenizer.json, tokenizer_config.json, chat_template.jinja, vocab.json and merges.txt.
 
-    With `size`, only the first `size` ranks are kept (a prefix of a BPE is a BPE): small and fast, for tests of plumbing;
-    the special tokens move down with it.
+    With `size`, only the first `size` ranks are kept (a prefix of a BPE is a BPE): small and fast,
+    for tests of plumbing; the special tokens move down with it.
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        normalizers,
+        pre_tokenizers,
+        processors,
+    )
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
 
-    ranks = {token: rank for token, rank in read_ranks(rank_file).items() if size is None or rank < size}
+    ranks = {
+        token: rank for token, rank in read_ranks(rank_file).items() if size is None or rank < size
+    }
     vocabulary, merges = vocabulary_and_merges(ranks)
     tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=merges, fuse_unk=False, byte_fallback=False))
     tokenizer.normalizer = normalizers.NFC()
@@ -118,8 +140,12 @@ def build_qwen_tokenizer(rank_file: Path, folder: Path, size: int | None = None)
     )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
-    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in ADDED_TOKENS])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS]
+    )
+    tokenizer.add_tokens(
+        [AddedToken(token, special=False, normalized=False) for token in ADDED_TOKENS]
+    )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
@@ -137,6 +163,10 @@ def build_qwen_tokenizer(rank_file: Path, folder: Path, size: int | None = None)
     config_file = folder / "tokenizer_config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))
     config.update(tokenizer_class="Qwen2Tokenizer", bos_token=None)
-    config_file.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    config_file.write_text(
+        json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
-    (folder / "merges.txt").write_text("".join(f"{left} {right}\n" for left, right in merges), encoding="utf-8")
+    (folder / "merges.txt").write_text(
+        "".join(f"{left} {right}\n" for left, right in merges), encoding="utf-8"
+    )

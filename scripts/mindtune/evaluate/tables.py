@@ -1,7 +1,9 @@
-"""The evaluation table, from the scores of several runs and suites: long for programs, wide in Markdown and LaTeX.
+"""The evaluation table, from the scores of several runs and suites: long for programs, wide in
+Markdown and LaTeX.
 
-Every scores record has facts {"suite", "rows", "paired"}: rows (system, metric, value, low, high, n, signature) of the
-systems base, tuned and floor:NAME, and the paired differences tuned - base (metric, difference, low, high, p).
+Every scores record has facts {"suite", "rows", "paired"}: rows (system, metric, value, low, high,
+n, signature) of the systems base, tuned and floor:NAME, and the paired differences tuned - base
+(metric, difference, low, high, p).
 """
 
 import re
@@ -10,10 +12,27 @@ from typing import Any
 
 import pandas as pd
 
-COLUMNS = ["run", "suite", "system", "metric", "value", "low", "high", "p", "n", "n_dialogues", "signature"]
+COLUMNS = [
+    "run",
+    "suite",
+    "system",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "p",
+    "n",
+    "n_dialogues",
+    "signature",
+]
 DIFFERENCE = "tuned-base"
-READING = "Value (95 % interval). A difference is tuned - base on the same prompts, with its own interval and p value."
-NOTES = {"dialogue": "Overlap with one reference is a regression check, not the quality of counselling."}
+READING = (
+    "Value (95 % interval). A difference is tuned - base on the same prompts, with its own "
+    "interval and p value."
+)
+NOTES = {
+    "dialogue": "Overlap with one reference is a regression check, not the quality of counselling."
+}
 TEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -37,7 +56,9 @@ def latex_text(text: str) -> str:
 
 
 def long_table(scores: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
-    """One row per run, suite, system and metric, from (run, facts) pairs; differences are the system "tuned-base"."""
+    """One row per run, suite, system and metric, from (run, facts) pairs; differences are the
+    system "tuned-base".
+    """
     rows = []
     for run, facts in scores:
         about = {"run": run, "suite": facts["suite"]}
@@ -51,7 +72,9 @@ def long_table(scores: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
 
 
 def comparable_runs(long: pd.DataFrame) -> list[pd.DataFrame]:
-    """Split by suite, then by base and floor rows: runs share a table only if they were measured on the same prompts."""
+    """Split by suite, then by base and floor rows: runs share a table only if they were measured
+    on the same prompts.
+    """
     groups: dict[Any, list[pd.DataFrame]] = {}
     for (_, suite), part in long.groupby(["run", "suite"], sort=False):
         shared = part[~part["system"].isin(["tuned", DIFFERENCE])].drop(columns="run")
@@ -61,7 +84,11 @@ def comparable_runs(long: pd.DataFrame) -> list[pd.DataFrame]:
 
 def plain(value: float, decimals: int, sign: str = "") -> str:
     """A number for a cell: a count whole, the rest with fixed decimals and no negative zero."""
-    return f"{value:{sign}d}" if isinstance(value, int) else f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"
+    return (
+        f"{value:{sign}d}"
+        if isinstance(value, int)
+        else f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"
+    )
 
 
 def cell(row: Mapping[str, Any], decimals: int) -> str:
@@ -75,11 +102,17 @@ def cell(row: Mapping[str, Any], decimals: int) -> str:
 
 
 def column_names(runs: Sequence[str], systems: Iterable[str]) -> dict[tuple[str, str], str]:
-    """The wide table's columns in order, {(run, system): heading}: base, then tuned and difference by run, then floors."""
+    """The wide table's columns in order, {(run, system): heading}: base, then tuned and difference
+    by run, then floors.
+    """
     names = {(runs[0], "base"): "base"}
     for run in runs:
         names |= {(run, "tuned"): f"tuned: {run}", (run, DIFFERENCE): f"{run} - base"}
-    return names | {(runs[0], floor): floor.replace(":", ": ") for floor in systems if floor.startswith("floor:")}
+    return names | {
+        (runs[0], floor): floor.replace(":", ": ")
+        for floor in systems
+        if floor.startswith("floor:")
+    }
 
 
 def wide_table(group: pd.DataFrame) -> pd.DataFrame:
@@ -89,10 +122,18 @@ def wide_table(group: pd.DataFrame) -> pd.DataFrame:
     for metric, part in group.groupby("metric", sort=False):
         # Shares and ratios need a third decimal, percentages do not.
         decimals = 3 if part["value"].abs().max() < 2 else 2
-        found = {(row["run"], row["system"]): cell(row, decimals) for row in part.to_dict("records")}
+        found = {
+            (row["run"], row["system"]): cell(row, decimals) for row in part.to_dict("records")
+        }
         first = part.iloc[0]
-        size = str(first["n"]) + (f" in {first['n_dialogues']}" if pd.notna(first["n_dialogues"]) else "")
-        rows.append({"metric": metric} | {name: found.get(key, "") for key, name in columns.items()} | {"n": size})
+        size = str(first["n"]) + (
+            f" in {first['n_dialogues']}" if pd.notna(first["n_dialogues"]) else ""
+        )
+        rows.append(
+            {"metric": metric}
+            | {name: found.get(key, "") for key, name in columns.items()}
+            | {"n": size}
+        )
     return pd.DataFrame(rows)
 
 
@@ -102,9 +143,13 @@ def signatures(group: pd.DataFrame) -> dict[str, str]:
 
 
 def reading(group: pd.DataFrame) -> str:
-    """How to read the table of a group of runs: what the cells are, what n counts, what the suite can show."""
+    """How to read the table of a group of runs: what the cells are, what n counts, what the suite
+    can show.
+    """
     counted = ["n is replies in dialogues."] if group["n_dialogues"].notna().any() else []
-    return " ".join([READING, *counted, *([NOTES[s]] if (s := group["suite"].iloc[0]) in NOTES else [])])
+    return " ".join(
+        [READING, *counted, *([NOTES[s]] if (s := group["suite"].iloc[0]) in NOTES else [])]
+    )
 
 
 def markdown(long: pd.DataFrame) -> str:
@@ -116,8 +161,13 @@ def markdown(long: pd.DataFrame) -> str:
         parts.append(f"## {markdown_text(title)}\n\n{reading(group)}\n")
         parts.append(table.to_markdown(index=False, disable_numparse=True) + "\n")
         # Code spans: signatures are full of bars. Nothing but a backtick ends one.
-        found = {metric: " ".join(text.replace("`", "'").split()) for metric, text in signatures(group).items()}
-        parts.append("".join(f"- {markdown_text(metric)}: `{text}`\n" for metric, text in found.items()))
+        found = {
+            metric: " ".join(text.replace("`", "'").split())
+            for metric, text in signatures(group).items()
+        }
+        parts.append(
+            "".join(f"- {markdown_text(metric)}: `{text}`\n" for metric, text in found.items())
+        )
     return "\n".join(parts)
 
 
@@ -128,7 +178,9 @@ def latex(long: pd.DataFrame) -> str:
         table = wide_table(group).map(latex_text).rename(columns=latex_text)
         tabular = table.to_latex(index=False, column_format="l" + "r" * (table.shape[1] - 1))
         caption = f"Suite {group['suite'].iloc[0]}. {reading(group)}"
-        notes = "; ".join(f"{metric}: {signature}" for metric, signature in signatures(group).items())
+        notes = "; ".join(
+            f"{metric}: {signature}" for metric, signature in signatures(group).items()
+        )
         parts.append(
             "\\begin{table}[htbp]\n"
             f"\\caption{{{latex_text(caption)}}}\n"

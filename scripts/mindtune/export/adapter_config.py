@@ -1,4 +1,6 @@
-"""What an adapter_config.json may say: shared by the merge and its proof, which otherwise compute apart."""
+"""What an adapter_config.json may say: shared by the merge and its proof, which otherwise compute
+apart.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,12 +14,18 @@ from mindtune.tensors import is_full
 
 
 def rank_and_alpha(config: Mapping[str, Any], path: Path) -> tuple[int, float]:
-    """(rank, alpha), which must be a whole number and a number, both above zero: else the update would vanish, turn round or be no number."""
+    """(rank, alpha), which must be a whole number and a number, both above zero: else the update
+    would vanish, turn round or be no number.
+    """
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-        raise UserError(f"{path}: r is {rank!r}; expected a whole number of 1 or more, so train again")
+        raise UserError(
+            f"{path}: r is {rank!r}; expected a whole number of 1 or more, so train again"
+        )
     if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < math.inf:
-        raise UserError(f"{path}: lora_alpha is {alpha!r}; expected a number above 0, so train again")
+        raise UserError(
+            f"{path}: lora_alpha is {alpha!r}; expected a number above 0, so train again"
+        )
     return rank, alpha
 
 
@@ -41,6 +49,8 @@ def check_trained(folder: Path, made_by: Sequence[Path]) -> None:
         for key, value in trained.items():
             if config.get(key, False) != value:
                 raise UserError(
-                    f"{path}: {key} is {config.get(key)!r}, and by {name} it was trained with {value!r}; "
-                    "put the file back as it was, or delete the adapter and its record and train again"
+                    f"{path}: {key} is {config.get(key)!r}, and by {name} it was trained with "
+                    f"{value!r}; "
+                    "put the file back as it was, or delete the adapter and its record and train "
+                    "again"
                 )

@@ -1,4 +1,6 @@
-"""The model card of an export: README.md with the front matter of the Hugging Face hub, written from stage records alone."""
+"""The model card of an export: README.md with the front matter of the Hugging Face hub, written
+from stage records alone.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,8 @@ TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 METHODS = {
     "lora": "LoRA, merged into the base",
     "dora": "DoRA (LoRA that also trains the length of each row), merged into the base",
-    "qlora": "QLoRA: LoRA beside a base in 4 bits (NF4), merged into the base as published, so it answers a little differently than in training",
+    "qlora": "QLoRA: LoRA beside a base in 4 bits (NF4), merged into the base as published, so it "
+    "answers a little differently than in training",
     "full": "All weights trained",
 }
 NEEDED = ("clean_dialogues", "split_dialogues", "train_lora", "merge_adapter", "verify_merge")
@@ -43,19 +46,25 @@ def scores(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     for row in records["score_dialogue"]["facts"]["rows"]:
         if row["system"] in ("base", "tuned"):
             entry = rows.setdefault(
-                row["metric"], {key: row[key] for key in ("metric", "n", "n_dialogues", "signature")}
+                row["metric"],
+                {key: row[key] for key in ("metric", "n", "n_dialogues", "signature")},
             )
             entry[row["system"]] = row["value"]
     return [row for row in rows.values() if {"base", "tuned"} <= row.keys()]
 
 
 def model_card(model: Mapping[str, Any], toy: bool, records: Sequence[Mapping[str, Any]]) -> str:
-    """Render the card. `model` is the config's model section; a record that it needs and that is not given is a UserError."""
+    """Render the card. `model` is the config's model section; a record that it needs and that is
+    not given is a UserError.
+    """
     from jinja2 import Environment, StrictUndefined
 
     by_stage = {record["stage"]: record for record in records}
     if missing := [stage for stage in NEEDED if stage not in by_stage]:
-        raise UserError(f"--records: the record of {missing[0]} is not among them; the model card is written from it")
+        raise UserError(
+            f"--records: the record of {missing[0]} is not among them; the model card is written "
+            f"from it"
+        )
     dataset = by_stage.get("fetch_dataset", {}).get("params", {})
     method = by_stage["train_lora"]["params"]["method"]
     environment = Environment(
@@ -68,7 +77,10 @@ def model_card(model: Mapping[str, Any], toy: bool, records: Sequence[Mapping[st
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         front_matter=front_matter(model, dataset, method),
         name=model.get("id") or Path(model["path"]).name,
-        licences={"base": model.get("licence") or "unknown", "data": dataset.get("licence") or "unknown"},
+        licences={
+            "base": model.get("licence") or "unknown",
+            "data": dataset.get("licence") or "unknown",
+        },
         base=source_name(model),
         data=source_name(dataset) if dataset else "unknown",
         toy=toy,

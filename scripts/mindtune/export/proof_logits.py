@@ -1,8 +1,10 @@
-"""Second proof of a merge: base + adapter and the merged folder, as transformers loads it, give the same logits.
+"""Second proof of a merge: base + adapter and the merged folder, as transformers loads it, give
+the same logits.
 
-Twice: with the adapter beside the base, as in training, where rounding the merged weights makes a difference; and with the adapter
-merged by peft and rounded in memory, where nothing but a folder that loads as another function does. docs/proof.md has the theory of
-the bounds and what was measured: which wrong merges they see, and which they do not.
+Twice: with the adapter beside the base, as in training, where rounding the merged weights makes a
+difference; and with the adapter merged by peft and rounded in memory, where nothing but a folder
+that loads as another function does. docs/proof.md has the theory of the bounds and what was
+measured: which wrong merges they see, and which they do not.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,7 +38,9 @@ def logits_of(model: Any, prompts: Iterable[Any]) -> Iterator[Any]:
 
 
 def rounded(model: Any, dtype: str) -> Any:
-    """The model with its adapter merged by peft, if it has one, and every weight rounded to the dtype of the merged folder."""
+    """The model with its adapter merged by peft, if it has one, and every weight rounded to the
+    dtype of the merged folder.
+    """
     import torch
 
     model = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
@@ -50,13 +54,17 @@ def prompt_ids(reader: ChatTokenizer, chats: Iterable[Any], longest: int) -> lis
     """The first tokens of each dialogue as a batch of one."""
     import torch
 
-    return [torch.tensor([ids[:longest]]) for ids in reader.encode([reader.render(chat) for chat in chats])]
+    return [
+        torch.tensor([ids[:longest]])
+        for ids in reader.encode([reader.render(chat) for chat in chats])
+    ]
 
 
 def prove_logits(
     base: Path, adapter: Path, merged: Path, chats: Iterable[Any], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Compare base + adapter with merged at every position of the dialogues' first tokens; facts, or a UserError.
+    """Compare base + adapter with merged at every position of the dialogues' first tokens; facts,
+    or a UserError.
 
     One model is in memory at a time; the logits of the first wait on the disk.
     """
@@ -71,7 +79,8 @@ def prove_logits(
 
         model = load_for(*((adapter, None) if is_full(adapter) else (base, adapter)), settings)
         keep("trained", model)
-        # in bfloat16 peft's own merge is rounded twice, so there is nothing to compare with bit for bit
+        # in bfloat16 peft's own merge is rounded twice, so there is nothing to compare with bit
+        # for bit
         names = ["trained", "loaded"] if settings["logits_dtype"] == "float32" else ["trained"]
         if "loaded" in names:
             keep("loaded", rounded(model, next(iter(read_model(merged).values())).dtype))
@@ -79,7 +88,9 @@ def prove_logits(
         rows: dict[str, list[Any]] = {name: [] for name in names}
         for number, logits in enumerate(logits_of(load_for(merged, None, settings), prompts)):
             for name in names:
-                rows[name].append(compare_logits(torch.load(f"{waiting}/{name}-{number}.pt"), logits.cpu()))
+                rows[name].append(
+                    compare_logits(torch.load(f"{waiting}/{name}-{number}.pt"), logits.cpu())
+                )
     found = {name: summarise(part, settings) for name, part in rows.items()}
     facts = {"dtype": settings["logits_dtype"], "prompts": len(prompts), **found["trained"]}
     if "loaded" in found:
@@ -89,10 +100,12 @@ def prove_logits(
 
 
 def compare_logits(one: Any, two: Any) -> dict[str, Any]:
-    """Compare two models' logits [tokens, vocabulary], position by position; all but `difference` in deviations of `one`'s logits.
+    """Compare two models' logits [tokens, vocabulary], position by position; all but `difference`
+    in deviations of `one`'s logits.
 
-    `rms` is the root mean square of the difference over the vocabulary, `largest` its largest value, `margin` how much `one` prefers its
-    first token to the second, and `same` whether `two` chooses it too.
+    `rms` is the root mean square of the difference over the vocabulary, `largest` its largest
+    value, `margin` how much `one` prefers its first token to the second, and `same` whether `two`
+    chooses it too.
     """
     distance, spread = (one - two).abs(), one.std(-1)
     first, second = one.topk(2, -1).values.unbind(-1)
@@ -126,8 +139,16 @@ def summarise(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) ->
 def check_bounds(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Logits outside the bounds are a UserError that says by how much."""
     for key, fact, what in (
-        ("max_logit_rms", "max_rms_in_deviations", "differ from base + adapter by a root mean square of"),
-        ("max_logit_difference", "max_difference_in_deviations", "have one that differs from base + adapter by"),
+        (
+            "max_logit_rms",
+            "max_rms_in_deviations",
+            "differ from base + adapter by a root mean square of",
+        ),
+        (
+            "max_logit_difference",
+            "max_difference_in_deviations",
+            "have one that differs from base + adapter by",
+        ),
         (
             "max_swapped_margin",
             "max_swapped_margin_in_deviations",
@@ -143,6 +164,8 @@ def check_bounds(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         # written so that NaN fails too
         if not found <= settings[key]:
             raise UserError(
-                f"the merged model's logits {what} {found:.3g} standard deviations of a position's logits, verify.{key} allows "
-                f"{settings[key]}; the tensors are right, so look at config.json and at the library versions (docs/proof.md)"
+                f"the merged model's logits {what} {found:.3g} standard deviations of a position's "
+                f"logits, verify.{key} allows "
+                f"{settings[key]}; the tensors are right, so look at config.json and at the "
+                f"library versions (docs/proof.md)"
             )

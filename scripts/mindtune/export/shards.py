@@ -1,9 +1,10 @@
 """Safetensors shards: how tensors are divided over them, and a writer that streams them.
 
-The safetensors library writes a file from tensors that are all in memory, which for a 7B model means all of it. The format
-(https://huggingface.co/docs/safetensors, "Format") is simple enough to write tensor by tensor: 8 bytes little-endian header
-length, a JSON header padded with spaces to a multiple of 8, then the tensors' bytes. Order, names and padding here are those
-of the library and of `huggingface_hub.split_torch_state_dict_into_shards`, so that equal tensors give equal files.
+The safetensors library writes a file from tensors that are all in memory, which for a 7B model
+means all of it. The format (https://huggingface.co/docs/safetensors, "Format") is simple enough to
+write tensor by tensor: 8 bytes little-endian header length, a JSON header padded with spaces to a
+multiple of 8, then the tensors' bytes. Order, names and padding here are those of the library and
+of `huggingface_hub.split_torch_state_dict_into_shards`, so that equal tensors give equal files.
 """
 
 import hashlib
@@ -21,11 +22,14 @@ from mindtune.cli import UserError
 from mindtune.records import to_json, write_text
 from mindtune.tensors import DTYPES, INDEX, Tensor
 
-# decimal, as in ms-swift and huggingface_hub: a GiB would make shards that are larger than what was asked for
+# decimal, as in ms-swift and huggingface_hub: a GiB would make shards that are larger than what
+# was asked for
 SIZE_UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "KB": 10**3}
-# Bytes after which the disk is set to work while the next tensors are computed: 0.1-0.5 s of a disk's time
+# Bytes after which the disk is set to work while the next tensors are computed: 0.1-0.5 s of a
+# disk's time
 SYNC_EVERY = 256 * 2**20
-# Blocks of values that may wait to be written; with blocks of 512 KiB this smooths 32 MiB over a stall of the disk
+# Blocks of values that may wait to be written; with blocks of 512 KiB this smooths 32 MiB over a
+# stall of the disk
 WAITING = 64
 
 
@@ -44,9 +48,11 @@ def parse_size(text: str) -> int:
 
 
 def in_model_order(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """Tensors in the order in which transformers 5 saves a model that it loaded: by the parts of the name, numbers as numbers.
+    """Tensors in the order in which transformers 5 saves a model that it loaded: by the parts of
+    the name, numbers as numbers.
 
-    (`dot_natural_key` in transformers/core_model_loading.py; a test compares the shards with those of ms-swift.)
+    (`dot_natural_key` in transformers/core_model_loading.py; a test compares the shards with those
+    of ms-swift.)
     """
 
     def natural(tensor: Tensor) -> list[tuple[Any, ...]]:
@@ -58,8 +64,8 @@ def in_model_order(tensors: Iterable[Tensor]) -> list[Tensor]:
 def plan_shards(tensors: Iterable[Tensor], limit: int) -> dict[str, list[Tensor]]:
     """Divide tensors over files of at most `limit` bytes of values; {file name: tensors}, in order.
 
-    Greedy and in the order given, as huggingface_hub does it. A tensor above the limit becomes a file of its own. Sizes count
-    the tensors, not the header (some 100 bytes a tensor).
+    Greedy and in the order given, as huggingface_hub does it. A tensor above the limit becomes a
+    file of its own. Sizes count the tensors, not the header (some 100 bytes a tensor).
     """
     shards: list[list[Tensor]] = []
     current: list[Tensor] = []
@@ -77,7 +83,10 @@ def plan_shards(tensors: Iterable[Tensor], limit: int) -> dict[str, list[Tensor]
         shards.append(current)
     if len(shards) == 1:
         return {"model.safetensors": shards[0]}
-    return {f"model-{number:05d}-of-{len(shards):05d}.safetensors": shard for number, shard in enumerate(shards, 1)}
+    return {
+        f"model-{number:05d}-of-{len(shards):05d}.safetensors": shard
+        for number, shard in enumerate(shards, 1)
+    }
 
 
 def in_file_order(shard: Iterable[Tensor]) -> list[Tensor]:
@@ -115,11 +124,12 @@ def write_index(folder: Path, shards: Mapping[str, list[Tensor]]) -> None:
 
 
 class ShardWriter:
-    """Writes one safetensors file while the caller computes its values: one thread writes, one hashes, one syncs.
+    """Writes one safetensors file while the caller computes its values: one thread writes, one
+    hashes, one syncs.
 
-    `write(block)` in the order of `shard`, until the tensors' bytes are complete. Leaving the `with` block waits for all
-    threads; then the bytes are on the disk and `digest` holds their SHA-256. An error in a thread is raised there or by the
-    next `write`.
+    `write(block)` in the order of `shard`, until the tensors' bytes are complete. Leaving the
+    `with` block waits for all threads; then the bytes are on the disk and `digest` holds their
+    SHA-256. An error in a thread is raised there or by the next `write`.
     """
 
     def __init__(self, path: Path, shard: Iterable[Tensor]) -> None:
@@ -146,7 +156,8 @@ class ShardWriter:
             os.fsync(self._stream.fileno())
         if self._missing:
             raise AssertionError(
-                f"{self._stream.name}: its tensors are {self._missing} bytes longer than what was written"
+                f"{self._stream.name}: its tensors are {self._missing} bytes longer than what was "
+                f"written"
             )
         self.digest = self._hash.hexdigest()
 

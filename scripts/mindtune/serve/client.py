@@ -1,12 +1,14 @@
-"""A thin client of a chat server: greedy, without retries, past any proxy, usable from several threads at once."""
+"""A thin client of a chat server: greedy, without retries, past any proxy, usable from several
+threads at once.
+"""
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# Named one by one, since LMDeploy takes whatever a request leaves out from the model's generation_config.json,
-# and Qwen2.5's sets a repetition penalty of 1.05
+# Named one by one, since LMDeploy takes whatever a request leaves out from the model's
+# generation_config.json, and Qwen2.5's sets a repetition penalty of 1.05
 GREEDY = {"temperature": 0, "top_p": 1}
 GREEDY_EXTRA = {"top_k": 1, "repetition_penalty": 1.0}
 
@@ -15,7 +17,9 @@ Messages = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply. `finish_reason` is stop or length; the end token is not counted in `completion_tokens`."""
+    """A reply. `finish_reason` is stop or length; the end token is not counted in
+    `completion_tokens`.
+    """
 
     text: str
     finish_reason: str
@@ -41,7 +45,9 @@ class Client:
 
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
         http = httpx.Client(trust_env=False, limits=limits, timeout=timeout)
-        self.api = OpenAI(base_url=base_url, api_key=api_key, max_retries=0, http_client=http, timeout=timeout)
+        self.api = OpenAI(
+            base_url=base_url, api_key=api_key, max_retries=0, http_client=http, timeout=timeout
+        )
         self.model_name = model_name
 
     def ask(self, messages: Messages, max_tokens: int, **options: Any) -> Any:
@@ -82,7 +88,9 @@ class Client:
 
     def chunks(self, messages: Messages, max_tokens: int) -> Iterator[Any]:
         """The chunks of a streamed reply; closing the iterator hangs up."""
-        with self.ask(messages, max_tokens, stream=True, stream_options={"include_usage": True}) as stream:
+        with self.ask(
+            messages, max_tokens, stream=True, stream_options={"include_usage": True}
+        ) as stream:
             yield from stream
 
     def models(self) -> list[str]:

@@ -1,10 +1,14 @@
-"""Greedy replies of plain transformers, with the margin by which each token won: what a server's replies are compared with.
+"""Greedy replies of plain transformers, with the margin by which each token won: what a server's
+replies are compared with.
 
-Run with the interpreter of the environment that serves, before the server starts: both need the card.
+Run with the interpreter of the environment that serves, before the server starts: both need the
+card.
 
 Reads   a model folder, and on standard input JSON: a list of chats
-Writes  to standard output JSON: for each chat {"texts", "margins", "finish_reason"}; texts[k] is the reply's first k tokens as text,
-        margins[k] is how far the best logit of token k was above the second, in standard deviations of its position's logits
+Writes  to standard output JSON: for each chat {"texts", "margins", "finish_reason"}; texts[k] is
+        the reply's first k tokens as text,
+        margins[k] is how far the best logit of token k was above the second, in standard
+        deviations of its position's logits
 """
 
 import argparse
@@ -22,14 +26,20 @@ from mindtune.safe_loading import end_tokens, load_model, load_tokenizer
 
 
 def reference(
-    model: Any, tokenizer: Any, template: ChatTemplate, chat: list[dict[str, str]], max_tokens: int, ends: list[int]
+    model: Any,
+    tokenizer: Any,
+    template: ChatTemplate,
+    chat: list[dict[str, str]],
+    max_tokens: int,
+    ends: list[int],
 ) -> dict[str, Any]:
     """The greedy reply to one chat, by transformers' own `generate`."""
     from transformers import GenerationConfig
 
     text = template.render(chat, add_generation_prompt=True)
     prompt = tokenizer(text, add_special_tokens=False, return_tensors="pt").to(model.device)
-    # nothing but the end tokens is taken from the model's own settings, which also sample and punish repetition
+    # nothing but the end tokens is taken from the model's own settings, which also sample and
+    # punish repetition
     plain = GenerationConfig(
         do_sample=False, max_new_tokens=max_tokens, eos_token_id=ends, pad_token_id=ends[0],
         output_logits=True, return_dict_in_generate=True,
@@ -53,7 +63,9 @@ def main() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--max-tokens", required=True, type=int)
     parser.add_argument("--device", required=True, choices=("cpu", "gpu"))
@@ -61,13 +73,17 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     tokenizer, template = load_tokenizer(args.model), load_chat_template(args.model)
-    # the arithmetic of the server: fp32 on a CPU, as transformers_server.py; the model's own on a card
+    # the arithmetic of the server: fp32 on a CPU, as transformers_server.py; the model's own on a
+    # card
     dtype, device = (torch.float32, "cpu") if args.device == "cpu" else ("auto", "cuda")
     model = load_model(args.model, dtype).to(device).eval()
     ends = end_tokens(args.model, tokenizer)
     model.generation_config = GenerationConfig()
     with torch.inference_mode():
-        replies = [reference(model, tokenizer, template, chat, args.max_tokens, ends) for chat in json.load(sys.stdin)]
+        replies = [
+            reference(model, tokenizer, template, chat, args.max_tokens, ends)
+            for chat in json.load(sys.stdin)
+        ]
     print(json.dumps(replies))
 
 

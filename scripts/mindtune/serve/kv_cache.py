@@ -1,7 +1,9 @@
-"""How many tokens the KV cache of a served model holds: computed from its config, and read from what the engine says.
+"""How many tokens the KV cache of a served model holds: computed from its config, and read from
+what the engine says.
 
-A token keeps a key and a value in every layer: 2 x layers x key-value heads x head size x bytes of a value. LMDeploy gives the
-cache a share of the memory that is free once the weights are loaded (`cache_max_entry_count`), so the budget is
+A token keeps a key and a value in every layer: 2 x layers x key-value heads x head size x bytes of
+a value. LMDeploy gives the cache a share of the memory that is free once the weights are loaded
+(`cache_max_entry_count`), so the budget is
 
     tokens = share x (card - weights) / bytes a token
 
@@ -23,11 +25,16 @@ def bytes_per_token(config: Mapping[str, Any]) -> int:
     """Bytes that one token keeps in the cache of a model with this config.json."""
     head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     dtype = config.get("dtype") or config.get("torch_dtype")
-    return 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * head * VALUE_BYTES[dtype]
+    return (
+        2 * config["num_hidden_layers"] * config["num_key_value_heads"] * head * VALUE_BYTES[dtype]
+    )
 
 
-def kv_budget(model: Path, engine: Mapping[str, Any], cards: list[tuple[int, int]]) -> dict[str, Any]:
-    """The budget of a model folder under the engine's settings; `cards` as `card_memory` gave them before the server started.
+def kv_budget(
+    model: Path, engine: Mapping[str, Any], cards: list[tuple[int, int]]
+) -> dict[str, Any]:
+    """The budget of a model folder under the engine's settings; `cards` as `card_memory` gave them
+    before the server started.
 
     Without a card there is no budget to compute, only what a token and a whole session cost.
     """
@@ -52,8 +59,12 @@ def kv_budget(model: Path, engine: Mapping[str, Any], cards: list[tuple[int, int
 
 
 def reported_tokens(log: Path) -> int | None:
-    """Tokens of the cache as LMDeploy's PyTorch engine reports them in its log; None if it says nothing."""
+    """Tokens of the cache as LMDeploy's PyTorch engine reports them in its log; None if it says
+    nothing.
+    """
     text = log.read_text(encoding="utf-8", errors="replace")
-    blocks, size = (re.findall(rf"\b{name}=(\d+)", text) for name in ("num_gpu_blocks", "block_size"))
+    blocks, size = (
+        re.findall(rf"\b{name}=(\d+)", text) for name in ("num_gpu_blocks", "block_size")
+    )
     # the last words: the first were said before the memory was measured
     return int(blocks[-1]) * int(size[-1]) if blocks and size and int(blocks[-1]) else None

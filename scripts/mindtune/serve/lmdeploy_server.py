@@ -1,7 +1,8 @@
 """Run LMDeploy's own command line with the API key from the file that MINDTUNE_API_KEY_FILE names.
 
-LMDeploy 0.18 takes keys only as `--api-keys KEY`, where `ps` shows them to everybody on the machine. This adds the key
-to Python's argument list once the process runs, which leaves the command line that the system shows as it was.
+LMDeploy 0.18 takes keys only as `--api-keys KEY`, where `ps` shows them to everybody on the
+machine. This adds the key to Python's argument list once the process runs, which leaves the
+command line that the system shows as it was.
 """
 
 import os
@@ -12,10 +13,14 @@ KEY_VARIABLE = "MINDTUNE_API_KEY_FILE"
 
 
 def no_remote_code() -> None:
-    """Off and without a flag that switches it on, whatever LMDeploy's default becomes. Before its parsers are made."""
+    """Off and without a flag that switches it on, whatever LMDeploy's default becomes. Before its
+    parsers are made.
+    """
     from lmdeploy.cli.utils import ArgumentHelper
 
-    ArgumentHelper.trust_remote_code = staticmethod(lambda parser: parser.set_defaults(trust_remote_code=False))
+    ArgumentHelper.trust_remote_code = staticmethod(
+        lambda parser: parser.set_defaults(trust_remote_code=False)
+    )
 
 
 def main() -> None:

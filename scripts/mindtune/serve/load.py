@@ -1,7 +1,9 @@
-"""Put a chat server under load from several processes and measure what comes back; no package, so that the client is not the limit.
+"""Put a chat server under load from several processes and measure what comes back; no package, so
+that the client is not the limit.
 
-Every process keeps its share of the connections busy: one asks, reads the answer to its end, asks again. Bytes are read as they
-come and parsed only where that is needed: the first event with text, and the last one, which holds the usage.
+Every process keeps its share of the connections busy: one asks, reads the answer to its end, asks
+again. Bytes are read as they come and parsed only where that is needed: the first event with text,
+and the last one, which holds the usage.
 """
 
 import asyncio
@@ -33,7 +35,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Answer:
-    """Clock times of the question, the first text (None: it came with the last) and the end; tokens as the server counted them."""
+    """Clock times of the question, the first text (None: it came with the last) and the end;
+    tokens as the server counted them.
+    """
 
     asked: float
     first: float | None
@@ -53,8 +57,10 @@ def request_bytes(target: Target, messages: list[dict[str, str]]) -> bytes:
         fields["stream_options"] = {"include_usage": True}
     body = json.dumps(fields).encode()
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {target.api_key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer "
+        f"{target.api_key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: "
+        f"close\r\n\r\n"
     )
     return head.encode() + body
 
@@ -67,7 +73,9 @@ async def ask(target: Target, messages: list[dict[str, str]]) -> Answer:
         writer.write(request_bytes(target, messages))
         status = await reader.readline()
         if b" 200 " not in status:
-            raise LoadError(f"{status.decode().strip()}: {(await reader.read(2000)).decode(errors='replace')}")
+            raise LoadError(
+                f"{status.decode().strip()}: {(await reader.read(2000)).decode(errors='replace')}"
+            )
         return await (read_stream if target.stream else read_whole)(reader, asked)
     finally:
         writer.close()
@@ -117,12 +125,16 @@ async def keep_busy(
     return [answer for task in tasks for answer in task.result()]
 
 
-def busy_process(target: Target, chats: Sequence[list[dict[str, str]]], concurrency: int, start: float) -> list[Answer]:
+def busy_process(
+    target: Target, chats: Sequence[list[dict[str, str]]], concurrency: int, start: float
+) -> list[Answer]:
     """One process's share; an error in it is raised as it was, not as a group."""
     try:
         return asyncio.run(keep_busy(target, chats, concurrency, start))
     except* (LoadError, OSError) as group:
-        raise LoadError(f"{len(group.exceptions)} requests failed, the first with: {group.exceptions[0]}") from None
+        raise LoadError(
+            f"{len(group.exceptions)} requests failed, the first with: {group.exceptions[0]}"
+        ) from None
 
 
 def load(target: Target, chats: Sequence[list[dict[str, str]]], concurrency: int) -> list[Answer]:
@@ -145,13 +157,18 @@ def percentiles(values: Sequence[float]) -> dict[str, float | None]:
     if not values:
         return {"p50": None, "p95": None}
     ranked = sorted(values)
-    return {"p50": round(statistics.median(ranked), 4), "p95": round(ranked[-(-len(ranked) * 95 // 100) - 1], 4)}
+    return {
+        "p50": round(statistics.median(ranked), 4),
+        "p95": round(ranked[-(-len(ranked) * 95 // 100) - 1], 4),
+    }
 
 
 def speeds(answers: Sequence[Answer]) -> dict[str, Any]:
-    """Output tokens a second from the first question to the last answer, and TTFT and TPOT in seconds.
+    """Output tokens a second from the first question to the last answer, and TTFT and TPOT in
+    seconds.
 
-    TTFT: time to the first text. TPOT: time of each output token after the first. Whole answers have neither.
+    TTFT: time to the first text. TPOT: time of each output token after the first. Whole answers
+    have neither.
     """
     tokens = sum(answer.completion_tokens for answer in answers)
     wall = max(answer.ended for answer in answers) - min(answer.asked for answer in answers)

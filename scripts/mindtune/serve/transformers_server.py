@@ -1,7 +1,9 @@
-"""An OpenAI-compatible chat server over a local safetensors model, for machines without LMDeploy's GPU stack.
+"""An OpenAI-compatible chat server over a local safetensors model, for machines without LMDeploy's
+GPU stack.
 
-Greedy decoding only, one request at a time; others wait in the order in which they came. Loopback only.
-Endpoints: /health (no key), /metrics, /v1/models, /v1/chat/completions (whole, or streamed as server-sent events).
+Greedy decoding only, one request at a time; others wait in the order in which they came. Loopback
+only. Endpoints: /health (no key), /metrics, /v1/models, /v1/chat/completions (whole, or streamed
+as server-sent events).
 
 Reads   a model folder; the API key from the file that MINDTUNE_API_KEY_FILE names
 Writes  `--port-file`, once the model is loaded and the port takes connections
@@ -57,7 +59,9 @@ class ChatRequest:
 
 @dataclass
 class Job:
-    """A prompt on its way to the decoding thread. `emit` takes (text, None) for a piece and ("", End) at the end."""
+    """A prompt on its way to the decoding thread. `emit` takes (text, None) for a piece and ("",
+    End) at the end.
+    """
 
     prompt: list[int]
     limit: int
@@ -67,29 +71,46 @@ class Job:
 
 @dataclass(frozen=True)
 class End:
-    """How a reply ended (`stop`, `length`, `error`) and its tokens, the end token not counted, as LMDeploy counts."""
+    """How a reply ended (`stop`, `length`, `error`) and its tokens, the end token not counted, as
+    LMDeploy counts.
+    """
 
     reason: str
     tokens: int
 
 
 def read_request(body: Any, model_name: str) -> ChatRequest:
-    """Check a request body; whatever this server would not do exactly as asked is refused, with the reason."""
+    """Check a request body; whatever this server would not do exactly as asked is refused, with
+    the reason.
+    """
     if not isinstance(body, dict):
         raise Refused(400, "the body is not a JSON object")
     if body.get("model") != model_name:
-        raise Refused(404, f"there is no model {body.get('model')!r} here, only {model_name!r}", "model_not_found")
+        raise Refused(
+            404,
+            f"there is no model {body.get('model')!r} here, only {model_name!r}",
+            "model_not_found",
+        )
     unknown = sorted(body.keys() - OTHER_FIELDS - GREEDY.keys())
     if unknown:
-        raise Refused(400, f"unknown field {unknown[0]!r}; this server knows {sorted(OTHER_FIELDS | GREEDY.keys())}")
+        raise Refused(
+            400,
+            f"unknown field {unknown[0]!r}; this server knows "
+            f"{sorted(OTHER_FIELDS | GREEDY.keys())}",
+        )
     if "temperature" not in body:
         raise Refused(
             400,
-            "temperature is missing, which means sampling at 1; this server decodes greedily only: send temperature 0",
+            "temperature is missing, which means sampling at 1; this server decodes greedily only: "
+            "send temperature 0",
         )
     for name, greedy in GREEDY.items():
         if name in body and (isinstance(body[name], bool) or body[name] != greedy):
-            raise Refused(400, f"{name} is {body[name]!r}; this server decodes greedily only: send {name} {greedy}")
+            raise Refused(
+                400,
+                f"{name} is {body[name]!r}; this server decodes greedily only: send {name} "
+                f"{greedy}",
+            )
     limit = body.get("max_tokens")
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise Refused(400, f"max_tokens is {limit!r}; it has to be a whole number above 0")
@@ -110,24 +131,37 @@ def read_messages(messages: Any) -> list[dict[str, str]]:
         raise Refused(400, "messages has to be a list with at least one message")
     for number, message in enumerate(messages):
         if not isinstance(message, dict) or message.keys() != {"role", "content"}:
-            raise Refused(400, f"messages[{number}] has to be an object with role and content and nothing else")
+            raise Refused(
+                400,
+                f"messages[{number}] has to be an object with role and content and nothing else",
+            )
         if message["role"] not in ROLES or not isinstance(message["content"], str):
-            raise Refused(400, f"messages[{number}] needs a role out of {ROLES} and text as content")
-        if not message["content"].isprintable() and any("\ud800" <= sign <= "\udfff" for sign in message["content"]):
-            raise Refused(400, f"messages[{number}] holds half of a surrogate pair, which is no text")
+            raise Refused(
+                400, f"messages[{number}] needs a role out of {ROLES} and text as content"
+            )
+        if not message["content"].isprintable() and any(
+            "\ud800" <= sign <= "\udfff" for sign in message["content"]
+        ):
+            raise Refused(
+                400, f"messages[{number}] holds half of a surrogate pair, which is no text"
+            )
     return messages
 
 
 def settled(text: str) -> str:
-    """The part of a decoded text that later tokens cannot change: without the half character that it may end in.
+    """The part of a decoded text that later tokens cannot change: without the half character that
+    it may end in.
 
     A decoder shows the bytes of an unfinished UTF-8 character as U+FFFD.
     """
     return text.rstrip("\ufffd")
 
 
-def pieces(tokens: Iterator[int], decode: Callable[[list[int]], str], ids: list[int]) -> Iterator[str]:
-    """Yield a reply's text as it grows, whole characters only; joined, the pieces are decode(all tokens).
+def pieces(
+    tokens: Iterator[int], decode: Callable[[list[int]], str], ids: list[int]
+) -> Iterator[str]:
+    """Yield a reply's text as it grows, whole characters only; joined, the pieces are decode(all
+    tokens).
 
     The tokens are also appended to `ids`.
     """
@@ -155,7 +189,8 @@ class Decoder:
         self.tokenizer, self.template = load_tokenizer(folder), load_chat_template(folder)
         model = load_model(folder, dtype)
         self.model = model.to("cuda" if device == "gpu" else "cpu").eval()
-        # Only the end tokens are taken: a published generation_config also sets sampling and a repetition penalty
+        # Only the end tokens are taken: a published generation_config also sets sampling and a
+        # repetition penalty
         self.ends = set(end_tokens(folder, self.tokenizer))
         self.session_len = session_len
         self.generated = 0
@@ -165,7 +200,9 @@ class Decoder:
         self.thread.start()
 
     def encode(self, messages: list[dict[str, str]]) -> list[int]:
-        """Token ids of the rendered prompt; a prompt that leaves no room for a reply is refused, as LMDeploy does."""
+        """Token ids of the rendered prompt; a prompt that leaves no room for a reply is refused,
+        as LMDeploy does.
+        """
         try:
             text = self.template.render(messages, add_generation_prompt=True)
         except Exception as error:
@@ -173,14 +210,17 @@ class Decoder:
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         if len(ids) >= self.session_len:
             message = (
-                f"the prompt has {len(ids)} tokens and must have fewer than the session length, {self.session_len}"
+                f"the prompt has {len(ids)} tokens and must have fewer than the session "
+                f"length, {self.session_len}"
             )
             raise Refused(400, message, "context_length_exceeded")
         return ids
 
     def decode(self, ids: list[int]) -> str:
         """Text of a reply, special tokens left out."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return self.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
 
     def tokens(self, job: Job) -> Iterator[int]:
         """Greedy tokens up to the limit, an end token (not yielded), or a cancel."""
@@ -191,7 +231,9 @@ class Decoder:
             if job.cancelled.is_set() or self.stopping.is_set():
                 return
             with torch.inference_mode():
-                out = self.model(input_ids=step, past_key_values=past, use_cache=True, logits_to_keep=1)
+                out = self.model(
+                    input_ids=step, past_key_values=past, use_cache=True, logits_to_keep=1
+                )
                 step, past = out.logits[:, -1].argmax(dim=-1, keepdim=True), out.past_key_values
             token = int(step)
             if token in self.ends:
@@ -221,9 +263,13 @@ class Decoder:
 async def reply(
     decoder: Decoder, prompt: list[int], limit: int, gone: Callable[[], Any]
 ) -> AsyncIterator[tuple[str, End | None]]:
-    """Queue a prompt and yield its pieces; a client that is gone, or a closed iterator, cancels it."""
+    """Queue a prompt and yield its pieces; a client that is gone, or a closed iterator, cancels
+    it.
+    """
     loop, received = asyncio.get_running_loop(), asyncio.Queue()
-    job = Job(prompt, limit, lambda text, end: loop.call_soon_threadsafe(received.put_nowait, (text, end)))
+    job = Job(
+        prompt, limit, lambda text, end: loop.call_soon_threadsafe(received.put_nowait, (text, end))
+    )
     decoder.jobs.put(job)
     try:
         end = None
@@ -241,7 +287,11 @@ async def reply(
 
 def usage(prompt: list[int], tokens: int) -> dict[str, int]:
     """The usage object of the OpenAI API."""
-    return {"prompt_tokens": len(prompt), "completion_tokens": tokens, "total_tokens": len(prompt) + tokens}
+    return {
+        "prompt_tokens": len(prompt),
+        "completion_tokens": tokens,
+        "total_tokens": len(prompt) + tokens,
+    }
 
 
 def event(model_name: str, number: int, choices: list[dict[str, Any]], **more: Any) -> str:
@@ -258,19 +308,34 @@ def event(model_name: str, number: int, choices: list[dict[str, Any]], **more: A
 
 
 async def stream(
-    parts: AsyncIterator[tuple[str, End | None]], model_name: str, number: int, prompt: list[int], include_usage: bool
+    parts: AsyncIterator[tuple[str, End | None]],
+    model_name: str,
+    number: int,
+    prompt: list[int],
+    include_usage: bool,
 ) -> AsyncIterator[str]:
     """Server-sent events of a reply, ending in [DONE]."""
     yield event(
-        model_name, number, [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
+        model_name,
+        number,
+        [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}],
     )
     async for text, end in parts:
         if end is None:
-            yield event(model_name, number, [{"index": 0, "delta": {"content": text}, "finish_reason": None}])
+            yield event(
+                model_name,
+                number,
+                [{"index": 0, "delta": {"content": text}, "finish_reason": None}],
+            )
         elif end.reason == "error":
-            yield f"data: {json.dumps(error_body(500, 'decoding failed; see the log of the server', 'internal_error'))}\n\n"
+            yield (
+                f"data: "
+                f"{json.dumps(error_body(500, 'decoding failed; see the log of the server', 'internal_error'))}\n\n"
+            )
         else:
-            yield event(model_name, number, [{"index": 0, "delta": {}, "finish_reason": end.reason}])
+            yield event(
+                model_name, number, [{"index": 0, "delta": {}, "finish_reason": end.reason}]
+            )
             if include_usage:
                 yield event(model_name, number, [], usage=usage(prompt, end.tokens))
     yield "data: [DONE]\n\n"
@@ -278,7 +343,9 @@ async def stream(
 
 def error_body(status: int, message: str, code: str) -> dict[str, Any]:
     """The error object of the OpenAI API."""
-    return {"error": {"message": message, "type": code, "param": None, "code": code, "status": status}}
+    return {
+        "error": {"message": message, "type": code, "param": None, "code": code, "status": status}
+    }
 
 
 class RequireKey:
@@ -290,13 +357,21 @@ class RequireKey:
 
     def known(self, headers: Mapping[bytes, bytes]) -> bool:
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(hashlib.sha256(token).digest(), self.digest)
+        return scheme.lower() == b"bearer" and hmac.compare_digest(
+            hashlib.sha256(token).digest(), self.digest
+        )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         from starlette.responses import JSONResponse
 
-        if scope["type"] == "http" and scope["path"] != "/health" and not self.known(dict(scope["headers"])):
-            refusal = JSONResponse(error_body(401, "wrong or missing API key", "unauthorized"), status_code=401)
+        if (
+            scope["type"] == "http"
+            and scope["path"] != "/health"
+            and not self.known(dict(scope["headers"]))
+        ):
+            refusal = JSONResponse(
+                error_body(401, "wrong or missing API key", "unauthorized"), status_code=401
+            )
             return await refusal(scope, receive, send)
         return await self.app(scope, receive, send)
 
@@ -314,7 +389,9 @@ def build_app(decoder: Decoder, model_name: str, key: str) -> Any:
 
     @app.exception_handler(Refused)
     async def refuse(_: Request, refused: Refused) -> JSONResponse:
-        return JSONResponse(error_body(refused.status, str(refused), refused.code), status_code=refused.status)
+        return JSONResponse(
+            error_body(refused.status, str(refused), refused.code), status_code=refused.status
+        )
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -327,7 +404,10 @@ def build_app(decoder: Decoder, model_name: str, key: str) -> Any:
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [{"id": model_name, "object": "model", "created": 0, "owned_by": "mindtune"}]}
+        return {
+            "object": "list",
+            "data": [{"id": model_name, "object": "model", "created": 0, "owned_by": "mindtune"}],
+        }
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Any:
@@ -357,13 +437,24 @@ async def whole(
         text, end = text + piece, last
     if end is None or end.reason == "error":
         raise Refused(500, "decoding failed; see the log of the server", "internal_error")
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": end.reason}
-    answer = {"id": f"chat-{number}", "object": "chat.completion", "created": 0, "model": model_name}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": end.reason,
+    }
+    answer = {
+        "id": f"chat-{number}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": model_name,
+    }
     return {**answer, "choices": [choice], "usage": usage(prompt, end.tokens)}
 
 
 def listen(port: int, port_file: Path) -> socket.socket:
-    """A listening socket on a loopback port, a free one for 0, whose number is in `port_file` afterwards (renamed, so it is whole)."""
+    """A listening socket on a loopback port, a free one for 0, whose number is in `port_file`
+    afterwards (renamed, so it is whole).
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
@@ -375,8 +466,12 @@ def listen(port: int, port_file: Path) -> socket.socket:
 
 
 def parse_args() -> argparse.Namespace:
-    """Command line; the key is not on it, since everybody on the machine can read a command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Command line; the key is not on it, since everybody on the machine can read a command
+    line.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--model-name", required=True)
     parser.add_argument("--session-len", required=True, type=int)
@@ -395,7 +490,9 @@ def main() -> None:
     decoder = Decoder(args.model, args.device, args.threads, args.session_len)
     listener = listen(args.port, args.port_file)
     print(f"serving {args.model_name} on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    config = uvicorn.Config(build_app(decoder, args.model_name, key), access_log=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        build_app(decoder, args.model_name, key), access_log=False, timeout_graceful_shutdown=2
+    )
     try:
         uvicorn.Server(config).run(sockets=[listener])
     finally:

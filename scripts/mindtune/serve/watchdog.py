@@ -1,8 +1,9 @@
-"""Run a command and end its whole process group when the process that started this one is gone, however it ended.
+"""Run a command and end its whole process group when the process that started this one is gone,
+however it ended.
 
-Usage: watchdog.py COMMAND...   as the leader of a new process group, with a pipe as standard input whose other end only
-the starting process holds. The system closes that end even after `kill -9`. The command gets no standard input.
-The exit status is the command's.
+Usage: watchdog.py COMMAND...   as the leader of a new process group, with a pipe as standard input
+whose other end only the starting process holds. The system closes that end even after `kill -9`.
+The command gets no standard input. The exit status is the command's.
 """
 
 import ctypes
@@ -32,7 +33,8 @@ def end_group(command: subprocess.Popen) -> None:
 
 
 def main() -> int:
-    # A handler rather than SIG_IGN, which the command would inherit: the watchdog outlives a SIGTERM to its group
+    # A handler rather than SIG_IGN, which the command would inherit: the watchdog outlives a
+    # SIGTERM to its group
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)

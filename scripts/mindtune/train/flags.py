@@ -1,4 +1,6 @@
-"""Flags of `swift sft` for a run's settings, and its own record of them compared with ours afterwards."""
+"""Flags of `swift sft` for a run's settings, and its own record of them compared with ours
+afterwards.
+"""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +15,9 @@ PLUGIN = Path(__file__).parent / "swift_plugin/mindtune_plugin.py"
 
 
 def method_flags(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Flags that say what is trained. qlora: NF4 with quantised constants, as in its paper (Dettmers et al. 2023, section 3)."""
+    """Flags that say what is trained. qlora: NF4 with quantised constants, as in its paper
+    (Dettmers et al. 2023, section 3).
+    """
     if settings["method"] == "full":
         return {"tuner_type": "full"}
     lora = settings["lora"]
@@ -65,13 +69,18 @@ def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
             # a worker process would double the memory of a small machine
             "dataloader_num_workers": 0 if settings["device"] == "cpu" else 4,
             "seed": settings["seed"],
-            # a loss that is no number must show, not be replaced by a mean; and looking for one makes the GPU wait each micro-batch
+            # a loss that is no number must show, not be replaced by a mean; and looking for one
+            # makes the GPU wait each micro-batch
             "logging_nan_inf_filter": False,
             "use_liger_kernel": settings["kernels"] == "fast" and settings["device"] == "gpu",
             "callbacks": ["mindtune_watch"],
             "report_to": ["swanlab"],
             "external_plugins": [str(PLUGIN)],
-            **({"ddp_backend": "gloo"} if settings["device"] == "cpu" and settings["gpus"] > 1 else {}),
+            **(
+                {"ddp_backend": "gloo"}
+                if settings["device"] == "cpu" and settings["gpus"] > 1
+                else {}
+            ),
         }
     )
 
@@ -91,6 +100,8 @@ def compare_args(args_file: Path, flags: Mapping[str, Any]) -> None:
     for name in sorted(flags.keys() - NOT_COMPARED):
         if recorded.get(name) != flags[name]:
             raise UserError(
-                f"{args_file} says that the trainer used {name} {recorded.get(name)!r} where the configuration says {flags[name]!r}; "
-                "this version of ms-swift reads that flag otherwise, so pin another version in envs/train.in or change the setting"
+                f"{args_file} says that the trainer used {name} {recorded.get(name)!r} where the "
+                f"configuration says {flags[name]!r}; "
+                "this version of ms-swift reads that flag otherwise, so pin another version in "
+                "envs/train.in or change the setting"
             )

@@ -1,9 +1,12 @@
-"""The same LoRA sum, W x + B A dropout(x) * alpha / r, with fewer passes over the activations than peft 0.20.
+"""The same LoRA sum, W x + B A dropout(x) * alpha / r, with fewer passes over the activations than
+peft 0.20.
 
-peft casts x to the adapter's float32 before the dropout, and multiplies and adds the wide output in passes of their own. Under
-bf16 autocast every product is bf16 anyway. Here x stays as it is, the few numbers after A are scaled instead of the wide output,
-and the second product adds straight into W x. The adapter's weights stay float32 and are cast where they are used; so do the
-optimizer's. Differences are one bf16 rounding each; in float32 they are at most the order of two additions.
+peft casts x to the adapter's float32 before the dropout, and multiplies and adds the wide output
+in passes of their own. Under bf16 autocast every product is bf16 anyway. Here x stays as it is,
+the few numbers after A are scaled instead of the wide output, and the second product adds straight
+into W x. The adapter's weights stay float32 and are cast where they are used; so do the
+optimizer's. Differences are one bf16 rounding each; in float32 they are at most the order of two
+additions.
 """
 
 from types import MethodType
@@ -14,11 +17,14 @@ from torch.nn.functional import linear
 
 
 def lora_forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """The forward pass of a peft LoRA layer with one active plain adapter; x is (..., d_in), the result (..., d_out)."""
+    """The forward pass of a peft LoRA layer with one active plain adapter; x is (..., d_in), the
+    result (..., d_out).
+    """
     if layer.disable_adapters or layer.merged or args or kwargs:
         return type(layer).forward(layer, x, *args, **kwargs)
     (name,) = layer.active_adapters
-    # two dimensions from here on: adding in place to a view would make autograd copy the whole gradient three times
+    # two dimensions from here on: adding in place to a view would make autograd copy the whole
+    # gradient three times
     out = layer.base_layer(x.reshape(-1, x.shape[-1]))
     a = layer.lora_A[name].weight.to(out.dtype)
     b = layer.lora_B[name].weight.to(out.dtype)
@@ -28,7 +34,9 @@ def lora_forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torc
 
 
 def is_plain(layer: Any) -> bool:
-    """Whether a module is peft's LoRA layer over a plain linear one, with one adapter, without DoRA or other variants."""
+    """Whether a module is peft's LoRA layer over a plain linear one, with one adapter, without
+    DoRA or other variants.
+    """
     from peft.tuners.lora.layer import Linear
 
     return (

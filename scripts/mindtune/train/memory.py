@@ -1,18 +1,26 @@
-"""How a training step fits into a card: micro-batch times accumulation, the effective batch unchanged, and recompute only if needed."""
+"""How a training step fits into a card: micro-batch times accumulation, the effective batch
+unchanged, and recompute only if needed.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
-# Of the card's memory: the rest is for the allocator's gaps, the output layer's chunks and the CUDA context
+# Of the card's memory: the rest is for the allocator's gaps, the output layer's chunks and the
+# CUDA context
 SHARE = 0.75
 BYTES = {"bfloat16": 2, "float32": 4}
-# Of a weight in NF4: 4 bits, and for 64 weights one constant, held in 8 bits and 32 more for 256 of them (QLoRA, section 3)
+# Of a weight in NF4: 4 bits, and for 64 weights one constant, held in 8 bits and 32 more for 256
+# of them (QLoRA, section 3)
 NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 
 
 def weights(model: Mapping[str, Any]) -> int:
     """Number of weights of a Qwen2-like model, from its config.json."""
-    hidden, inner, layers = model["hidden_size"], model["intermediate_size"], model["num_hidden_layers"]
+    hidden, inner, layers = (
+        model["hidden_size"],
+        model["intermediate_size"],
+        model["num_hidden_layers"],
+    )
     keys = hidden // model["num_attention_heads"] * model["num_key_value_heads"]
     layer = hidden * (2 * hidden + 2 * keys + 3 * inner) + 2 * keys + 3 * hidden
     output = 1 if model["tie_word_embeddings"] else 2
@@ -35,18 +43,24 @@ def stored_bytes(model: Mapping[str, Any]) -> int:
 
 
 def fixed_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> float:
-    """Bytes of a card's memory that a training takes before the first token, without what belongs to an adapter."""
+    """Bytes of a card's memory that a training takes before the first token, without what belongs
+    to an adapter.
+    """
     size = BYTES[settings["dtype"]]
     if settings["method"] == "full":
         return 4 * size * weights(model)  # weights, gradients and the optimizer's two moments
     if settings["method"] == "qlora":
-        ends = (1 if model["tie_word_embeddings"] else 2) * model["vocab_size"] * model["hidden_size"]
+        ends = (
+            (1 if model["tie_word_embeddings"] else 2) * model["vocab_size"] * model["hidden_size"]
+        )
         return NF4_BYTES * (weights(model) - ends) + size * ends
     return size * weights(model)
 
 
 def checkpoint_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
-    """Bytes of a checkpoint: what is trained and the optimizer's two moments; an adapter's in 32 bits, on all seven matrices."""
+    """Bytes of a checkpoint: what is trained and the optimizer's two moments; an adapter's in 32
+    bits, on all seven matrices.
+    """
     if settings["method"] == "full":
         return 3 * BYTES[settings["dtype"]] * weights(model)
     hidden, inner = model["hidden_size"], model["intermediate_size"]
@@ -56,11 +70,13 @@ def checkpoint_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> i
 
 
 def activation_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
-    """Bytes that a token leaves for the backward pass in all layers without recompute, with the fast kernels, in 16 bits.
+    """Bytes that a token leaves for the backward pass in all layers without recompute, with the
+    fast kernels, in 16 bits.
 
-    Per layer, h = hidden, k = key/value width, i = intermediate size: two norms' inputs 4h, q 2h, k and v 4k, attention's result
-    2h, gate and up 4i; and before each of the seven adapters dropout(x) with its mask, 3 bytes a number: 18h + 3i.
-    Without dropout the adapters share their inputs, as do trained matrices: 4h + 2i.
+    Per layer, h = hidden, k = key/value width, i = intermediate size: two norms' inputs 4h, q 2h,
+    k and v 4k, attention's result 2h, gate and up 4i; and before each of the seven adapters
+    dropout(x) with its mask, 3 bytes a number: 18h + 3i. Without dropout the adapters share their
+    inputs, as do trained matrices: 4h + 2i.
     """
     hidden, inner = model["hidden_size"], model["intermediate_size"]
     keys = hidden // model["num_attention_heads"] * model["num_key_value_heads"]
@@ -69,14 +85,20 @@ def activation_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> i
     return model["num_hidden_layers"] * (8 * hidden + 4 * keys + 4 * inner + inputs)
 
 
-def choose(model: Mapping[str, Any], settings: Mapping[str, Any], card_bytes: int | None) -> tuple[dict[str, Any], str]:
-    """Return (batch_size, grad_accumulation, gradient_checkpointing) to use, and the reason in one sentence.
+def choose(
+    model: Mapping[str, Any], settings: Mapping[str, Any], card_bytes: int | None
+) -> tuple[dict[str, Any], str]:
+    """Return (batch_size, grad_accumulation, gradient_checkpointing) to use, and the reason in one
+    sentence.
 
-    `card_bytes` is the card's memory, None without a GPU. With `train.memory: fixed`, plain kernels, or a method that the fast ones
-    do not know, the settings are taken as they are; else the largest micro-batch that fits without recompute, and recompute only
-    if not even one sequence fits.
+    `card_bytes` is the card's memory, None without a GPU. With `train.memory: fixed`, plain
+    kernels, or a method that the fast ones do not know, the settings are taken as they are; else
+    the largest micro-batch that fits without recompute, and recompute only if not even one
+    sequence fits.
     """
-    asked = {key: settings[key] for key in ("batch_size", "grad_accumulation", "gradient_checkpointing")}
+    asked = {
+        key: settings[key] for key in ("batch_size", "grad_accumulation", "gradient_checkpointing")
+    }
     reasons = {
         "no GPU": card_bytes is None,
         "train.memory is fixed": settings["memory"] == "fixed",
@@ -87,15 +109,24 @@ def choose(model: Mapping[str, Any], settings: Mapping[str, Any], card_bytes: in
         return asked, f"{describe(asked)} as configured ({why})"
     effective = asked["batch_size"] * asked["grad_accumulation"]
     fixed = fixed_bytes(model, settings)
-    sequence = activation_bytes(model, settings) * settings["max_length"] * BYTES[settings["dtype"]] // 2
+    sequence = (
+        activation_bytes(model, settings) * settings["max_length"] * BYTES[settings["dtype"]] // 2
+    )
     limit = int(SHARE * card_bytes)
     # beyond four sequences the products no longer gain
-    fitting = [size for size in (4, 2, 1) if effective % size == 0 and fixed + size * sequence <= limit]
+    fitting = [
+        size for size in (4, 2, 1) if effective % size == 0 and fixed + size * sequence <= limit
+    ]
     size = fitting[0] if fitting else asked["batch_size"]
-    chosen = {"batch_size": size, "grad_accumulation": effective // size, "gradient_checkpointing": not fitting}
+    chosen = {
+        "batch_size": size,
+        "grad_accumulation": effective // size,
+        "gradient_checkpointing": not fitting,
+    }
     what = "weights, gradients and moments" if settings["method"] == "full" else "weights"
     return chosen, (
-        f"{describe(chosen)}: {what} take {fixed / 2**30:.1f} GiB and a sequence of {settings['max_length']} tokens "
+        f"{describe(chosen)}: {what} take {fixed / 2**30:.1f} GiB and a sequence of "
+        f"{settings['max_length']} tokens "
         f"{sequence / 2**30:.1f} GiB, of {limit / 2**30:.1f} GiB ({SHARE:.0%} of the card's memory)"
     )
 
@@ -103,4 +134,7 @@ def choose(model: Mapping[str, Any], settings: Mapping[str, Any], card_bytes: in
 def describe(chosen: Mapping[str, Any]) -> str:
     """The choice in words."""
     recompute = "with" if chosen["gradient_checkpointing"] else "without"
-    return f"micro-batch {chosen['batch_size']} x accumulation {chosen['grad_accumulation']} {recompute} recompute"
+    return (
+        f"micro-batch {chosen['batch_size']} x accumulation {chosen['grad_accumulation']} "
+        f"{recompute} recompute"
+    )

@@ -1,8 +1,10 @@
-"""The packing plan of ms-swift 4.6.0, computed from token lengths alone, and what it means for steps.
+"""The packing plan of ms-swift 4.6.0, computed from token lengths alone, and what it means for
+steps.
 
-Strategy `binpack` with one process: lengths go through best-fit-decreasing bin packing (https://arxiv.org/abs/2404.10830, package
-`binpacking`) in batches of 1,000; the last bin of every batch but the final one is carried into the next. The order of the
-lengths decides the result, so they must be given in the order in which the trainer reads them: the cached data set's.
+Strategy `binpack` with one process: lengths go through best-fit-decreasing bin packing
+(https://arxiv.org/abs/2404.10830, package `binpacking`) in batches of 1,000; the last bin of every
+batch but the final one is carried into the next. The order of the lengths decides the result, so
+they must be given in the order in which the trainer reads them: the cached data set's.
 """
 
 import math
@@ -14,13 +16,16 @@ BATCH = 1000  # swift.dataset.packing.PackingDataset.PACKING_BATCH_SIZE
 
 
 def packs(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Return the packs as lists of row indices, in the trainer's order; `lengths` and `capacity` count tokens."""
+    """Return the packs as lists of row indices, in the trainer's order; `lengths` and `capacity`
+    count tokens.
+    """
     import binpacking
 
     longest = max(lengths, default=0)
     if longest > capacity:
         raise UserError(
-            f"a dialogue of {longest} tokens exceeds train.max_length {capacity}; the trainer would drop it, clean again"
+            f"a dialogue of {longest} tokens exceeds train.max_length {capacity}; the trainer "
+            f"would drop it, clean again"
         )
     result: list[list[int]] = []
     carried: list[tuple[int, int]] = []
@@ -39,5 +44,7 @@ def one_row_each(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def steps_per_epoch(sequences: int, batch_size: int, grad_accumulation: int, gpus: int = 1) -> int:
-    """Optimizer steps of one epoch; the last batch and the last accumulation may be short, as in transformers' trainer."""
+    """Optimizer steps of one epoch; the last batch and the last accumulation may be short, as in
+    transformers' trainer.
+    """
     return math.ceil(math.ceil(sequences / (batch_size * gpus)) / grad_accumulation)

@@ -1,7 +1,10 @@
-"""Where a training run keeps its checkpoints: keyed by everything that makes a resume valid, and locked against a second writer.
+"""Where a training run keeps its checkpoints: keyed by everything that makes a resume valid, and
+locked against a second writer.
 
-state/train/{run}/{key}/   checkpoint-N/ as the trainer writes them, swanlab/, .lock, owner.json, and while it is not yet known
-                           whether base and data are what the key says, unproven.json: the step that was gone on from
+state/train/{run}/{key}/   checkpoint-N/ as the trainer writes them, swanlab/, .lock, owner.json,
+                           and while it is not yet known
+                           whether base and data are what the key says, unproven.json: the step
+                           that was gone on from
 """
 
 import fcntl
@@ -26,13 +29,17 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def state_key(**parts: object) -> str:
-    """16 hex digits that change with the data, the model, the settings or the code: another key never resumes this state."""
+    """16 hex digits that change with the data, the model, the settings or the code: another key
+    never resumes this state.
+    """
     return hashlib.sha256(to_json(parts).encode()).hexdigest()[:16]
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[int]:
-    """Hold the folder's lock and yield its file descriptor; a trainer that inherits the descriptor holds on if we are killed."""
+    """Hold the folder's lock and yield its file descriptor; a trainer that inherits the descriptor
+    holds on if we are killed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / "owner.json"
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -42,11 +49,17 @@ def locked(folder: Path) -> Iterator[int]:
         except BlockingIOError:
             holder = read_json(owner) if owner.is_file() else {}
             raise UserError(
-                f"{folder} is in use by another trainer ({', '.join(f'{key} {value}' for key, value in holder.items() if value)}); "
+                f"{folder} is in use by another trainer "
+                f"({', '.join(f'{key} {value}' for key, value in holder.items() if value)}); "
                 "wait for it to end or end it, then run again to go on from its work"
             ) from None
         write_json(
-            owner, {"host": socket.gethostname(), "pid": os.getpid(), "slurm_job": os.environ.get("SLURM_JOB_ID", "")}
+            owner,
+            {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+            },
         )
         yield descriptor
     finally:
@@ -54,7 +67,9 @@ def locked(folder: Path) -> Iterator[int]:
 
 
 def unproven(folder: Path, step: int) -> None:
-    """From here on checkpoints count only once `prove` is called: what they are trained from has not been compared yet."""
+    """From here on checkpoints count only once `prove` is called: what they are trained from has
+    not been compared yet.
+    """
     write_json(folder / UNPROVEN, {"from_step": step})
 
 
@@ -64,13 +79,18 @@ def prove(folder: Path) -> None:
 
 
 def drop_unproven(folder: Path) -> None:
-    """Remove checkpoints that may come from a changed base or data: nobody compared them, or they were found to differ."""
+    """Remove checkpoints that may come from a changed base or data: nobody compared them, or they
+    were found to differ.
+    """
     if not (folder / UNPROVEN).is_file():
         return
     step = read_json(folder / UNPROVEN)["from_step"]
     for checkpoint in folder.glob("checkpoint-*"):
         if checkpoint.name[11:].isdigit() and checkpoint_step(checkpoint) > step:
-            print(f"{checkpoint} was trained before its base and data were compared with their records; it is dropped")
+            print(
+                f"{checkpoint} was trained before its base and data were compared with their "
+                f"records; it is dropped"
+            )
             shutil.rmtree(checkpoint)
     prove(folder)
 
@@ -86,9 +106,15 @@ def random_states(gpus: int) -> list[str]:
 
 
 def is_whole(checkpoint: Path, gpus: int) -> bool:
-    """Whether every file of a checkpoint is there and complete: archives have their directory, JSON and safetensors parse."""
+    """Whether every file of a checkpoint is there and complete: archives have their directory,
+    JSON and safetensors parse.
+    """
     try:
-        trained = weight_files(checkpoint) if is_full(checkpoint) else [checkpoint / name for name in ADAPTER_FILES]
+        trained = (
+            weight_files(checkpoint)
+            if is_full(checkpoint)
+            else [checkpoint / name for name in ADAPTER_FILES]
+        )
         named = [checkpoint / name for name in (*CHECKPOINT_FILES, *random_states(gpus))]
         for path in {*trained, *named, *checkpoint.glob("*.json")}:
             if path.suffix == ".json":
@@ -113,8 +139,12 @@ def check_safetensors(path: Path) -> None:
 
 
 def last_checkpoint(folder: Path, gpus: int = 1) -> Path | None:
-    """The newest whole checkpoint of a training on so many GPUs; torn ones after it are removed, with a line in the log."""
-    found = [path for path in folder.glob("checkpoint-*") if path.is_dir() and path.name[11:].isdigit()]
+    """The newest whole checkpoint of a training on so many GPUs; torn ones after it are removed,
+    with a line in the log.
+    """
+    found = [
+        path for path in folder.glob("checkpoint-*") if path.is_dir() and path.name[11:].isdigit()
+    ]
     for checkpoint in sorted(found, key=checkpoint_step, reverse=True):
         if is_whole(checkpoint, gpus):
             return checkpoint

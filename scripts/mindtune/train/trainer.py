@@ -1,7 +1,9 @@
-"""The trainer that the plugin puts in the place of ms-swift 4.6.0's: same mathematics, no tokenising and no waits in the loop.
+"""The trainer that the plugin puts in the place of ms-swift 4.6.0's: same mathematics, no
+tokenising and no waits in the loop.
 
-It takes the tokens that cache_dataset stored, makes a micro-batch in one pass with everything that the model would otherwise
-compute on the GPU and wait for (sequence borders, longest sequence, trained positions), and knows which dialogues are in it.
+It takes the tokens that cache_dataset stored, makes a micro-batch in one pass with everything that
+the model would otherwise compute on the GPU and wait for (sequence borders, longest sequence,
+trained positions), and knows which dialogues are in it.
 """
 
 import os
@@ -20,9 +22,11 @@ from mindtune.train.watch import Watch, leave_reason
 
 
 def preflight(settings: dict[str, Any]) -> None:
-    """End with a reason before the model is loaded if torch cannot use the cards, or if packed dialogues see each other.
+    """End with a reason before the model is loaded if torch cannot use the cards, or if packed
+    dialogues see each other.
 
-    Of the settings, "gpu" says what is wanted of the cards and "isolation" how the model is run; either may be false.
+    Of the settings, "gpu" says what is wanted of the cards and "isolation" how the model is run;
+    either may be false.
     """
     device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if settings["gpu"] else "cpu"
     try:
@@ -37,7 +41,9 @@ def preflight(settings: dict[str, Any]) -> None:
 
 
 def stored_tokens(row: Mapping[str, Any], return_length: bool = True) -> dict[str, Any]:
-    """What ms-swift's template would encode of a cached dialogue, from the columns that cache_dataset added; and its id."""
+    """What ms-swift's template would encode of a cached dialogue, from the columns that
+    cache_dataset added; and its id.
+    """
     return {
         "input_ids": row["token_ids"],
         "labels": row["token_labels"],
@@ -58,7 +64,15 @@ class PackTrainer(Seq2SeqTrainer):
 
     fast = False  # set by the plugin
 
-    def __init__(self, model: Any, args: Any, template: Any, train_dataset: Any, eval_dataset: Any = None, **rest: Any):
+    def __init__(
+        self,
+        model: Any,
+        args: Any,
+        template: Any,
+        train_dataset: Any,
+        eval_dataset: Any = None,
+        **rest: Any,
+    ):
         Watch.mark("model and packs")
         for dataset in (train_dataset, eval_dataset):
             if dataset is not None:
@@ -82,17 +96,23 @@ class PackTrainer(Seq2SeqTrainer):
         dialogues = inputs.pop("dialogues")
         if self.model.training:
             tokens = int(
-                inputs["input_ids"].numel() if "attention_mask" not in inputs else inputs["attention_mask"].sum()
+                inputs["input_ids"].numel()
+                if "attention_mask" not in inputs
+                else inputs["attention_mask"].sum()
             )
             self.delivered.append({"dialogues": dialogues, "tokens": tokens})
         return super()._prepare_inputs(inputs)
 
     def training_step(self, *args: Any, **rest: Any) -> torch.Tensor:
-        """As always; the loss is kept with its dialogues, on the device, so that nothing waits for it."""
+        """As always; the loss is kept with its dialogues, on the device, so that nothing waits for
+        it.
+        """
         loss = super().training_step(*args, **rest)
         self.delivered[-1]["loss"] = loss
         return loss
 
     def floating_point_ops(self, inputs: Any) -> int:
-        """Not asked of transformers, which walks over every parameter for it each micro-batch; the history has its own formula."""
+        """Not asked of transformers, which walks over every parameter for it each micro-batch; the
+        history has its own formula.
+        """
         return 0

@@ -1,11 +1,14 @@
-"""Looks after a training: one line a step in steps.jsonl, and a stop, with a reason, before a bad step costs more.
+"""Looks after a training: one line a step in steps.jsonl, and a stop, with a reason, before a bad
+step costs more.
 
-Settings (from mindtune/train/swift.py): "steps" the file of lines, "stopped" the file of the reason, "started" the job's start in Unix
-seconds, "launched" the trainer's, "recompute" whether activations are recomputed.
+Settings (from mindtune/train/swift.py): "steps" the file of lines, "stopped" the file of the
+reason, "started" the job's start in Unix seconds, "launched" the trainer's, "recompute" whether
+activations are recomputed.
 
-A line: step, loss, packs, rows, tokens (as delivered to the model, not as planned), seconds, and on a GPU tokens_per_second, mfu,
-memory_gib (peak of what torch holds), gpu_percent, watts, joules; with several GPUs energy and tokens are of all of them, memory of
-the fullest and use of the idlest. A step that a killed job repeats has two lines; the last counts.
+A line: step, loss, packs, rows, tokens (as delivered to the model, not as planned), seconds, and
+on a GPU tokens_per_second, mfu, memory_gib (peak of what torch holds), gpu_percent, watts, joules;
+with several GPUs energy and tokens are of all of them, memory of the fullest and use of the
+idlest. A step that a killed job repeats has two lines; the last counts.
 """
 
 import json
@@ -20,26 +23,42 @@ from typing import Any
 from swift.callbacks import TrainerCallback
 
 # bf16 without sparsity, FLOP/s, from NVIDIA's data sheets; a card that is not here has no MFU
-PEAK_FLOPS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "H800": 989e12, "A100": 312e12, "A800": 312e12}
-WINDOW, FACTOR = 20, 2.0  # a loss above FACTOR times the median of the last WINDOW steps is an explosion
+PEAK_FLOPS = {
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "H800": 989e12,
+    "A100": 312e12,
+    "A800": 312e12,
+}
+WINDOW, FACTOR = (
+    20,
+    2.0,
+)  # a loss above FACTOR times the median of the last WINDOW steps is an explosion
 SPARE_BYTES = 64 << 20
 
 
 def training_flops(parameters: int, tokens: int, recompute: bool, frozen: bool) -> float:
-    """FLOP of a training: 2N a token forward, 2N for the activations' gradients, 2N for the weights' own unless they are frozen,
-    and 2N more if the forward pass is recomputed.
+    """FLOP of a training: 2N a token forward, 2N for the activations' gradients, 2N for the
+    weights' own unless they are frozen, and 2N more if the forward pass is recomputed.
 
-    N counts the weights that tokens are multiplied with (no input embeddings); attention's own products are left out.
+    N counts the weights that tokens are multiplied with (no input embeddings); attention's own
+    products are left out.
     """
     return (4 + 2 * recompute + 2 * (not frozen)) * parameters * tokens
 
 
 def explosion(loss: float, losses: list[float]) -> str:
-    """Why a loss stops the training; empty if it does not. `losses` are those of the steps before."""
+    """Why a loss stops the training; empty if it does not. `losses` are those of the steps
+    before.
+    """
     if not math.isfinite(loss):
         return f"the loss is {loss}"
     if len(losses) >= WINDOW and loss > FACTOR * median(losses[-WINDOW:]):
-        return f"the loss is {loss:.4g}, more than {FACTOR:g} times the median of the {WINDOW} steps before"
+        return (
+            f"the loss is {loss:.4g}, more than {FACTOR:g} times the median of the {WINDOW} "
+            f"steps before"
+        )
     return ""
 
 
@@ -49,7 +68,9 @@ def leave_reason(file: str, reason: str) -> None:
 
 
 class Card:
-    """One GPU through NVML: utilisation, power and energy; without a GPU every reading is absent."""
+    """One GPU through NVML: utilisation, power and energy; without a GPU every reading is
+    absent.
+    """
 
     def __init__(self) -> None:
         import torch
@@ -60,16 +81,26 @@ class Card:
 
             pynvml.nvmlInit()
             self.nvml = pynvml
-            self.handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
+            self.handle = pynvml.nvmlDeviceGetHandleByUUID(
+                f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+            )
             self.name = torch.cuda.get_device_name(0)
-            self.peak = next((flops for name, flops in PEAK_FLOPS.items() if name in self.name), None)
+            self.peak = next(
+                (flops for name, flops in PEAK_FLOPS.items() if name in self.name), None
+            )
 
     def joules(self) -> float | None:
         """Energy since the driver was loaded."""
-        return self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle) / 1000 if self.handle else None
+        return (
+            self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle) / 1000
+            if self.handle
+            else None
+        )
 
     def reading(self, joules: float) -> dict[str, Any]:
-        """Energy as given, peak memory, and the share of the last sampling period in which a kernel ran."""
+        """Energy as given, peak memory, and the share of the last sampling period in which a
+        kernel ran.
+        """
         import torch
 
         return {
@@ -83,7 +114,9 @@ class Watch(TrainerCallback):
     """The callback; `settings` is set by the plugin."""
 
     settings: dict[str, Any] = {}
-    after_start: dict[str, float] = {}  # seconds from the job's start to the end of each part of its beginning
+    after_start: dict[
+        str, float
+    ] = {}  # seconds from the job's start to the end of each part of its beginning
 
     @classmethod
     def mark(cls, part: str, now: float | None = None) -> None:
@@ -95,7 +128,9 @@ class Watch(TrainerCallback):
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.frozen = base is not model
-        self.parameters = base.num_parameters(exclude_embeddings=True)  # weights in 4 bits count as what they stand for
+        self.parameters = base.num_parameters(
+            exclude_embeddings=True
+        )  # weights in 4 bits count as what they stand for
         if base.config.tie_word_embeddings:
             self.parameters += base.get_input_embeddings().weight.numel()
         self.end_line()
@@ -111,10 +146,13 @@ class Watch(TrainerCallback):
     on_save = on_evaluate
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        """Write the step's line; stop if its loss is no number or if the disk cannot take the checkpoint that is due."""
+        """Write the step's line; stop if its loss is no number or if the disk cannot take the
+        checkpoint that is due.
+        """
         parts, cards, free = self.gather(Path(args.output_dir))
         now = time.perf_counter()
-        # ms-swift multiplies each process's loss by their number, because the mean of their gradients is taken
+        # ms-swift multiplies each process's loss by their number, because the mean of their
+        # gradients is taken
         loss = sum(part["loss"] for part in parts) / args.world_size
         packs = [pack for part in parts for pack in part["dialogues"]]
         tokens = sum(part["tokens"] for part in parts)
@@ -142,7 +180,8 @@ class Watch(TrainerCallback):
         self.profile()
 
     def gather(self, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
-        """Of all processes: what the step's micro-batches held, with their losses; the cards' readings; the folder's free bytes.
+        """Of all processes: what the step's micro-batches held, with their losses; the cards'
+        readings; the folder's free bytes.
 
         The one wait of a step. Every process gets the same, so that all stop or none.
         """
@@ -181,7 +220,9 @@ class Watch(TrainerCallback):
             Path(self.settings["profile"]).write_text(table, encoding="utf-8")
             self.clock, self.energy = time.perf_counter(), self.card.joules()
 
-    def card_readings(self, tokens: int, seconds: float, cards: list[dict[str, Any]]) -> dict[str, Any]:
+    def card_readings(
+        self, tokens: int, seconds: float, cards: list[dict[str, Any]]
+    ) -> dict[str, Any]:
         """What the GPUs did in a step."""
         if not cards:
             return {}
@@ -198,18 +239,28 @@ class Watch(TrainerCallback):
 
     def place(self, parts: list[dict[str, Any]]) -> str:
         """Where to look: the micro-batches' packs and dialogues."""
-        packs = [f"pack {number}: {', '.join(ids)}" for number, ids in enumerate(parts[0]["dialogues"], 1)]
-        return "look at the dialogues of its micro-batch (" + "; ".join(packs) + "), or lower train.learning_rate"
+        packs = [
+            f"pack {number}: {', '.join(ids)}"
+            for number, ids in enumerate(parts[0]["dialogues"], 1)
+        ]
+        return (
+            "look at the dialogues of its micro-batch ("
+            + "; ".join(packs)
+            + "), or lower train.learning_rate"
+        )
 
     def check_disk(self, folder: Path, free: int) -> None:
         """A checkpoint is what is trained and two optimizer moments; leave room for twice that."""
         trained = sum(
-            part.numel() * part.element_size() for part in self.trainer.model.parameters() if part.requires_grad
+            part.numel() * part.element_size()
+            for part in self.trainer.model.parameters()
+            if part.requires_grad
         )
         needed = 2 * 3 * trained + SPARE_BYTES
         if free < needed:
             self.stop(
-                f"{folder} has {free >> 20} MiB free and a checkpoint needs {needed >> 20} MiB; free some space, "
+                f"{folder} has {free >> 20} MiB free and a checkpoint needs {needed >> 20} MiB; "
+                f"free some space, "
                 "then run again to go on from the last checkpoint"
             )
 
@@ -226,7 +277,11 @@ class Watch(TrainerCallback):
     def end_line(self) -> None:
         """End the line that a kill has torn, or the next one would be lost with it."""
         steps = Path(self.settings["steps"])
-        if self.trainer.is_world_process_zero() and steps.is_file() and not steps.read_bytes().endswith(b"\n"):
+        if (
+            self.trainer.is_world_process_zero()
+            and steps.is_file()
+            and not steps.read_bytes().endswith(b"\n")
+        ):
             with open(steps, "a", encoding="utf-8") as stream:
                 stream.write("\n")
 

@@ -1,4 +1,6 @@
-"""make audit on results made by hand: every kind of change is found, and a clean folder raises no alarm."""
+"""make audit on results made by hand: every kind of change is found, and a clean folder raises no
+alarm.
+"""
 
 import json
 import os
@@ -29,7 +31,11 @@ def work(tmp_path, monkeypatch):
     files = {"files": {"w.bin": "0" * 64}}
     record("base/fetch_model", ["源.jsonl"], ["results/base/model"], files)
     record("runs/甲/train_lora", ["results/base/model"], ["results/runs/甲/adapter"])
-    record("runs/甲/merge_adapter", ["results/base/model", "results/runs/甲/adapter"], ["results/runs/甲/merged"])
+    record(
+        "runs/甲/merge_adapter",
+        ["results/base/model", "results/runs/甲/adapter"],
+        ["results/runs/甲/merged"],
+    )
     record(
         "runs/甲/export_model",
         ["results/runs/甲/merged", "results/runs/甲/merge_adapter.json"],
@@ -53,11 +59,19 @@ def run(*words, folder="."):
     command = [sys.executable, "-S", str(PROGRAM), "--workdir", str(folder), *words]
     done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
     lines = [line for line in done.stdout.splitlines() if line[11:13] == "  "]
-    return done.returncode, {line[13:].split("  (")[0]: line[:11].strip() for line in lines}, done.stdout + done.stderr
+    return (
+        done.returncode,
+        {line[13:].split("  (")[0]: line[:11].strip() for line in lines},
+        done.stdout + done.stderr,
+    )
 
 
 def wrong(said):
-    return {path: status for path, status in said.items() if status not in ("as recorded", "removed", "not here")}
+    return {
+        path: status
+        for path, status in said.items()
+        if status not in ("as recorded", "removed", "not here")
+    }
 
 
 def test_a_clean_folder_raises_no_alarm_here_and_in_another_place(work, tmp_path_factory):
@@ -116,7 +130,9 @@ def test_quick_reads_what_changed_and_says_what_it_did_not_read(work):
     file.write_bytes(b"y" + file.read_bytes()[1:])
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     code, said, output = run("--quick")
-    assert code == 2 and said["results/base/model"] == "changed", "the time of change of the inode cannot be set back"
+    assert code == 2 and said["results/base/model"] == "changed", (
+        "the time of change of the inode cannot be set back"
+    )
     assert "read 1 of " in output
 
 
@@ -127,10 +143,17 @@ def test_names_cannot_move_the_cursor_of_a_terminal(work):
 
 
 def test_no_results_and_torn_records_are_one_sentence(work):
-    assert run(folder="results")[0] == 2 and "give the folder in which results/ lies" in run(folder="results")[2]
+    assert (
+        run(folder="results")[0] == 2
+        and "give the folder in which results/ lies" in run(folder="results")[2]
+    )
     Path("results/runs/甲/smoke.json").write_text('{"stage": "烟')
     code, _, output = run()
-    assert code == 2 and "results/runs/甲/smoke.json is not whole JSON" in output and "Traceback" not in output
+    assert (
+        code == 2
+        and "results/runs/甲/smoke.json is not whole JSON" in output
+        and "Traceback" not in output
+    )
 
 
 def test_what_is_missing_is_named_at_the_start_with_how_to_make_it(work):

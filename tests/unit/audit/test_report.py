@@ -1,4 +1,6 @@
-"""The report page: self-contained, in pipeline order, with all text escaped; and the picture of the rule graph."""
+"""The report page: self-contained, in pipeline order, with all text escaped; and the picture of
+the rule graph.
+"""
 
 import itertools
 import json
@@ -19,7 +21,11 @@ HASH = "a" * 64
 
 
 def record(
-    stage: str, inputs: tuple = (), outputs: tuple = (), params: dict | None = None, facts: dict | None = None
+    stage: str,
+    inputs: tuple = (),
+    outputs: tuple = (),
+    params: dict | None = None,
+    facts: dict | None = None,
 ) -> dict:
     return {
         "stage": stage,
@@ -46,11 +52,19 @@ RECORDS = {
         ("results/data/demo/raw/zh.jsonl",),
         ("results/data/demo/clean.jsonl",),
         {"settings": {"max_length": 3072}},
-        {"kept": 68, "例子": "我最近总是睡不着<script>alert('坏')</script>", "reasons": [{"reason": "空", "rows": 2}]},
+        {
+            "kept": 68,
+            "例子": "我最近总是睡不着<script>alert('坏')</script>",
+            "reasons": [{"reason": "空", "rows": 2}],
+        },
     ),
     "results/data/demo/fetch_dataset.json": record("fetch_dataset", (), ("results/data/demo/raw",)),
-    "results/runs/main/report_of_verify.json": record("quote_verify", ("results/runs/main/verify.json",)),
-    "results/runs/main/verify.json": record("verify_merge", ("results/runs/main/adapter/adapter_config.json",)),
+    "results/runs/main/report_of_verify.json": record(
+        "quote_verify", ("results/runs/main/verify.json",)
+    ),
+    "results/runs/main/verify.json": record(
+        "verify_merge", ("results/runs/main/adapter/adapter_config.json",)
+    ),
 }
 
 
@@ -85,10 +99,18 @@ def test_stages_come_in_the_order_in_which_their_files_flow():
 def test_page_is_whole_escaped_and_needs_nothing_from_outside(tmp_path: Path):
     image = tmp_path / "loss.svg"
     image.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
-    table = "| a | b |\n|---|---|\n| <img src=x onerror=alert(1)> | ![t](http://evil.example/t.png) [l](http://evil.example) |\n"
+    table = (
+        "| a | b |\n|---|---|\n| <img src=x onerror=alert(1)> | "
+        "![t](http://evil.example/t.png) [l](http://evil.example) |\n"
+    )
     page = Page(report.render("MindTune <main>", RECORDS, [image], [table]))
     names = [tag for tag, _ in page.tags]
-    assert names.count("html") == 1 and "script" not in names and "iframe" not in names and "link" not in names
+    assert (
+        names.count("html") == 1
+        and "script" not in names
+        and "iframe" not in names
+        and "link" not in names
+    )
     outside = [
         v
         for tag, found in page.tags
@@ -119,7 +141,11 @@ def test_a_toy_model_is_called_one():
 
 
 def test_long_lists_are_cut_with_their_length_said():
-    page = Page(report.render("t", {"a.json": record("x", facts={"rows": [{"号": n} for n in range(95)]})}, [], []))
+    page = Page(
+        report.render(
+            "t", {"a.json": record("x", facts={"rows": [{"号": n} for n in range(95)]})}, [], []
+        )
+    )
     assert "The first 40 of 95" in page.text and "rows (95)" in page.text
 
 
@@ -146,7 +172,9 @@ def test_report_program_gives_equal_bytes_and_refuses_other_json(tmp_path: Path)
             "--record",
             "report.json",
         ]
-        return subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, encoding="utf-8")
+        return subprocess.run(
+            command, cwd=tmp_path, check=False, capture_output=True, encoding="utf-8"
+        )
 
     assert run("r.json").returncode == 0
     first = (tmp_path / "report.html").read_bytes()
@@ -189,11 +217,16 @@ def test_dot_is_read_and_implied_arrows_are_dropped():
 
 def test_layout_points_downwards_and_overlaps_nowhere():
     edges = [(a, b) for a in range(12) for b in range(12) if a < b and (a * 7 + b * 5) % 4 == 0]
-    graph = draw_rulegraph.reduced([f"r{n}" for n in range(12)], [(f"r{a}", f"r{b}") for a, b in edges])
+    graph = draw_rulegraph.reduced(
+        [f"r{n}" for n in range(12)], [(f"r{a}", f"r{b}") for a, b in edges]
+    )
     rank = draw_rulegraph.rank_rules(graph)
     assert all(rank[start] < rank[end] for start, end in graph.edges)
     layered = draw_rulegraph.with_lanes(graph, rank)
-    assert all(layered.nodes[end]["layer"] == layered.nodes[start]["layer"] + 1 for start, end in layered.edges)
+    assert all(
+        layered.nodes[end]["layer"] == layered.nodes[start]["layer"] + 1
+        for start, end in layered.edges
+    )
     order = draw_rulegraph.order_layers(layered)
     assert sorted(map(str, itertools.chain(*order))) == sorted(map(str, layered))
     x = draw_rulegraph.place(layered, order, dict.fromkeys(layered, 1.0))
@@ -211,18 +244,36 @@ def test_picture_program_gives_equal_bytes_without_a_date(tmp_path: Path):
     families = json.dumps({"train_lora": "train", "fetch_model": "data"})
 
     def run(name: str, chosen: str = families) -> subprocess.CompletedProcess:
-        command = [sys.executable, SCRIPTS / "draw_rulegraph.py", "--dot", "-", "--families", chosen]
+        command = [
+            sys.executable,
+            SCRIPTS / "draw_rulegraph.py",
+            "--dot",
+            "-",
+            "--families",
+            chosen,
+        ]
         command += ["--svg", f"{name}.svg", "--mermaid", f"{name}.mmd", "--record", f"{name}.json"]
-        return subprocess.run(command, cwd=tmp_path, input=DOT, check=False, capture_output=True, encoding="utf-8")
+        return subprocess.run(
+            command, cwd=tmp_path, input=DOT, check=False, capture_output=True, encoding="utf-8"
+        )
 
     first, second = run("a"), run("b")
     assert first.returncode == second.returncode == 0, first.stderr
     svg = (tmp_path / "a.svg").read_text(encoding="utf-8")
     assert svg == (tmp_path / "b.svg").read_text(encoding="utf-8")
     assert ET.fromstring(svg).tag.endswith("svg") and "dc:date" not in svg
-    assert all(f"<!-- {name} -->" in svg for name in ("all", "score_dialogue", "train_lora", "fetch_model"))
+    assert all(
+        f"<!-- {name} -->" in svg for name in ("all", "score_dialogue", "train_lora", "fetch_model")
+    )
     mermaid = (tmp_path / "a.mmd").read_text(encoding="utf-8")
-    assert "    train_lora --> score_dialogue\n" in mermaid and "train_lora(train_lora):::train" in mermaid
+    assert (
+        "    train_lora --> score_dialogue\n" in mermaid
+        and "train_lora(train_lora):::train" in mermaid
+    )
     assert "fetch_model --> all" not in mermaid
     refused = run("c", '{"train_lora": "trian"}')
-    assert refused.returncode == 2 and "'trian'" in refused.stderr and not (tmp_path / "c.svg").exists()
+    assert (
+        refused.returncode == 2
+        and "'trian'" in refused.stderr
+        and not (tmp_path / "c.svg").exists()
+    )

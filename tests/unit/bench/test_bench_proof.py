@@ -1,4 +1,6 @@
-"""What the proof is measured on is what our merge makes and what peft trains with; every wrong merge is another model."""
+"""What the proof is measured on is what our merge makes and what peft trains with; every wrong
+merge is another model.
+"""
 
 import pytest
 import torch
@@ -25,7 +27,9 @@ def merging(run_folder):
 
 
 def test_a_right_merge_in_memory_is_the_merged_folder(run_folder, merging):
-    merging.load(trained_adapter(run_folder / "adapter", "cpu"), lambda weight: weight.bfloat16().float())
+    merging.load(
+        trained_adapter(run_folder / "adapter", "cpu"), lambda weight: weight.bfloat16().float()
+    )
     stored = read_model(run_folder / "merged")
     for name, value in merging.model.named_parameters():
         assert torch.equal(value, load_tensor(stored[name]).float()), name
@@ -72,7 +76,10 @@ def test_wrong_adapters_change_what_they_say(merging):
 
 def test_rates_have_their_n_and_interval(merging):
     right, other = (random_adapter(merging, 0.1, seed) for seed in (0, 1))
-    rows = [{"model": "m", "adapters": "B 0.1", **row} for row in check(merging, right, other, PROMPTS, VERIFY)]
+    rows = [
+        {"model": "m", "adapters": "B 0.1", **row}
+        for row in check(merging, right, other, PROMPTS, VERIFY)
+    ]
     rates = false_rates(rows)
     assert rates["right merges refused"]["n"] == 3
     assert rates["wrong merges refused"]["adapter missing"] == "1 of 1 (by the first comparison 1)"

@@ -1,4 +1,6 @@
-"""A small run up to its proof, made once per test session by the real programs: base, adapter, merged, verify.json, records."""
+"""A small run up to its proof, made once per test session by the real programs: base, adapter,
+merged, verify.json, records.
+"""
 
 import json
 import subprocess
@@ -8,9 +10,16 @@ from pathlib import Path
 from models import build_small_model
 from sealed import write_sealed
 
-ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
+ROOT = next(
+    folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file()
+)
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-MODEL = {"source": "huggingface", "id": "Qwen/Qwen2.5-7B-Instruct", "revision": "a09a354", "licence": "apache-2.0"}
+MODEL = {
+    "source": "huggingface",
+    "id": "Qwen/Qwen2.5-7B-Instruct",
+    "revision": "a09a354",
+    "licence": "apache-2.0",
+}
 KIND = {"type": "qwen2", "template": "qwen2_5"}
 MERGE = {"dtype": "bfloat16", "max_shard_size": "60KB"}
 VERIFY = {
@@ -25,7 +34,12 @@ VERIFY = {
 }
 DIALOGUES = [
     ["我最近总是失眠，晚上翻来覆去睡不着。", "听起来你很辛苦，我们一起看看可以怎么办。"],
-    ["I argued with my mother again.", "That sounds painful. What happened?", "她说我不懂事。", "谢谢你愿意告诉我。"],
+    [
+        "I argued with my mother again.",
+        "That sounds painful. What happened?",
+        "她说我不懂事。",
+        "谢谢你愿意告诉我。",
+    ],
 ]
 
 
@@ -49,7 +63,10 @@ def build_adapter(base: Path, folder: Path, seed: int = 1, **changes: object) ->
 def run_program(name: str, *words: object) -> subprocess.CompletedProcess[str]:
     """Run one of our programs; paths and JSON are given as words."""
     command = [sys.executable, str(ROOT / "scripts" / name)]
-    command += [json.dumps(word, ensure_ascii=False) if isinstance(word, (dict, list)) else str(word) for word in words]
+    command += [
+        json.dumps(word, ensure_ascii=False) if isinstance(word, (dict, list)) else str(word)
+        for word in words
+    ]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=300)
 
 
@@ -59,22 +76,37 @@ def write_dialogues(path: Path) -> Path:
     rows = [
         {
             "id": f"对话-{number}",
-            "conversations": [{"from": speakers[turn % 2], "value": text} for turn, text in enumerate(texts)],
+            "conversations": [
+                {"from": speakers[turn % 2], "value": text} for turn, text in enumerate(texts)
+            ],
         }
         for number, texts in enumerate(DIALOGUES)
     ]
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
     return path
 
 
 def other_records(folder: Path) -> list[Path]:
-    """Records of the stages before the merge, as their programs write them, with the facts that a model card shows."""
+    """Records of the stages before the merge, as their programs write them, with the facts that a
+    model card shows.
+    """
     records = {
-        "fetch_dataset": ({}, {"source": "local", "path": "resources/dialogues", "licence": "CC0-1.0"}, {}),
+        "fetch_dataset": (
+            {},
+            {"source": "local", "path": "resources/dialogues", "licence": "CC0-1.0"},
+            {},
+        ),
         "clean_dialogues": (
             {},
             {"max_tokens": 3072},
-            {"read": 1200, "kept": 1150, "rejected": 50, "rejected_by_reason": {"empty": 0, "over_long": 50}},
+            {
+                "read": 1200,
+                "kept": 1150,
+                "rejected": 50,
+                "rejected_by_reason": {"empty": 0, "over_long": 50},
+            },
         ),
         "split_dialogues": (
             {"results/data/d/train.jsonl": "ab" * 32},
@@ -95,7 +127,9 @@ def other_records(folder: Path) -> list[Path]:
     paths = []
     for stage, (outputs, params, facts) in records.items():
         paths.append(folder / f"{stage}.json")
-        write_sealed(paths[-1], stage, outputs=outputs, params=params, facts=facts, env={"ms-swift": "4.6.0"})
+        write_sealed(
+            paths[-1], stage, outputs=outputs, params=params, facts=facts, env={"ms-swift": "4.6.0"}
+        )
     return paths
 
 
@@ -106,7 +140,9 @@ def proven_run(tmp_path_factory) -> Path:
         return folder
     build_small_model(folder / "base")
     (folder / "base" / "LICENSE").write_text("Apache License 2.0\n", encoding="utf-8")
-    (folder / "base" / "README.md").write_text("# 基座自己的说明\n", encoding="utf-8")  # the export writes its own
+    (folder / "base" / "README.md").write_text(
+        "# 基座自己的说明\n", encoding="utf-8"
+    )  # the export writes its own
     build_adapter(folder / "base", folder / "adapter")
     write_dialogues(folder / "dev.jsonl")
     other_records(folder)
@@ -129,10 +165,20 @@ def verify_words(folder: Path, **paths: Path) -> list[object]:
 
 
 def export_words(folder: Path, out: Path, **paths: Path) -> list[object]:
-    """Words for export_model.py on a run's folder, written to `out`; single paths can be replaced."""
-    flags = {name: folder / name for name in ("merged", "base")} | {"verify": folder / "verify.json", **paths}
+    """Words for export_model.py on a run's folder, written to `out`; single paths can be
+    replaced.
+    """
+    flags = {name: folder / name for name in ("merged", "base")} | {
+        "verify": folder / "verify.json",
+        **paths,
+    }
     words = [word for name, path in flags.items() for word in (f"--{name}", path)]
     stages = ("fetch_dataset", "clean_dialogues", "split_dialogues", "train_lora", "merge_adapter")
-    words += ["--records", *[folder / f"{stage}.json" for stage in stages], "--locks", ROOT / "envs" / "train.lock"]
+    words += [
+        "--records",
+        *[folder / f"{stage}.json" for stage in stages],
+        "--locks",
+        ROOT / "envs" / "train.lock",
+    ]
     words += ["--code", "0123456789abcdef", "--settings", {"model": MODEL, "toy": True}]
     return [*words, "--export", out / "export", "--record", out / "export_model.json"]

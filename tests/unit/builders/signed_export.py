@@ -3,7 +3,9 @@
 import subprocess
 from pathlib import Path
 
-ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
+ROOT = next(
+    folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file()
+)
 BYTES = bytes(range(256))
 CONTENT = {
     "README.md": "模型卡：{text}，不能代替医生。\n",
@@ -20,14 +22,23 @@ CONTENT = {
 def keys(folder: Path, name: str) -> tuple[Path, Path]:
     """A private and a public key, made as docs/deployment.md says."""
     private, public = folder / f"{name}.pem", folder / f"{name}.pub"
-    subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", private], check=True)
-    subprocess.run(["openssl", "ec", "-in", private, "-pubout", "-out", public], check=True, capture_output=True)
+    subprocess.run(
+        ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", private],
+        check=True,
+    )
+    subprocess.run(
+        ["openssl", "ec", "-in", private, "-pubout", "-out", public],
+        check=True,
+        capture_output=True,
+    )
     private.chmod(0o600)
     return private, public
 
 
 def seal(folder: Path) -> None:
-    """Write block hashes, manifest and seal anew over the files as they are, as whoever may write to a folder can."""
+    """Write block hashes, manifest and seal anew over the files as they are, as whoever may write
+    to a folder can.
+    """
     from export_model import BLOCKS, MANIFEST, SEAL, SIGNATURE, hash_folder, write_manifest
 
     for name in (BLOCKS, MANIFEST, SEAL):
@@ -46,7 +57,9 @@ def make_export(folder: Path, private: Path | None = None, text: str = "第一�
     for name, content in CONTENT.items():
         (folder / name).write_text(content.replace("{text}", text), encoding="utf-8")
     for number in (1, 2):
-        (folder / f"model-0000{number}-of-00002.safetensors").write_bytes((BYTES + text.encode()) * 100 * number)
+        (folder / f"model-0000{number}-of-00002.safetensors").write_bytes(
+            (BYTES + text.encode()) * 100 * number
+        )
     seal(folder)
     if private:
         sign(folder, private)

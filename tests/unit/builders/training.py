@@ -1,4 +1,6 @@
-"""Real trainings by train_lora.py on a CPU in float32 with a small random model, for the tests that run in the train environment."""
+"""Real trainings by train_lora.py on a CPU in float32 with a small random model, for the tests
+that run in the train environment.
+"""
 
 import json
 import os
@@ -32,7 +34,12 @@ def program(name, *words):
 
 
 def environment():
-    keep = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}
+    keep = {
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUTF8": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     return {**os.environ, **keep, "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
 
 
@@ -62,7 +69,14 @@ def prepare(folder):
         "--cached", folder / "cached", "--record", folder / "cache.json",
     )  # fmt: skip
     subprocess.run(cache, env=environment(), check=True, capture_output=True)
-    write_record(folder / "model.json", "fetch_model", inputs=[], outputs=[folder / "model"], params={}, facts={})
+    write_record(
+        folder / "model.json",
+        "fetch_model",
+        inputs=[],
+        outputs=[folder / "model"],
+        params={},
+        facts={},
+    )
     return folder
 
 
@@ -88,7 +102,11 @@ class Training:
     def step(self):
         """The last step that was written whole."""
         files = list(self.work.glob("state/*/steps.jsonl"))
-        lines = [line for line in files[0].read_text().split("\n") if line.endswith("}")] if files else []
+        lines = (
+            [line for line in files[0].read_text().split("\n") if line.endswith("}")]
+            if files
+            else []
+        )
         return json.loads(lines[-1])["step"] if lines else 0
 
     def run(self):
@@ -100,9 +118,13 @@ class Training:
         return done.stdout
 
     def killed_after(self, step, meanwhile=None):
-        """Run until a step is written; stop, do something `meanwhile`, kill -9 the whole process group; return what it printed."""
+        """Run until a step is written; stop, do something `meanwhile`, kill -9 the whole process
+        group; return what it printed.
+        """
         with open(self.work / "log", "w") as log:
-            running = subprocess.Popen(self.command, env=environment(), stdout=log, stderr=log, start_new_session=True)
+            running = subprocess.Popen(
+                self.command, env=environment(), stdout=log, stderr=log, start_new_session=True
+            )
         try:
             while self.step() < step:
                 assert running.poll() is None, (self.work / "log").read_text()[-3000:]
@@ -119,7 +141,9 @@ class Training:
         record = json.loads((self.work / "record.json").read_text())["facts"]
         record.pop("run_id")
         return {
-            "adapter": {path.name: path.read_bytes() for path in sorted((self.work / "adapter").iterdir())},
+            "adapter": {
+                path.name: path.read_bytes() for path in sorted((self.work / "adapter").iterdir())
+            },
             "history": (self.work / "history.csv").read_text(),
             "facts": record,
         }

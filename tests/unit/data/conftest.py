@@ -1,4 +1,6 @@
-"""Property tests draw the same examples every time, so that a green commit stays green; HYPOTHESIS_PROFILE=search draws new ones."""
+"""Property tests draw the same examples every time, so that a green commit stays green;
+HYPOTHESIS_PROFILE=search draws new ones.
+"""
 
 import os
 

@@ -1,4 +1,6 @@
-"""The data sheet and the Croissant file: written from real records, true to them, and readable by mlcroissant itself."""
+"""The data sheet and the Croissant file: written from real records, true to them, and readable by
+mlcroissant itself.
+"""
 
 import json
 import subprocess
@@ -34,9 +36,17 @@ def described(tmp_path_factory, tokenizer):  # noqa: F811
     (folder / "raw/crisis.jsonl").write_text(sharegpt(crisis, id="危机"), encoding="utf-8")
     assert clean(folder / "raw", folder, tokenizer, max_tokens=2000).returncode == 0
     assert (
-        split(folder, folder / "clean.jsonl", held_out=[ROOT / "resources/knowledge/questions.jsonl"]).returncode == 0
+        split(
+            folder, folder / "clean.jsonl", held_out=[ROOT / "resources/knowledge/questions.jsonl"]
+        ).returncode
+        == 0
     )
-    facts = {"files": {"zh.jsonl": "0" * 64}, "bytes": 1234567, "sha256": "a" * 64, "licence": SPEC["licence"]}
+    facts = {
+        "files": {"zh.jsonl": "0" * 64},
+        "bytes": 1234567,
+        "sha256": "a" * 64,
+        "licence": SPEC["licence"],
+    }
     write_sealed(folder / "fetch.json", "fetch_dataset", facts=facts)
     describe(folder, SPEC)
     return folder
@@ -46,7 +56,9 @@ def describe(folder, spec):
     command = [sys.executable, ROOT / "scripts/write_datasheet.py", "--name", "测试", "--spec", json.dumps(spec),
                "--fetch", folder / "fetch.json", "--clean", folder / "clean_dialogues.json", "--split", folder / "split_dialogues.json",
                "--datasheet", folder / "DATASHEET.md", "--croissant", folder / "croissant.json", "--record", folder / "write_datasheet.json"]  # fmt: skip
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return (folder / "DATASHEET.md").read_text(encoding="utf-8")
 
@@ -55,12 +67,24 @@ def test_the_sheet_says_what_the_records_say(described):
     sheet = (described / "DATASHEET.md").read_text(encoding="utf-8")
     facts = read(described / "clean_dialogues.json")[0]["facts"]
     sides = read(described / "split_dialogues.json")[0]["facts"]["dialogues"]
-    assert f"{facts['read']} rows were read, {facts['kept']} kept and {facts['rejected']} rejected" in sheet
-    assert "| other_model_identity | 1 |" in sheet and "| mojibake | 1 |" in sheet and "- mobile: 1" in sheet
+    assert (
+        f"{facts['read']} rows were read, {facts['kept']} kept and {facts['rejected']} rejected"
+        in sheet
+    )
+    assert (
+        "| other_model_identity | 1 |" in sheet
+        and "| mojibake | 1 |" in sheet
+        and "- mobile: 1" in sheet
+    )
     assert all(f"| {side} | {count} |" in sheet for side, count in sides.items())
     census = facts["census"]
-    assert f"In {census['client_speaks_of_suicide_or_self_harm']} of {facts['kept']} kept rows" in sheet
-    share = 100 * census["counsellor_names_a_hotline"] / census["client_speaks_of_suicide_or_self_harm"]
+    assert (
+        f"In {census['client_speaks_of_suicide_or_self_harm']} of {facts['kept']} kept rows"
+        in sheet
+    )
+    share = (
+        100 * census["counsellor_names_a_hotline"] / census["client_speaks_of_suicide_or_self_harm"]
+    )
     assert f"names a help line in {share:.1f} %" in sheet
     assert "Licence: CC0-1.0\n" in sheet and "1,234,567 bytes" in sheet
     assert "{{" not in sheet and "{%" not in sheet and "\n\n\n" not in sheet
@@ -72,7 +96,9 @@ def test_no_licence_is_said_plainly(described):
 
 
 def test_croissant_is_valid_and_gives_the_rows_back(described):
-    """mlcroissant validates the file, checks the hashes of the data files beside it, and reads the same dialogues."""
+    """mlcroissant validates the file, checks the hashes of the data files beside it, and reads the
+    same dialogues.
+    """
     import mlcroissant
 
     dataset = mlcroissant.Dataset(jsonld=str(described / "croissant.json"))

@@ -1,4 +1,6 @@
-"""Near-duplicates: nothing similar is dropped unseen, nothing dissimilar is dropped, and the first copy stays."""
+"""Near-duplicates: nothing similar is dropped unseen, nothing dissimilar is dropped, and the first
+copy stays.
+"""
 
 import random
 import re
@@ -39,9 +41,14 @@ WORDS = [
 
 
 def corpus(count, seed):
-    """Invented dialogues of about 300 characters, and for each tenth one a copy with some characters changed."""
+    """Invented dialogues of about 300 characters, and for each tenth one a copy with some
+    characters changed.
+    """
     draw = random.Random(seed)
-    texts = ["".join(draw.choice(WORDS) + chr(draw.randrange(0x4E00, 0x9000)) for _ in range(35)) for _ in range(count)]
+    texts = [
+        "".join(draw.choice(WORDS) + chr(draw.randrange(0x4E00, 0x9000)) for _ in range(35))
+        for _ in range(count)
+    ]
     planted = []
     for index in range(0, count, 10):
         copy = list(texts[index])
@@ -59,7 +66,11 @@ def found(texts, threshold):
 
 def test_recall_and_precision_on_planted_copies():
     texts, planted = corpus(600, seed=3)
-    wanted = {pair for pair in planted if jaccard(grams(texts[pair[0]], 5), grams(texts[pair[1]], 5)) >= 0.8}
+    wanted = {
+        pair
+        for pair in planted
+        if jaccard(grams(texts[pair[0]], 5), grams(texts[pair[1]], 5)) >= 0.8
+    }
     pairs = found(texts, 0.8)
     assert len(wanted) > 40
     assert len(pairs & wanted) >= 0.95 * len(wanted)
@@ -74,14 +85,18 @@ def test_every_pair_reaches_the_threshold_and_the_order_does_not_matter():
             first < second and jaccard(grams(texts[first], 5), grams(texts[second], 5)) >= threshold
             for first, second in pairs
         )
-        assert {(len(texts) - 1 - b, len(texts) - 1 - a) for a, b in found(texts[::-1], threshold)} == pairs
+        assert {
+            (len(texts) - 1 - b, len(texts) - 1 - a) for a, b in found(texts[::-1], threshold)
+        } == pairs
 
 
 def test_keys_do_not_depend_on_the_batch():
     texts, _ = corpus(50, seed=7)
     whole = band_keys(texts, 5, 0.8)
     assert whole.shape == (len(texts), band_shape(0.8)[0]) and whole.dtype == np.uint64
-    assert (np.concatenate([band_keys(texts[:20], 5, 0.8), band_keys(texts[20:], 5, 0.8)]) == whole).all()
+    assert (
+        np.concatenate([band_keys(texts[:20], 5, 0.8), band_keys(texts[20:], 5, 0.8)]) == whole
+    ).all()
 
 
 def test_short_and_empty_texts():
@@ -110,7 +125,11 @@ def test_the_first_copy_stays_and_chains_do_not_pull():
 def test_first_turn_key_levels_what_does_not_matter():
     def key(text):
         return first_turn_key(
-            [{"from": "system", "value": "甲"}, {"from": "human", "value": text}, {"from": "gpt", "value": "嗯"}]
+            [
+                {"from": "system", "value": "甲"},
+                {"from": "human", "value": text},
+                {"from": "gpt", "value": "嗯"},
+            ]
         )
 
     assert key("我 最近，总是失眠！ＡＢ") == key("我最近总是失眠ab")
@@ -119,7 +138,12 @@ def test_first_turn_key_levels_what_does_not_matter():
 
 
 def test_system_prompts_do_not_make_dialogues_alike():
-    assert spoken_text([{"from": "system", "value": "很长的提示"}, {"from": "human", "value": "我 累\n了"}]) == "我累了"
+    assert (
+        spoken_text(
+            [{"from": "system", "value": "很长的提示"}, {"from": "human", "value": "我 累\n了"}]
+        )
+        == "我累了"
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -137,7 +161,12 @@ def test_groups_are_the_connected_components(count, links):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"ngram_chars": 5}, {"ngram_chars": 0, "threshold": 0.8}, {"ngram_chars": 5, "threshold": 0.1}]
+    "wrong",
+    [
+        {"ngram_chars": 5},
+        {"ngram_chars": 0, "threshold": 0.8},
+        {"ngram_chars": 5, "threshold": 0.1},
+    ],
 )
 def test_settings_are_checked(wrong):
     with pytest.raises(UserError, match="near_duplicates"):
@@ -178,12 +207,21 @@ def test_bit_maps_never_turn_a_similar_pair_away(texts, threshold, size):
 def test_bit_maps_turn_most_other_pairs_away():
     texts, _ = corpus(100, seed=2)
     bits, both = gram_bits(texts[:100], 5), np.full(100, 2 * 300)
-    assert sum(may_be_similar(bits[[row] * 100], bits, both, 0.6).sum() for row in range(100)) == 100
+    assert (
+        sum(may_be_similar(bits[[row] * 100], bits, both, 0.6).sum() for row in range(100)) == 100
+    )
 
 
 @settings(max_examples=300)
 @given(
-    st.text(alphabet="，！？：；（）…～\u3000eΣαA\u0301\u0338<=. '’在\u3099かｶﾞ①½℃ﬁ\u1112\u1161\u11ab\ud800", max_size=9)
+    st.text(
+        alphabet="，！？：；（）…～\u3000eΣαA\u0301\u0338<=. "
+        "'’在\u3099かｶﾞ①½℃ﬁ\u1112\u1161\u11ab\ud800",
+        max_size=9,
+    )
 )
 def test_levelling_is_nfkc_in_small_letters_without_signs(text):
-    assert level(text) == re.sub(r"[\s\W_]+", "", unicodedata.normalize("NFKC", text).lower()) or level(text) == text
+    assert (
+        level(text) == re.sub(r"[\s\W_]+", "", unicodedata.normalize("NFKC", text).lower())
+        or level(text) == text
+    )

@@ -1,4 +1,6 @@
-"""Fetching: local files, a hub on this machine, no hub at all, and model folders that must be refused."""
+"""Fetching: local files, a hub on this machine, no hub at all, and model folders that must be
+refused.
+"""
 
 import hashlib
 import json
@@ -27,7 +29,11 @@ def run(program, tmp_path, *more, **environment):
     clean = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     caches = {"HF_HOME": str(tmp_path / "hf"), "MODELSCOPE_CACHE": str(tmp_path / "ms")}
     return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=120, env=clean | caches | environment
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=clean | caches | environment,
     )
 
 
@@ -58,15 +64,22 @@ def test_local_folder_and_file(tmp_path):
     done = fetch_dataset(tmp_path, LOCAL | {"path": str(folder)})
     assert done.returncode == 0, done.stderr
     raw = tmp_path / "results/data/心理/raw"
-    assert sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*") if path.is_file()) == [
+    assert sorted(
+        path.relative_to(raw).as_posix() for path in raw.rglob("*") if path.is_file()
+    ) == [
         "LICENSE",
         "子/more.json.gz",
         "对话.jsonl",
     ]
     facts = json.loads((raw.parent / "fetch_dataset.json").read_text())["facts"]
-    assert facts["files"]["对话.jsonl"] == hashlib.sha256((folder / "对话.jsonl").read_bytes()).hexdigest()
+    assert (
+        facts["files"]["对话.jsonl"]
+        == hashlib.sha256((folder / "对话.jsonl").read_bytes()).hexdigest()
+    )
     (folder / "对话.jsonl").write_text("changed")
-    assert (raw / "对话.jsonl").read_text() == '{"conversations": []}\n', "raw is a copy, not a link to the user's file"
+    assert (raw / "对话.jsonl").read_text() == '{"conversations": []}\n', (
+        "raw is a copy, not a link to the user's file"
+    )
     assert fetch_dataset(tmp_path, LOCAL | {"path": str(folder / "LICENSE")}).returncode == 0
     assert [path.name for path in raw.iterdir()] == ["LICENSE"]
 
@@ -85,7 +98,11 @@ def test_the_pinned_hash_must_match(tmp_path):
 
 def test_what_is_missing_is_named(tmp_path):
     done = fetch_dataset(tmp_path, LOCAL | {"path": str(tmp_path / "没有")})
-    assert done.returncode == 2 and "没有 does not exist" in done.stderr and "datasets.心理.path" in done.stderr
+    assert (
+        done.returncode == 2
+        and "没有 does not exist" in done.stderr
+        and "datasets.心理.path" in done.stderr
+    )
     (tmp_path / "空").mkdir()
     assert "holds none of" in fetch_dataset(tmp_path, LOCAL | {"path": str(tmp_path / "空")}).stderr
 
@@ -116,7 +133,10 @@ def test_without_a_network_the_answer_comes_in_seconds(tmp_path, source):
     done = fetch_dataset(tmp_path, spec, HF_ENDPOINT=UNREACHABLE, MODELSCOPE_ENDPOINT=UNREACHABLE)
     assert time.monotonic() - started < 30
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "datasets.心理: {source: local, path: FOLDER}" in done.stderr and "does not answer" in done.stderr
+    assert (
+        "datasets.心理: {source: local, path: FOLDER}" in done.stderr
+        and "does not answer" in done.stderr
+    )
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -144,12 +164,22 @@ class Hub(BaseHTTPRequestHandler):
             self.send(json.dumps(content).encode(), body, {"Content-Type": "application/json"})
         elif "/tree/" in path:
             content = [
-                {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+                {
+                    "type": "file",
+                    "path": name,
+                    "size": len(data),
+                    "oid": hashlib.sha1(data).hexdigest(),
+                }
                 for name, data in self.files.items()
             ]
             self.send(json.dumps(content).encode(), body, {"Content-Type": "application/json"})
-        elif "/resolve/" in path and (data := self.files.get(path.split(f"/resolve/{COMMIT}/")[-1])) is not None:
-            self.send(data, body, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": COMMIT})
+        elif (
+            "/resolve/" in path
+            and (data := self.files.get(path.split(f"/resolve/{COMMIT}/")[-1])) is not None
+        ):
+            self.send(
+                data, body, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            )
         else:
             self.send_response(404 if path != "/" else 200)
             self.send_header("Content-Length", "0")
@@ -167,7 +197,11 @@ class Hub(BaseHTTPRequestHandler):
                 }
                 for name, data in self.files.items()
             ]
-            content = {"Code": 200, "Success": True, "Data": {"Files": files, "TotalCount": len(files)}}
+            content = {
+                "Code": 200,
+                "Success": True,
+                "Data": {"Files": files, "TotalCount": len(files)},
+            }
             self.send(json.dumps(content).encode(), body, {"Content-Type": "application/json"})
         elif "FilePath" in query:
             self.send(self.files[query["FilePath"][0]], body, {})
@@ -226,9 +260,15 @@ def test_an_empty_snapshot_is_refused(tmp_path, endpoint):
 
 def weights(*bits, dtype="BF16"):
     """A safetensors file of one tensor, given the values' bits, 16 each."""
-    header = {"层.weight": {"dtype": dtype, "shape": [len(bits)], "data_offsets": [0, 2 * len(bits)]}}
+    header = {
+        "层.weight": {"dtype": dtype, "shape": [len(bits)], "data_offsets": [0, 2 * len(bits)]}
+    }
     text = json.dumps({"__metadata__": {"format": "pt"}} | header, ensure_ascii=False).encode()
-    return len(text).to_bytes(8, "little") + text + b"".join(value.to_bytes(2, "little") for value in bits)
+    return (
+        len(text).to_bytes(8, "little")
+        + text
+        + b"".join(value.to_bytes(2, "little") for value in bits)
+    )
 
 
 WEIGHTS = weights(0x3F80, 0x0000, 0xFF7F)  # 1, 0 and the largest number below zero
@@ -238,7 +278,8 @@ def model_folder(tmp_path, **more):
     folder = tmp_path / "model"
     folder.mkdir()
     files = {
-        "config.json": b'{"model_type": "qwen2"}', "tokenizer.json": b"{}", "model.safetensors": WEIGHTS, "LICENSE": b"Apache-2.0",
+        "config.json": b'{"model_type": '
+b'"qwen2"}', "tokenizer.json": b"{}", "model.safetensors": WEIGHTS, "LICENSE": b"Apache-2.0",
         "chat_template.jinja": b"{{ messages[0]['content'] }}",
     } | more  # fmt: skip
     for name, data in files.items():
@@ -295,8 +336,12 @@ def test_a_hub_s_tokenizer_that_names_code_is_refused(tmp_path, endpoint, source
         "tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": ["NOTICE_x.Evil", null]}}',
     }  # fmt: skip
     spec = {"source": source, "id": "team/model", "revision": COMMIT}
-    done = fetch_model(tmp_path, spec, "tokenizer", HF_ENDPOINT=endpoint, MODELSCOPE_ENDPOINT=endpoint)
-    assert done.returncode == 2 and "tokenizer_config.json names code of its own" in done.stderr, done.stderr
+    done = fetch_model(
+        tmp_path, spec, "tokenizer", HF_ENDPOINT=endpoint, MODELSCOPE_ENDPOINT=endpoint
+    )
+    assert done.returncode == 2 and "tokenizer_config.json names code of its own" in done.stderr, (
+        done.stderr
+    )
     assert not (tmp_path / "base").exists()
 
 
@@ -324,13 +369,16 @@ def test_the_tokenizer_fetched_before_has_to_be_the_whole_models(tmp_path):
     }
     (tmp_path / "model/tokenizer.json").write_text('{"换": 1}')
     done = run("fetch_model.py", tmp_path, *words)
-    assert done.returncode == 2 and "tokenizer.json of the tokenizer that was fetched before" in done.stderr, (
-        done.stderr
-    )
+    assert (
+        done.returncode == 2
+        and "tokenizer.json of the tokenizer that was fetched before" in done.stderr
+    ), done.stderr
 
 
 def test_a_model_that_no_disk_can_hold_is_refused_with_its_tokenizer(tmp_path):
-    """The tokenizer comes first, and config.json with it: nobody downloads for an hour to learn that the disk is full."""
+    """The tokenizer comes first, and config.json with it: nobody downloads for an hour to learn
+    that the disk is full.
+    """
     shape = {
         "hidden_size": 8192,
         "intermediate_size": 29568,
@@ -338,7 +386,9 @@ def test_a_model_that_no_disk_can_hold_is_refused_with_its_tokenizer(tmp_path):
         "num_key_value_heads": 8,
         "vocab_size": 152064,
     }
-    spec = model_folder(tmp_path, **{"config.json": json.dumps({**shape, "num_hidden_layers": 80_000_000}).encode()})
+    spec = model_folder(
+        tmp_path, **{"config.json": json.dumps({**shape, "num_hidden_layers": 80_000_000}).encode()}
+    )
     done = fetch_model(tmp_path, spec, "tokenizer")
     assert done.returncode == 2, done.stderr
     assert "GB free, and this model needs" in done.stderr and done.stderr.count("\n") == 1
@@ -348,16 +398,19 @@ def test_a_model_that_no_disk_can_hold_is_refused_with_its_tokenizer(tmp_path):
 @pytest.mark.parametrize(("more", "word"), [
     ({"model.safetensors.index.json": b"null"}, "should hold an object"),
     ({"model.safetensors.index.json": b"{}"}, "has no weight_map"),
-    ({"model.safetensors.index.json": b'{"weight_map": {"a": "../../x.safetensors"}}'}, "has no weight_map"),
+    ({"model.safetensors.index.json": b'{"weight_map": {"a": '
+b'"../../x.safetensors"}}'}, "has no weight_map"),
     ({"config.json": b"null"}, "should hold an object"),
     ({"chat_template.jinja": b"{{ 'a' * 10**9 }}"}, "takes more than 512 MB of memory"),
     ({"pytorch_model.bin": b"\x80"}, "can run code"),
     ({"modeling_x.py": b""}, "can run code"),
     ({"config.json": b'{"auto_map": {}}'}, "code of its own"),
-    ({"model.safetensors.index.json": b'{"weight_map": {"a": "model-00001-of-00002.safetensors"}}'}, "model-00001-of-00002"),
+    ({"model.safetensors.index.json": b'{"weight_map": {"a": '
+b'"model-00001-of-00002.safetensors"}}'}, "model-00001-of-00002"),
     ({"config.json": b"{"}, "is not whole JSON"),
     ({"model.safetensors": b"weights"}, "is no safetensors file"),
-    ({"model.safetensors": weights(0x3F80, 0x7FC0)}, "model.safetensors holds NaN or infinity in 层.weight"),
+    ({"model.safetensors": weights(0x3F80, 0x7FC0)}, "model.safetensors holds NaN or infinity in "
+"层.weight"),
     ({"model.safetensors": weights(0xFF80)}, "holds NaN or infinity"),
     ({"model.safetensors": weights(0x3C00, 0xFC00, dtype="F16")}, "holds NaN or infinity"),
 ])  # fmt: skip
@@ -383,4 +436,8 @@ def test_a_local_base_shares_nothing_with_the_users_file(tmp_path):
         stream.write(b"\0")
     assert (tmp_path / "base/model.safetensors").read_bytes() == WEIGHTS
     record = json.loads((tmp_path / "base.json").read_text())
-    assert record["outputs"][str(tmp_path / "base")] == sha256_path(tmp_path / "base") == record["facts"]["sha256"]
+    assert (
+        record["outputs"][str(tmp_path / "base")]
+        == sha256_path(tmp_path / "base")
+        == record["facts"]["sha256"]
+    )

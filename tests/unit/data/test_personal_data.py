@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mindtune.cli import UserError
-from mindtune.data.personal_data import Hotlines, id_card_is_valid, load_hotlines, luhn_is_valid, maskers, may_hold
+from mindtune.data.personal_data import (
+    Hotlines,
+    id_card_is_valid,
+    load_hotlines,
+    luhn_is_valid,
+    maskers,
+    may_hold,
+)
 
 HOTLINES_FILE = Path(__file__).parents[3] / "config" / "hotlines.yaml"
 HOTLINES = load_hotlines(HOTLINES_FILE)
@@ -65,7 +72,9 @@ def test_left_alone(text):
 
 
 def test_masking_twice_changes_nothing_more():
-    text = "电话13800138000，邮箱a@b.cn，QQ：123456，微信号abcdef1，https://x.cn/1，110101190001010014"
+    text = (
+        "电话13800138000，邮箱a@b.cn，QQ：123456，微信号abcdef1，https://x.cn/1，110101190001010014"
+    )
     once = masked(text)
     assert masked(once) == once
     assert not any(character.isdigit() for character in once)
@@ -93,11 +102,16 @@ def test_only_listed_lines_are_spared():
 def test_hotlines_file_is_dated_and_sourced():
     import yaml
 
-    content = yaml.safe_load((Path(__file__).parents[3] / "config" / "hotlines.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load(
+        (Path(__file__).parents[3] / "config" / "hotlines.yaml").read_text(encoding="utf-8")
+    )
     entries = {entry["number"]: entry for entry in content["hotlines"]}
     assert {"12356", "010-82951332", "110", "120", "400-161-9995"} <= set(entries)
     assert entries["400-161-9995"]["status"] == "unverified"
-    assert all(entry["source"] and entry["status"] in ("verified", "unverified") for entry in entries.values())
+    assert all(
+        entry["source"] and entry["status"] in ("verified", "unverified")
+        for entry in entries.values()
+    )
     assert content["checked"]
 
 
@@ -110,7 +124,9 @@ def test_a_broken_hotline_file_is_one_sentence(tmp_path):
 
 
 def test_recall_and_false_positives_on_the_labelled_set():
-    """Every kind of the set but numbers spelt in Chinese figures, which nobody's pattern here reads."""
+    """Every kind of the set but numbers spelt in Chinese figures, which nobody's pattern here
+    reads.
+    """
     from bench.bench_masking import labelled_set, masker, measure
 
     rows = {row["kind"]: row for row in measure(labelled_set(60, 7), masker(HOTLINES_FILE))}

@@ -54,7 +54,10 @@ def test_every_form_gives_the_same_turns(form):
 
 
 def test_prefixed_text_keeps_narration_and_odd_speakers():
-    text = "来访者：老师好。\r\n\r\n心理咨询师：你好，请坐。\r\n\r\n（一段时间后）\r\n\r\n妈妈：孩子不肯说话。\r\n\r\n心理咨询师：不急。"
+    text = (
+        "来访者：老师好。\r\n\r\n心理咨询师：你好，请坐。\r\n\r\n（一段时间后）\r\n\r\n妈妈："
+        "孩子不肯说话。\r\n\r\n心理咨询师：不急。"
+    )
     expected = [
         ("来访者", "老师好。"),
         ("心理咨询师", "你好，请坐。\n\n（一段时间后）"),
@@ -70,10 +73,14 @@ def test_prefixed_text_keeps_narration_and_odd_speakers():
 
 
 def test_every_counsellor_turn_is_there_once_with_its_own_history():
-    """A converter of this field trains first replies on later turns; here the order of the source is the order of the turns."""
+    """A converter of this field trains first replies on later turns; here the order of the source
+    is the order of the turns.
+    """
     pairs = [{"input": f"问{number}", "output": f"答{number}"} for number in range(5)]
     turns = read_turns({"conversation": pairs}, "pairs")
-    assert turns == [turn for number in range(5) for turn in (("human", f"问{number}"), ("gpt", f"答{number}"))]
+    assert turns == [
+        turn for number in range(5) for turn in (("human", f"问{number}"), ("gpt", f"答{number}"))
+    ]
 
 
 @pytest.mark.parametrize("broken", [
@@ -101,7 +108,9 @@ def write_all(folder, rows):
     (folder / "list.json").write_text(text)
     (folder / "lines.json").write_text(lines)
     (folder / "lines.jsonl").write_text("\ufeff" + lines.rstrip("\n").replace("\n", "\r\n"))
-    (folder / "values.json").write_text("\n".join(json.dumps(row, ensure_ascii=False, indent=1) for row in rows))
+    (folder / "values.json").write_text(
+        "\n".join(json.dumps(row, ensure_ascii=False, indent=1) for row in rows)
+    )
     (folder / "packed.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     packer = zstandard.ZstdCompressor()
     half = len(lines.encode()) // 2
@@ -119,7 +128,10 @@ def write_all(folder, rows):
 
 
 def test_every_kind_of_file_gives_the_same_rows(tmp_path):
-    rows = [{"id": f"对话{number}", "conversations": ROWS["sharegpt"]["conversations"]} for number in range(3)]
+    rows = [
+        {"id": f"对话{number}", "conversations": ROWS["sharegpt"]["conversations"]}
+        for number in range(3)
+    ]
     write_all(tmp_path, rows)
     files, skipped = data_files(tmp_path)
     assert skipped == ["README.md", "dataset_info.json"]
@@ -129,16 +141,24 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path):
 
 
 def test_csv_and_plain_text(tmp_path):
-    (tmp_path / "a.csv").write_text('instruction,output\n"我很累，\n睡不着","先休息, 再谈"\n', encoding="utf-8-sig")
+    (tmp_path / "a.csv").write_text(
+        'instruction,output\n"我很累，\n睡不着","先休息, 再谈"\n', encoding="utf-8-sig"
+    )
     (tmp_path / "b.txt").write_bytes("来访者：老师好。\r\n\r\n心理咨询师：你好。\r\n".encode())
     [row] = read(tmp_path, "a.csv")
-    assert read_turns(row, detect_form(row)) == [("human", "我很累，\n睡不着"), ("gpt", "先休息, 再谈")]
+    assert read_turns(row, detect_form(row)) == [
+        ("human", "我很累，\n睡不着"),
+        ("gpt", "先休息, 再谈"),
+    ]
     [row] = read(tmp_path, "b.txt")
     assert read_turns(row, detect_form(row)) == [("来访者", "老师好。"), ("心理咨询师", "你好。")]
 
 
 def test_row_offsets_point_at_the_row(tmp_path):
-    rows = [{"conversations": [{"from": "human", "value": f'引号"和[括号]{{{number}}}'}]} for number in range(4)]
+    rows = [
+        {"conversations": [{"from": "human", "value": f'引号"和[括号]{{{number}}}'}]}
+        for number in range(4)
+    ]
     for name, text in (
         ("a.json", json.dumps(rows, ensure_ascii=False, indent=2)),
         ("b.jsonl", "\n\n".join(map(json.dumps, rows))),
@@ -150,7 +170,9 @@ def test_row_offsets_point_at_the_row(tmp_path):
         assert all(content[row.byte : row.byte + len(row.data)] == row.data for row in found)
 
 
-@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet", "a.csv"])
+@pytest.mark.parametrize(
+    "name", ["a.json", "a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet", "a.csv"]
+)
 def test_a_file_that_is_cut_off_is_refused(tmp_path, name):
     rows = [{"conversations": [{"from": "human", "value": "我很难过，" * 30}]} for _ in range(5)]
     write_all(tmp_path, rows)
@@ -174,12 +196,17 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, name):
 def test_the_error_of_a_torn_line_names_row_and_byte(tmp_path):
     good = json.dumps(ROWS["sharegpt"], ensure_ascii=False)
     (tmp_path / "a.jsonl").write_text(good + "\n" + good[:50])
-    with pytest.raises(UserError, match=rf"a\.jsonl row 2 \(byte {len(good.encode()) + 1 + len(good[:50].encode())}\)"):
+    with pytest.raises(
+        UserError,
+        match=rf"a\.jsonl row 2 \(byte {len(good.encode()) + 1 + len(good[:50].encode())}\)",
+    ):
         read(tmp_path, "a.jsonl")
 
 
 def test_lone_surrogates_are_read_and_written_back_as_they_were(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"conversations": [{"from": "human", "value": "好\\ud83d"}]}\n')
+    (tmp_path / "a.jsonl").write_text(
+        '{"conversations": [{"from": "human", "value": "好\\ud83d"}]}\n'
+    )
     [row] = raw_rows(tmp_path, "a.jsonl")
     assert parse(row, "a.jsonl")["conversations"][0]["value"] == "好\ud83d"
     assert b"\\ud83d" in compact(row.data)
@@ -195,7 +222,9 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: (
         st.lists(inner, max_size=4)
-        | st.dictionaries(st.text(max_size=8) | st.sampled_from(["from", "value"]), inner, max_size=4)
+        | st.dictionaries(
+            st.text(max_size=8) | st.sampled_from(["from", "value"]), inner, max_size=4
+        )
     ),
     max_leaves=12,
 )
@@ -212,7 +241,9 @@ def test_a_list_is_cut_where_json_cuts_it(tmp_path_factory, values, indent):
 @settings(max_examples=300, deadline=None)
 @given(
     st.binary(max_size=300) | st.text(alphabet='{}[]",:\\ \n你好a0', max_size=200).map(str.encode),
-    st.sampled_from(["a.json", "a.jsonl", "a.csv", "a.txt", "a.parquet", "a.jsonl.gz", "a.jsonl.zst", "a.arrow"]),
+    st.sampled_from(
+        ["a.json", "a.jsonl", "a.csv", "a.txt", "a.parquet", "a.jsonl.gz", "a.jsonl.zst", "a.arrow"]
+    ),
 )
 def test_any_bytes_give_rows_or_one_sentence(tmp_path_factory, content, name):
     folder = tmp_path_factory.mktemp("bytes")

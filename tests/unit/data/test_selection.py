@@ -1,4 +1,6 @@
-"""What goes when all dialogues are known: capped lines, shares of sources; and what the crisis census counts."""
+"""What goes when all dialogues are known: capped lines, shares of sources; and what the crisis
+census counts.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -34,13 +36,25 @@ def test_most_repeated_lines_come_with_their_first_dialogue():
 
 
 def test_lines_are_levelled_and_short_ones_are_nobodys():
-    keys = line_keys(["不客气，祝你一切顺利！", "不客气 祝你一切顺利", "不客气，祝你一切都好！", "好的。"])
+    keys = line_keys(
+        ["不客气，祝你一切顺利！", "不客气 祝你一切顺利", "不客气，祝你一切都好！", "好的。"]
+    )
     assert len(keys) == 3 and keys[0] == keys[1] != keys[2]
 
 
 def test_weights_give_the_largest_mix_in_their_ratio():
-    sources = {"a": {"weight": 3}, "b": {"weight": 1}, "c": {"limit": 5}, "d": {"weight": 1, "limit": 10}}
-    assert wanted({"a": 90, "b": 100, "c": 50, "d": 40}, sources) == {"a": 30, "b": 10, "c": 5, "d": 10}
+    sources = {
+        "a": {"weight": 3},
+        "b": {"weight": 1},
+        "c": {"limit": 5},
+        "d": {"weight": 1, "limit": 10},
+    }
+    assert wanted({"a": 90, "b": 100, "c": 50, "d": 40}, sources) == {
+        "a": 30,
+        "b": 10,
+        "c": 5,
+        "d": 10,
+    }
     assert wanted({"a": 9}, {"a": {"weight": 0.5}}) == {"a": 9}  # a ratio needs two
 
 
@@ -62,7 +76,10 @@ def test_the_draw_depends_on_ids_alone():
     ("I want to die.", "Please call a crisis line now.", 7),
 ])  # fmt: skip
 def test_census(client, counsellor, expected):
-    assert census.flags([("system", "自杀"), ("human", client), ("gpt", counsellor)], HOTLINES) == expected
+    assert (
+        census.flags([("system", "自杀"), ("human", client), ("gpt", counsellor)], HOTLINES)
+        == expected
+    )
 
 
 def test_only_the_client_raises_the_flag():

@@ -1,4 +1,6 @@
-"""Splitting: no group on two sides, shares by dialogues, hardly any move when a dialogue is added."""
+"""Splitting: no group on two sides, shares by dialogues, hardly any move when a dialogue is
+added.
+"""
 
 import json
 import re
@@ -29,7 +31,11 @@ def dialogues_of(groups, sides):
 
 def test_shares_are_met_exactly_by_single_dialogues():
     groups = singles(1000)
-    assert dialogues_of(groups, assign(groups, 42, 0.05, 0.1)) == {"train": 850, "dev": 50, "test": 100}
+    assert dialogues_of(groups, assign(groups, 42, 0.05, 0.1)) == {
+        "train": 850,
+        "dev": 50,
+        "test": 100,
+    }
 
 
 def test_shares_are_met_in_every_source():
@@ -49,7 +55,10 @@ def test_a_large_group_does_not_swallow_a_side():
 
 def test_one_more_dialogue_moves_hardly_any():
     groups = singles(1000)
-    before, after = assign(groups, 42, 0.05, 0.1), assign([*groups, Group("new", "甲.jsonl", (1000,))], 42, 0.05, 0.1)
+    before, after = (
+        assign(groups, 42, 0.05, 0.1),
+        assign([*groups, Group("new", "甲.jsonl", (1000,))], 42, 0.05, 0.1),
+    )
     assert sum(before[key] != after[key] for key in before) <= 3
 
 
@@ -72,12 +81,18 @@ def test_tiny_sets():
     st.integers(0, 9), st.floats(0.01, 0.45), st.floats(0.01, 0.45),
 )  # fmt: skip
 def test_any_groups_give_three_sides(sizes, seed, dev, test):
-    groups = [Group(str(index), source, tuple(range(size))) for index, (size, source) in enumerate(sizes)]
+    groups = [
+        Group(str(index), source, tuple(range(size))) for index, (size, source) in enumerate(sizes)
+    ]
     sides = assign(groups, seed, dev, test)
     counts = dialogues_of(groups, sides)
-    assert set(sides) == {group.key for group in groups} and all(counts[side] for side in ("train", "dev", "test"))
+    assert set(sides) == {group.key for group in groups} and all(
+        counts[side] for side in ("train", "dev", "test")
+    )
     total, smallest = sum(counts.values()), min(len(group.rows) for group in groups)
-    assert counts["test"] <= max(round(total * test), sorted(len(group.rows) for group in groups)[-1])
+    assert counts["test"] <= max(
+        round(total * test), sorted(len(group.rows) for group in groups)[-1]
+    )
     assert smallest <= counts["dev"]
 
 
@@ -106,7 +121,9 @@ def program(out, clean, held_out=(), threads=1, **changes):
     command = [sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", clean, "--held-out", *held_out, "--settings", json.dumps(chosen),
                *(part for side in ("train", "dev", "test") for part in (f"--{side}", out / f"{side}.jsonl")),
                "--contamination", out / "contamination.jsonl", "--record", out / "split_dialogues.json", "--threads", threads]  # fmt: skip
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=120
+    )
 
 
 def row(index, first, answer):
@@ -122,36 +139,51 @@ def row(index, first, answer):
 def read(path):
     """The rows of a JSONL file; of a JSON file its one value."""
     text = path.read_text(encoding="utf-8")
-    return [json.loads(text)] if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
+    return (
+        [json.loads(text)]
+        if path.suffix == ".json"
+        else [json.loads(line) for line in text.splitlines()]
+    )
 
 
 def write(path, rows):
-    path.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in rows), encoding="utf-8"
+    )
     return path
 
 
-STORY = "昨天我又和父母吵架了，他们总说我不够努力，可是我每天都学到半夜，真的很累，也不知道还能怎么办才好"
+STORY = (
+    "昨天我又和父母吵架了，他们总说我不够努力，可是我每天都学到半夜，真的很累，"
+    "也不知道还能怎么办才好"
+)
 
 
 def test_program_splits_without_a_leak(tmp_path):
     rows = [
-        row(index, f"第{index // 3}件事，我想说说", f"回答{index}，{chr(0x4E00 + index) * 9}") for index in range(60)
+        row(index, f"第{index // 3}件事，我想说说", f"回答{index}，{chr(0x4E00 + index) * 9}")
+        for index in range(60)
     ]
     rows += [
-        row(60 + index, STORY + "，" + str(index), STORY[::-1] + chr(0x5000 + index)) for index in range(10)
+        row(60 + index, STORY + "，" + str(index), STORY[::-1] + chr(0x5000 + index))
+        for index in range(10)
     ]  # near-duplicates
     clean = write(tmp_path / "clean.jsonl", rows)
     done = program(tmp_path, clean)
     assert done.returncode == 0, done.stderr
     sides = {
-        side: (tmp_path / f"{side}.jsonl").read_text(encoding="utf-8").splitlines() for side in ("train", "dev", "test")
+        side: (tmp_path / f"{side}.jsonl").read_text(encoding="utf-8").splitlines()
+        for side in ("train", "dev", "test")
     }
     lines = clean.read_text(encoding="utf-8").splitlines()
     assert sorted(sum(sides.values(), [])) == sorted(lines)
-    assert all(found == [line for line in lines if line in set(found)] for found in sides.values()), (
-        "the order of rows changed"
-    )
-    first = {side: {json.loads(line)["conversations"][0]["value"] for line in found} for side, found in sides.items()}
+    assert all(
+        found == [line for line in lines if line in set(found)] for found in sides.values()
+    ), "the order of rows changed"
+    first = {
+        side: {json.loads(line)["conversations"][0]["value"] for line in found}
+        for side, found in sides.items()
+    }
     assert not first["train"] & (first["dev"] | first["test"]) and not first["dev"] & first["test"]
     assert sum(any(STORY in text for text in found) for found in first.values()) == 1
     facts = json.loads((tmp_path / "split_dialogues.json").read_text())["facts"]
@@ -161,37 +193,62 @@ def test_program_splits_without_a_leak(tmp_path):
 
 
 def test_the_parts_of_one_dialogue_stay_together(tmp_path):
-    rows = [row(index, f"第{index}件事，我想说说", f"回答{index}，{chr(0x4E00 + index) * 9}") for index in range(60)]
+    rows = [
+        row(index, f"第{index}件事，我想说说", f"回答{index}，{chr(0x4E00 + index) * 9}")
+        for index in range(60)
+    ]
     for index, entry in enumerate(rows):
         entry["source"] = f"集:甲.jsonl#{index // 4}"
     assert program(tmp_path, write(tmp_path / "clean.jsonl", rows)).returncode == 0
-    sides = [{entry["source"] for entry in read(tmp_path / f"{side}.jsonl")} for side in ("train", "dev", "test")]
+    sides = [
+        {entry["source"] for entry in read(tmp_path / f"{side}.jsonl")}
+        for side in ("train", "dev", "test")
+    ]
     assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
 
 
 def test_the_number_of_processes_changes_nothing(tmp_path):
-    """Three pieces of rows, parts of one dialogue on both sides of a seam, a copy in the first and the last piece."""
+    """Three pieces of rows, parts of one dialogue on both sides of a seam, a copy in the first and
+    the last piece.
+    """
     rows = [
-        row(index, f"第{index // 2}件事，我想说说", f"回答{index}，{chr(0x4E00 + index) * 30}") for index in range(900)
+        row(index, f"第{index // 2}件事，我想说说", f"回答{index}，{chr(0x4E00 + index) * 30}")
+        for index in range(900)
     ]
     rows[400]["source"] = rows[399]["source"]
-    rows[899]["conversations"] = [turn | {"value": turn["value"] + "好"} for turn in rows[0]["conversations"]]
+    rows[899]["conversations"] = [
+        turn | {"value": turn["value"] + "好"} for turn in rows[0]["conversations"]
+    ]
     clean, made = write(tmp_path / "clean.jsonl", rows), []
     for threads in (1, 2):
         out = tmp_path / str(threads)
         out.mkdir()
         assert program(out, clean, threads=threads).returncode == 0
-        made.append({path.name: path.read_bytes().replace(str(out).encode(), b"") for path in out.iterdir()})
+        made.append(
+            {path.name: path.read_bytes().replace(str(out).encode(), b"") for path in out.iterdir()}
+        )
         # the seal is over the paths, too
-        made[-1]["split_dialogues.json"] = re.sub(rb'"seal": "\w+"', b"", made[-1]["split_dialogues.json"])
+        made[-1]["split_dialogues.json"] = re.sub(
+            rb'"seal": "\w+"', b"", made[-1]["split_dialogues.json"]
+        )
     assert made[0] == made[1] and len(made[0]) == 5
-    side_of = {entry["id"]: side for side in ("train", "dev", "test") for entry in read(tmp_path / f"2/{side}.jsonl")}
+    side_of = {
+        entry["id"]: side
+        for side in ("train", "dev", "test")
+        for entry in read(tmp_path / f"2/{side}.jsonl")
+    }
     assert side_of["对话-399"] == side_of["对话-400"] and side_of["对话-0"] == side_of["对话-899"]
 
 
 def test_program_refuses_what_cannot_be_split(tmp_path):
-    one = write(tmp_path / "clean.jsonl", [row(index, "都是同一句话", f"回答{index}") for index in range(9)])
+    one = write(
+        tmp_path / "clean.jsonl", [row(index, "都是同一句话", f"回答{index}") for index in range(9)]
+    )
     done = program(tmp_path, one)
-    assert done.returncode == 2 and "form 1 group" in done.stderr and not (tmp_path / "train.jsonl").exists()
+    assert (
+        done.returncode == 2
+        and "form 1 group" in done.stderr
+        and not (tmp_path / "train.jsonl").exists()
+    )
     assert "is empty" in program(tmp_path, write(tmp_path / "none.jsonl", [])).stderr
     assert "dev_share" in program(tmp_path, one, dev_share=0.9).stderr

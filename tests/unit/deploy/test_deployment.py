@@ -1,4 +1,6 @@
-"""What starts a server for good: exports are switched and rolled back by their manifest, units name what the configuration says."""
+"""What starts a server for good: exports are switched and rolled back by their manifest, units
+name what the configuration says.
+"""
 
 import os
 import shutil
@@ -60,7 +62,12 @@ def test_an_upgrade_and_the_way_back(tmp_path):
 def test_a_damaged_export_is_never_served(tmp_path):
     store = tmp_path / "store"
     for text in ("一", "二"):
-        assert program("deploy/activate_export.py", store, make_export(tmp_path / text, text)).returncode == 0
+        assert (
+            program(
+                "deploy/activate_export.py", store, make_export(tmp_path / text, text)
+            ).returncode
+            == 0
+        )
     bad = make_export(tmp_path / "三", "三")
     (bad / "config.json").write_text('{"model_type": "qwen3"}', encoding="utf-8")
     done = program("deploy/activate_export.py", store, bad)
@@ -76,13 +83,23 @@ def test_a_damaged_export_is_never_served(tmp_path):
 def test_the_same_export_twice_keeps_the_way_back(tmp_path):
     store = tmp_path / "store"
     for folder, text in (("a", "一"), ("b", "二"), ("c", "二")):
-        assert program("deploy/activate_export.py", store, make_export(tmp_path / folder, text)).returncode == 0
+        assert (
+            program(
+                "deploy/activate_export.py", store, make_export(tmp_path / folder, text)
+            ).returncode
+            == 0
+        )
     assert program("deploy/activate_export.py", store, "--rollback").returncode == 0
     assert served(store) == "一"
 
 
 def test_there_is_no_way_back_from_the_first(tmp_path):
-    assert program("deploy/activate_export.py", tmp_path, make_export(tmp_path / "new", "一")).returncode == 0
+    assert (
+        program(
+            "deploy/activate_export.py", tmp_path, make_export(tmp_path / "new", "一")
+        ).returncode
+        == 0
+    )
     done = program("deploy/activate_export.py", tmp_path, "--rollback")
     assert done.returncode == 1 and "no previous export" in done.stderr
 
@@ -98,7 +115,12 @@ def test_a_link_is_not_taken_into_the_store(tmp_path):
 def test_a_damaged_copy_in_the_store_is_not_served(tmp_path):
     store = tmp_path / "store"
     for text in ("一", "二"):
-        assert program("deploy/activate_export.py", store, make_export(tmp_path / text, text)).returncode == 0
+        assert (
+            program(
+                "deploy/activate_export.py", store, make_export(tmp_path / text, text)
+            ).returncode
+            == 0
+        )
     first = store / os.readlink(store / "previous")
     (first / "model.safetensors").write_bytes("坏".encode() * 100)
     done = program("deploy/activate_export.py", store, make_export(tmp_path / "again", "一"))
@@ -109,20 +131,31 @@ def test_a_damaged_copy_in_the_store_is_not_served(tmp_path):
 @pytest.mark.parametrize("aim", ["/etc", "../new", "current", "没有", "x\n\x1b[32mOK"])
 def test_a_way_back_that_leads_out_of_the_store_is_refused(tmp_path, aim):
     store = tmp_path / "store"
-    assert program("deploy/activate_export.py", store, make_export(tmp_path / "a", "一")).returncode == 0
+    assert (
+        program("deploy/activate_export.py", store, make_export(tmp_path / "a", "一")).returncode
+        == 0
+    )
     make_export(tmp_path / "new", "二")
     (store / "previous").symlink_to(aim)
     done = program("deploy/activate_export.py", store, "--rollback")
     assert done.returncode == 1 and "which is no export of the store" in done.stderr
-    assert served(store) == "一" and len(done.stderr.splitlines()) == 1 and "\x1b" not in done.stderr
+    assert (
+        served(store) == "一" and len(done.stderr.splitlines()) == 1 and "\x1b" not in done.stderr
+    )
 
 
 def test_only_the_published_export_is_taken(tmp_path):
     store, export = tmp_path / "store", make_export(tmp_path / "new", "一")
     published = activate_export.sha256(export / "manifest.json")
     done = program("deploy/activate_export.py", store, export, "--expect", "0" * 64)
-    assert done.returncode == 1 and f"{published}, and {'0' * 64} was expected" in done.stderr and export.exists()
-    assert program("deploy/activate_export.py", store, export, "--expect", published).returncode == 0
+    assert (
+        done.returncode == 1
+        and f"{published}, and {'0' * 64} was expected" in done.stderr
+        and export.exists()
+    )
+    assert (
+        program("deploy/activate_export.py", store, export, "--expect", published).returncode == 0
+    )
 
 
 # A signature that is demanded. What checks it lies in the core environment
@@ -142,7 +175,10 @@ def signed(tmp_path, core):
     """A signed export, the public key, and the interpreter that can check."""
     private, public = keys(tmp_path, "o'brien 作者")
     export = make_export(tmp_path / "new", "一")
-    code = "import sys; from pathlib import Path; from export_model import sign; sign(Path(sys.argv[1]), Path(sys.argv[2]))"
+    code = (
+        "import sys; from pathlib import Path; from export_model import sign; "
+        "sign(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
     subprocess.run([core, "-c", code, export, private], env=environment, check=True)
     return export, public, core
@@ -151,9 +187,16 @@ def signed(tmp_path, core):
 def test_a_store_can_demand_a_signature(signed, tmp_path):
     export, public, core = signed
     store, demand = tmp_path / "store", ["--public-key", public, "--python", core]
-    for key, said in ((keys(tmp_path, "别人")[1], "is not what the owner of"), (tmp_path / "没有", "没有")):
-        done = program("deploy/activate_export.py", store, export, "--public-key", key, "--python", core)
-        assert done.returncode == 1 and said in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    for key, said in (
+        (keys(tmp_path, "别人")[1], "is not what the owner of"),
+        (tmp_path / "没有", "没有"),
+    ):
+        done = program(
+            "deploy/activate_export.py", store, export, "--public-key", key, "--python", core
+        )
+        assert (
+            done.returncode == 1 and said in done.stderr and len(done.stderr.splitlines()) == 1
+        ), done.stderr
     (export / "README.md").write_text("换了", encoding="utf-8")
     seal(export)
     done = program("deploy/activate_export.py", store, export, *demand)
@@ -169,7 +212,9 @@ def test_a_store_can_demand_a_signature(signed, tmp_path):
 def test_a_signature_that_cannot_be_checked_is_not_taken_for_right(signed, tmp_path):
     export, public, _ = signed
     done = program("deploy/activate_export.py", tmp_path / "store", export, "--public-key", public)
-    assert done.returncode == 1 and "model-signing is not installed" in done.stderr and export.exists()
+    assert (
+        done.returncode == 1 and "model-signing is not installed" in done.stderr and export.exists()
+    )
 
 
 def test_the_server_demands_a_signature_if_told(signed, tmp_path, capsys):
@@ -178,7 +223,9 @@ def test_the_server_demands_a_signature_if_told(signed, tmp_path, capsys):
     overlay.write_text(yaml.safe_dump({"export": {"public_key": str(public)}}), encoding="utf-8")
     assert serve_export.public_key(None, serve_export.read_config(None)) is None
     key = serve_export.public_key(None, serve_export.read_config(overlay))
-    assert key == public and serve_export.public_key(Path("other"), serve_export.read_config(overlay)) == Path("other")
+    assert key == public and serve_export.public_key(
+        Path("other"), serve_export.read_config(overlay)
+    ) == Path("other")
     serve_export.check_export(export, key)
     assert "signed by the owner of" in capsys.readouterr().out
     with pytest.raises(UserError, match="has no model.sig"):
@@ -198,9 +245,28 @@ def test_the_server_demands_a_signature_if_told(signed, tmp_path, capsys):
 def rendered(tmp_path) -> Path:
     """The files for the demo's configuration."""
     store = tmp_path / "store"
-    assert program("deploy/activate_export.py", store, make_export(tmp_path / "new", "一")).returncode == 0
-    words = ["--store", store, "--configfile", ROOT / "config/demo.yaml", "--port", 23456, "--user", "counsel"]
-    done = program("deploy/render_deployment.py", *words, "--key-file", tmp_path / "key", "--out", tmp_path / "out")
+    assert (
+        program("deploy/activate_export.py", store, make_export(tmp_path / "new", "一")).returncode
+        == 0
+    )
+    words = [
+        "--store",
+        store,
+        "--configfile",
+        ROOT / "config/demo.yaml",
+        "--port",
+        23456,
+        "--user",
+        "counsel",
+    ]
+    done = program(
+        "deploy/render_deployment.py",
+        *words,
+        "--key-file",
+        tmp_path / "key",
+        "--out",
+        tmp_path / "out",
+    )
     assert done.returncode == 0, done.stderr
     return tmp_path / "out"
 
@@ -210,9 +276,19 @@ def test_every_template_is_rendered_with_the_settings(rendered, tmp_path):
     assert {path.name for path in rendered.iterdir()} == names
     for name in ("mindtune-serve.service", "serve.slurm"):
         text = (rendered / name).read_text(encoding="utf-8")
-        words = (f"--export {tmp_path}/store/current", "--port 23456", f"--key-file {tmp_path}/key", "health_check.py")
-        assert all(word in text for word in (*words, f"--configfile {ROOT}/config/demo.yaml", "mindtune-demo"))
-    assert "--gpus" not in (rendered / "serve.slurm").read_text(encoding="utf-8"), "the demo serves on a CPU"
+        words = (
+            f"--export {tmp_path}/store/current",
+            "--port 23456",
+            f"--key-file {tmp_path}/key",
+            "health_check.py",
+        )
+        assert all(
+            word in text
+            for word in (*words, f"--configfile {ROOT}/config/demo.yaml", "mindtune-demo")
+        )
+    assert "--gpus" not in (rendered / "serve.slurm").read_text(encoding="utf-8"), (
+        "the demo serves on a CPU"
+    )
     assert "User=counsel" in (rendered / "mindtune-serve.service").read_text(encoding="utf-8")
 
 
@@ -220,12 +296,18 @@ def test_every_template_is_rendered_with_the_settings(rendered, tmp_path):
 def test_systemd_accepts_the_units(rendered):
     units = [str(path) for path in rendered.glob("mindtune-*")]
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
-    complaints = [line for line in done.stderr.splitlines() if "mindtune" in line and "not executable" not in line]
+    complaints = [
+        line
+        for line in done.stderr.splitlines()
+        if "mindtune" in line and "not executable" not in line
+    ]
     assert not complaints
 
 
 def test_unit_sections_hold_known_keys_once(rendered):
-    """What systemd would only warn of in its journal: a key that is misspelt, or outside of any section."""
+    """What systemd would only warn of in its journal: a key that is misspelt, or outside of any
+    section.
+    """
     known = {
         "Unit": {"Description", "After", "StartLimitIntervalSec", "StartLimitBurst"},
         "Service": {
@@ -266,7 +348,9 @@ def test_the_job_script_restarts_a_server_that_dies_and_gives_up_in_the_end(rend
     """Run for real, with a server that ends at once and a health check that fails."""
     script = (rendered / "serve.slurm").read_text(encoding="utf-8")
     for name in ("serve_export.py", "health_check.py"):
-        script = script.replace(f"{ROOT / '.venv/bin/python'} scripts/deploy/{name}", f"echo {name}; false")
+        script = script.replace(
+            f"{ROOT / '.venv/bin/python'} scripts/deploy/{name}", f"echo {name}; false"
+        )
     script = script.replace("sleep 10", "sleep 0.1").replace("sleep 60", "sleep 0.1")
     done = subprocess.run([BASH, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "did not stay up" in done.stderr
@@ -274,7 +358,18 @@ def test_the_job_script_restarts_a_server_that_dies_and_gives_up_in_the_end(rend
 
 
 def test_an_empty_store_is_refused(tmp_path):
-    words = ["--store", tmp_path, "--port", 1, "--user", "u", "--key-file", tmp_path / "key", "--out", tmp_path / "out"]
+    words = [
+        "--store",
+        tmp_path,
+        "--port",
+        1,
+        "--user",
+        "u",
+        "--key-file",
+        tmp_path / "key",
+        "--out",
+        tmp_path / "out",
+    ]
     done = program("deploy/render_deployment.py", *words)
     assert done.returncode == 2 and "activate_export.py" in done.stderr
 

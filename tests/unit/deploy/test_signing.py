@@ -1,4 +1,6 @@
-"""A signed export is its maker's: the signature holds for the public key alone, and for no other key, file or byte."""
+"""A signed export is its maker's: the signature holds for the public key alone, and for no other
+key, file or byte.
+"""
 
 import os
 import subprocess
@@ -81,7 +83,8 @@ def test_a_private_key_of_another_account_is_refused(signed, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"[" * 100_000, b"\xff\xfe", b'{"mediaType": 1}', b"{" * 17_000_000,
-    b'{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json", "dsseEnvelope": {"payload": "", "signatures": []}}'],
+    b'{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json", "dsseEnvelope": {"payload": '
+b'"", "signatures": []}}'],
     ids=range(9))  # fmt: skip
 def test_what_is_no_signature_is_one_sentence(signed, content):
     folder, public = signed
@@ -123,7 +126,9 @@ def test_one_verdict_for_everything(signed):
     expect = verify_export.sha256(folder / "manifest.json")
     done = program(folder, "--public-key", public, "--expect", expect)
     assert done.returncode == 0 and done.stderr == ""
-    assert done.stdout.startswith("OK: ") and done.stdout.endswith(f"signed by the owner of {public}\n")
+    assert done.stdout.startswith("OK: ") and done.stdout.endswith(
+        f"signed by the owner of {public}\n"
+    )
     done = program(folder, "--public-key", public, "--expect", "0" * 64)
     assert done.returncode == 2 and "OK" not in done.stdout and "was expected" in done.stderr
 

@@ -1,6 +1,8 @@
-"""What a receiver is told of an export that somebody changed: every kind of file by every kind of change.
+"""What a receiver is told of an export that somebody changed: every kind of file by every kind of
+change.
 
-With the author's key no changed content passes. Without, a manifest that was written anew passes as complete, and is never called OK.
+With the author's key no changed content passes. Without, a manifest that was written anew passes
+as complete, and is never called OK.
 """
 
 import os
@@ -85,7 +87,10 @@ CHANGES = {
     "first byte": flip(lambda size: 0),
     "middle byte": flip(lambda size: size // 2),
     "last byte": flip(lambda size: size - 1),
-    "two bytes": lambda path: [flip(lambda size: size // 3)(path), flip(lambda size: size // 2)(path)],
+    "two bytes": lambda path: [
+        flip(lambda size: size // 3)(path),
+        flip(lambda size: size // 2)(path),
+    ],
     "other bytes": same_size,
     "a byte less": lambda path: os.truncate(path, path.stat().st_size - 1),
     "a byte more": lambda path: path.write_bytes(path.read_bytes() + b"\n"),
@@ -112,7 +117,9 @@ def test_a_changed_file_is_refused(copied, name, change):
     folder, public = copied
     CHANGES[change](folder / name)
     # white space around a signature changes nothing of what it says
-    assert refused(folder, public) == (name != SIGNATURE or change not in ("a byte more", "a byte before"))
+    assert refused(folder, public) == (
+        name != SIGNATURE or change not in ("a byte more", "a byte before")
+    )
     wrong, _, _ = verify_export.check(folder)
     # the signature is not what the check without a key looks into, only whether it is a file
     left = name == SIGNATURE and change not in (
@@ -151,7 +158,8 @@ ADDED = {
     **{name: write(name) for name in (
         ".gitignore", ".git/config", ".github/x", ".gitattributes", ".snakemake_timestamp", ".snakemake_x", ".snakemake_x/y",
         "sub/.snakemake_timestamp", ".DS_Store", "modeling_x.py", "__pycache__/x.pyc", "json.py", "model.sig.bak", "sub/config.json",
-        "x\n\x1b[32mOK: 14 files", "\u202egpj.exe", "a\rOK: 14 files", "OK: 14 files, 5 bytes", "\x9b32mOK", "CONFIG.JSON", "config.json ",
+        "x\n\x1b[32mOK: 14 "
+"files", "\u202egpj.exe", "a\rOK: 14 files", "OK: 14 files, 5 bytes", "\x9b32mOK", "CONFIG.JSON", "config.json ",
         b"\xff\xfe", "多余")},
     "empty .snakemake_x": write(".snakemake_x", ""),
     "deep marker": write("sub/.snakemake_timestamp", ""),
@@ -192,7 +200,9 @@ REWRITES = ["first byte", "other bytes", "a byte more", "empty", "twice", "gone"
 @pytest.mark.parametrize("change", REWRITES)
 @pytest.mark.parametrize("name", [name for name in FILES if name not in (*LISTS, SIGNATURE)])
 def test_a_manifest_written_anew_is_complete_and_never_ok(copied, name, change):
-    """Whoever can change a file can write a manifest that fits it: only a key, or the published SHA-256, tells."""
+    """Whoever can change a file can write a manifest that fits it: only a key, or the published
+    SHA-256, tells.
+    """
     folder, public = copied
     published = verify_export.sha256(folder / "manifest.json")
     CHANGES[change](folder / name)
@@ -201,7 +211,9 @@ def test_a_manifest_written_anew_is_complete_and_never_ok(copied, name, change):
     assert refused(folder, public)
     assert verify_export.check_expected(folder, published)
     said = verify_export.verdict(folder, None)
-    assert "NOT authenticated, model.sig is present and was NOT checked" in said and "OK" not in said
+    assert (
+        "NOT authenticated, model.sig is present and was NOT checked" in said and "OK" not in said
+    )
 
 
 @pytest.mark.parametrize("signature", ["gone", "another's", "of another export", "as it was"])
@@ -217,11 +229,19 @@ def test_what_is_said_of_a_rewritten_export(copied, tmp_path, signature):
     if signature == "of another export":
         shutil.copy(make_export(tmp_path / "b", keys(tmp_path, "别人")[0]) / SIGNATURE, folder)
     done = program(folder)
-    present = "there is no signature" if signature == "gone" else "model.sig is present and was NOT checked"
+    present = (
+        "there is no signature"
+        if signature == "gone"
+        else "model.sig is present and was NOT checked"
+    )
     assert done.returncode == 0 and done.stdout.startswith("complete: ") and present in done.stdout
     assert "anybody who can rewrite manifest.json passes" in done.stdout and "OK" not in done.stdout
     done = program(folder, "--expect", published)
-    assert done.returncode == 1 and "OK" not in done.stdout and f"{published} was expected" in done.stderr
+    assert (
+        done.returncode == 1
+        and "OK" not in done.stdout
+        and f"{published} was expected" in done.stderr
+    )
     assert refused(folder, public)
 
 
@@ -242,18 +262,24 @@ def blocks_for(folder, edit):
     edit(content["files"])
     path.write_text(verify_export.json.dumps(content))
     manifest = verify_export.json.loads((folder / "manifest.json").read_bytes())
-    manifest["files"][path.name] = {"sha256": verify_export.sha256(path), "bytes": path.stat().st_size}
+    manifest["files"][path.name] = {
+        "sha256": verify_export.sha256(path),
+        "bytes": path.stat().st_size,
+    }
     write_list(folder, verify_export.json.dumps(manifest).encode())
 
 
 def write_list(folder, content):
     """Write a manifest and the seal that fits."""
     (folder / "manifest.json").write_bytes(content)
-    (folder / "manifest.json.sha256").write_text(f"{verify_export.sha256(folder / 'manifest.json')}  manifest.json\n")
+    (folder / "manifest.json.sha256").write_text(
+        f"{verify_export.sha256(folder / 'manifest.json')}  manifest.json\n"
+    )
 
 
 @pytest.mark.parametrize(
-    "what", ["fit", "none", "empty", "short", "long", "number", "text", "null", "a number", "a list"]
+    "what",
+    ["fit", "none", "empty", "short", "long", "number", "text", "null", "a number", "a list"],
 )
 def test_a_wrong_shard_stays_wrong_whatever_the_blocks_say(copied, what):
     folder, _ = copied
@@ -262,28 +288,35 @@ def test_a_wrong_shard_stays_wrong_whatever_the_blocks_say(copied, what):
     fitting += f":{verify_export.zlib.adler32((folder / SHARD).read_bytes()):08x}"
     made = {"fit": [fitting], "empty": [], "short": "", "long": [fitting] * 2, "number": [3], "text": ["a:b"], "null": None,
             "a number": 10**18, "a list": [[fitting]]}  # fmt: skip
-    blocks_for(folder, lambda files: files.pop(SHARD) if what == "none" else files.update({SHARD: made[what]}))
+    blocks_for(
+        folder,
+        lambda files: files.pop(SHARD) if what == "none" else files.update({SHARD: made[what]}),
+    )
     wrong, _, _ = verify_export.check(folder)
     assert any(line.startswith(f"{SHARD}: its SHA-256 is wrong") for line in wrong), wrong
 
 
 ENTRY = '{"sha256": "%s", "bytes": 1}' % ("ab" * 32)
 MANIFESTS = {
-    "not JSON": b"{", "not UTF-8": b'{"files": {"\xff": 1}}', "UTF-16": '{"files": {}}'.encode("utf-16"), "BOM": b"\xef\xbb\xbf{}",
+    "not JSON": b"{", "not UTF-8": b'{"files": {"\xff": '
+b'1}}', "UTF-16": '{"files": {}}'.encode("utf-16"), "BOM": b"\xef\xbb\xbf{}",
     "a list": b"[]", "nothing": b"{}", "null": b"null", "files null": b'{"files": null}', "files list": b'{"files": []}',
     "no files": b'{"files": {}}', "deep": b'{"files": ' + b"[" * 200_000, "deep objects": b'{"a":' * 100_000,
     "twice": f'{{"files": {{"a": {ENTRY}, "a": {ENTRY}}}}}'.encode(),
     "files twice": f'{{"files": {{"a": {ENTRY}}}, "files": {{"b": {ENTRY}}}}}'.encode(),
-    "long number": f'{{"files": {{"a": {{"sha256": "{"ab" * 32}", "bytes": {"9" * 100_000}}}}}}}'.encode(),
+    "long number": (f'{{"files": {{"a": {{"sha256": "{"ab" * 32}", "bytes": '
+f'{"9" * 100_000}}}}}}}').encode(),
     "large": b'{"files": {}, "x": "' + b" " * (17 << 20) + b'"}',
     **{f"name {name!a}": verify_export.json.dumps({"files": {name: {"sha256": "ab" * 32, "bytes": 1}}}).encode() for name in (
         "", ".", "..", "../x", "a/../b", "/etc/passwd", "a//b", "a/", "./a", "a\\b", "C:x", "a\0b", "a\nb", "\x1b[32mOK", "\u202ea",
         "\ud800", "manifest.json", "manifest.json.sha256", "model.sig", ".snakemake_timestamp", "\u200b", "x" * 100_000 + "\n")},
     **{f"entry {number}": b'{"files": {"a": %s}}' % entry for number, entry in enumerate((
         b"null", b"1", b'"x"', b"[]", b"{}", b'{"bytes": 1}', b'{"sha256": "%s"}' % (b"ab" * 32),
-        *[b'{"sha256": "%s", "bytes": %s}' % (b"ab" * 32, size) for size in (b"1.0", b"true", b"-1", b'"1"', b"null", b"1e3", b"NaN",
+        *[(b'{"sha256": "%s", "bytes": '
+b'%s}') % (b"ab" * 32, size) for size in (b"1.0", b"true", b"-1", b'"1"', b"null", b"1e3", b"NaN",
           b"[" * 900 + b"]" * 900)],
-        *[b'{"sha256": %s, "bytes": 1}' % text for text in (b"1", b"null", b'"ab"', b'"%s"' % (b"AB" * 32), b'"%s\\n"' % (b"ab" * 32))],
+        *[(b'{"sha256": %s, "bytes": '
+b'1}') % text for text in (b"1", b"null", b'"ab"', b'"%s"' % (b"AB" * 32), b'"%s\\n"' % (b"ab" * 32))],
         b'{"sha256": "%s", "bytes": 1, "link": "x"}' % (b"ab" * 32)))},
     **{f"pair {one} {other}": verify_export.json.dumps({"files": {name: {"sha256": "ab" * 32, "bytes": 1} for name in (one, other)}}).encode()
        for one, other in (("a.json", "A.json"), ("stra\xdfe", "STRASSE"), ("\xe9", "e\u0301"))},
@@ -308,11 +341,18 @@ def test_a_hundred_thousand_files_take_seconds_and_a_screen(copied):
     folder, _ = copied
     entry = {"sha256": "ab" * 32, "bytes": 1}
     write_list(
-        folder, verify_export.json.dumps({"files": {f"{number:x}": entry for number in range(100_000)}}).encode()
+        folder,
+        verify_export.json.dumps(
+            {"files": {f"{number:x}": entry for number in range(100_000)}}
+        ).encode(),
     )
     start = time.monotonic()
     done = program(folder)
-    assert done.returncode == 1 and len(done.stderr.splitlines()) == 101 and time.monotonic() - start < 20
+    assert (
+        done.returncode == 1
+        and len(done.stderr.splitlines()) == 101
+        and time.monotonic() - start < 20
+    )
     assert "100014 more" not in done.stderr and done.stderr.splitlines()[-1].endswith(" more")
 
 
@@ -347,13 +387,19 @@ def test_a_copy_in_the_export_runs_nothing_of_it(copied, tmp_path, flags):
         "codecs",
     ):
         (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-    done = subprocess.run([sys.executable, *flags, folder / "verify_export.py", folder], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *flags, folder / "verify_export.py", folder],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1 and "json.py: not in manifest.json" in done.stderr, done.stderr
     assert not (tmp_path / "ran").exists() and not (folder / "__pycache__").exists()
 
 
 def test_every_one_of_1000_flipped_bytes_is_found(export, tmp_path):
-    """Of a signed export, by files, so that each has its turn; a flip in the signature is for the key to find."""
+    """Of a signed export, by files, so that each has its turn; a flip in the signature is for the
+    key to find.
+    """
     folder, public = Path(shutil.copytree(export[0], tmp_path / "拷贝")), export[1]
     draw = random.Random(20261)
     accepted = []
@@ -361,7 +407,9 @@ def test_every_one_of_1000_flipped_bytes_is_found(export, tmp_path):
         path = folder / FILES[trial % len(FILES)]
         before = path.read_bytes()
         place = draw.randrange(len(before))
-        path.write_bytes(before[:place] + bytes([before[place] ^ draw.randrange(1, 256)]) + before[place + 1 :])
+        path.write_bytes(
+            before[:place] + bytes([before[place] ^ draw.randrange(1, 256)]) + before[place + 1 :]
+        )
         if path.name == SIGNATURE:
             accepted += [place] if not refused(folder, public) else []
         else:

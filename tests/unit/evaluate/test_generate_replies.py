@@ -6,7 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from generate_replies import Prompt, choose_dialogues, choose_turns, dialogue_prompts, sha256_prompts, split_by_room
+from generate_replies import (
+    Prompt,
+    choose_dialogues,
+    choose_turns,
+    dialogue_prompts,
+    sha256_prompts,
+    split_by_room,
+)
 from mindtune.cli import UserError
 from models import build_small_model
 
@@ -22,8 +29,13 @@ SETTINGS = {
 
 def dialogue(name: str, *turns: str, system: str | None = None) -> dict:
     """A clean row: client and counsellor in turn."""
-    said = [{"from": ("human", "gpt")[place % 2], "value": turn} for place, turn in enumerate(turns)]
-    return {"id": name, "conversations": ([{"from": "system", "value": system}] if system else []) + said}
+    said = [
+        {"from": ("human", "gpt")[place % 2], "value": turn} for place, turn in enumerate(turns)
+    ]
+    return {
+        "id": name,
+        "conversations": ([{"from": "system", "value": system}] if system else []) + said,
+    }
 
 
 def test_the_prompt_is_the_true_history_and_the_reference_the_turn():
@@ -35,13 +47,21 @@ def test_the_prompt_is_the_true_history_and_the_reference_the_turn():
         [system, {"role": "user", "content": "我失眠"}],
         "多久了？",
     )
-    assert second.messages[2:] == [{"role": "assistant", "content": "多久了？"}, {"role": "user", "content": "两个月"}]
+    assert second.messages[2:] == [
+        {"role": "assistant", "content": "多久了？"},
+        {"role": "user", "content": "两个月"},
+    ]
     assert (second.id, second.reference) == ("甲#1", "我们看看作息")
 
 
 def test_a_dialogues_own_system_turn_stays():
-    (prompt,) = dialogue_prompts(dialogue("乙", "你好", "你好，请说", system="你是朋友"), None, "简短")
-    assert prompt.messages[0] == {"role": "system", "content": "你是朋友"} and len(prompt.messages) == 2
+    (prompt,) = dialogue_prompts(
+        dialogue("乙", "你好", "你好，请说", system="你是朋友"), None, "简短"
+    )
+    assert (
+        prompt.messages[0] == {"role": "system", "content": "你是朋友"}
+        and len(prompt.messages) == 2
+    )
     (prompt,) = dialogue_prompts(dialogue("乙", "你好", "你好，请说"), None, None)
     assert [message["role"] for message in prompt.messages] == ["user"]
 
@@ -71,7 +91,12 @@ def test_turns_are_always_as_many_as_asked_for():
     for count in range(1, 30):
         for limit in range(1, count + 1):
             turns = choose_turns(count, limit)
-            assert len(set(turns)) == limit and turns == sorted(turns) and turns[-1] == count - 1 and turns[0] >= 0
+            assert (
+                len(set(turns)) == limit
+                and turns == sorted(turns)
+                and turns[-1] == count - 1
+                and turns[0] >= 0
+            )
 
 
 def test_dialogues_are_drawn_by_seed_and_keep_their_order():
@@ -89,14 +114,21 @@ def test_prompts_without_room_are_listed():
     prompts = [Prompt("丁", turn, [], "好") for turn in range(3)]
     fitting, skipped = split_by_room(prompts, [100, 101, 99], 100)
     assert [prompt.turn for prompt in fitting] == [0, 2]
-    assert skipped == [{"id": "丁#1", "reason": "prompt of 101 tokens, over session_len - max_new_tokens = 100"}]
+    assert skipped == [
+        {"id": "丁#1", "reason": "prompt of 101 tokens, over session_len - max_new_tokens = 100"}
+    ]
 
 
 def test_the_prompts_hash_sees_ids_and_text():
     one, two = Prompt("a", 0, [], ""), Prompt("b", 0, [], "")
     hashes = {
         sha256_prompts(prompts, texts)
-        for prompts, texts in [([one], ["好"]), ([two], ["好"]), ([one], ["坏"]), ([one, two], ["好", ""])]
+        for prompts, texts in [
+            ([one], ["好"]),
+            ([two], ["好"]),
+            ([one], ["坏"]),
+            ([one, two], ["好", ""]),
+        ]
     }
     assert len(hashes) == 4
 
@@ -105,12 +137,17 @@ def test_the_prompts_hash_sees_ids_and_text():
 def runs(tmp_path_factory) -> dict[str, tuple[list[dict], dict, bytes]]:
     """Rows, record and bytes of three runs: one model twice, and another."""
     folder = tmp_path_factory.mktemp("replies")
-    prompts = [dialogue(f"来访{number}", *("失眠" * (number + 1), "多久了？") * 3) for number in range(8)]
+    prompts = [
+        dialogue(f"来访{number}", *("失眠" * (number + 1), "多久了？") * 3) for number in range(8)
+    ]
     prompts.append(dialogue("长", "睡不着" * 300, "慢慢说"))
     (folder / "test.jsonl").write_text(
         "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in prompts), encoding="utf-8"
     )
-    models = {"base": build_small_model(folder / "base", seed=1), "tuned": build_small_model(folder / "tuned", seed=2)}
+    models = {
+        "base": build_small_model(folder / "base", seed=1),
+        "tuned": build_small_model(folder / "tuned", seed=2),
+    }
     found = {}
     for name, model in (("base", "base"), ("again", "base"), ("tuned", "tuned")):
         flags = {
@@ -124,7 +161,10 @@ def runs(tmp_path_factory) -> dict[str, tuple[list[dict], dict, bytes]]:
             *(part for pair in flags.items() for part in pair),
         ]
         subprocess.run(command, check=True)
-        rows = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+        rows = [
+            json.loads(line)
+            for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         found[name] = (
             rows,
             json.loads((folder / f"{name}.json").read_text(encoding="utf-8")),
@@ -137,10 +177,19 @@ def test_every_turn_is_answered_in_order_or_listed(runs):
     rows, record, _ = runs["base"]
     facts = record["facts"]
     expected = [f"来访{number}#{turn}" for number in range(8) for turn in range(3)]
-    assert [row["id"] for row in rows] + [entry["id"] for entry in facts["skipped"]] == [*expected, "长#0"]
-    assert facts["n"] == len(rows) and facts["skipped_n"] == 1 and facts["prompts_counted_otherwise_by_server"] == 0
+    assert [row["id"] for row in rows] + [entry["id"] for entry in facts["skipped"]] == [
+        *expected,
+        "长#0",
+    ]
+    assert (
+        facts["n"] == len(rows)
+        and facts["skipped_n"] == 1
+        and facts["prompts_counted_otherwise_by_server"] == 0
+    )
     assert facts["truncated"] == sum(row["finish_reason"] == "length" for row in rows)
-    assert all(row["prompt_tokens"] + SETTINGS["max_new_tokens"] <= ENGINE["session_len"] for row in rows)
+    assert all(
+        row["prompt_tokens"] + SETTINGS["max_new_tokens"] <= ENGINE["session_len"] for row in rows
+    )
 
 
 def test_equal_runs_give_equal_bytes_and_two_models_see_the_same_prompts(runs):

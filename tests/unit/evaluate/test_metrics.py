@@ -1,4 +1,6 @@
-"""Scores of Chinese and English replies: right tokenizer, empty replies counted, dialogues resampled, floors beside."""
+"""Scores of Chinese and English replies: right tokenizer, empty replies counted, dialogues
+resampled, floors beside.
+"""
 
 import json
 import subprocess
@@ -14,18 +16,28 @@ from sacrebleu.metrics import BLEU, CHRF
 from sealed import write_sealed
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "score_dialogue.py"
-FIXED = {"zh": "谢谢你愿意告诉我这些，我会陪着你。", "en": "Thank you for telling me this, I am here with you."}
+FIXED = {
+    "zh": "谢谢你愿意告诉我这些，我会陪着你。",
+    "en": "Thank you for telling me this, I am here with you.",
+}
 SETTINGS = {"seed": 42, "resamples": 200, "fixed_line": FIXED}
 # (dialogue, client, counsellor, reply of the base model, reply of the tuned model)
 TURNS = [
-    ("失眠", "我最近总是睡不着，一躺下就想工作。", "听起来你很疲惫。睡前你会想哪些事情呢？", "好的。", "听起来你很累。睡前你都会想些什么呢？"),
-    ("失眠", "想明天的会议，心跳得很快。", "心跳加快是焦虑的信号，我们可以先试试缓慢呼吸。", "", "心跳加快常常是焦虑的表现，先试试缓慢呼吸吧。"),
-    ("考试", "我的 PHQ-9 得分是 15 分，是抑郁吗？", "PHQ-9 得分 15 属于中重度，建议你去医院做一次评估。", "不是。", "PHQ-9 得 15 分提示中重度，建议去医院评估。"),
-    ("考试", "我怕爸妈知道。", "你担心他们的反应，这种害怕很真实。你愿意说说吗？", "别怕。", "你担心爸妈的反应，这很真实。愿意多说说吗？"),
-    ("分手", "他走了以后我什么都不想做。", "失去重要的人之后没有力气，是很常见的哀伤反应。", "加油。", "失去他之后没有力气，是常见的哀伤反应。"),
-    ("work", "I can't stop worrying about my job.", "That sounds exhausting. What worries you most about it?", "OK.",
+    ("失眠", "我最近总是睡不着，一躺下就想工作。", "听起来你很疲惫。"
+"睡前你会想哪些事情呢？", "好的。", "听起来你很累。睡前你都会想些什么呢？"),
+    ("失眠", "想明天的会议，心跳得很快。", "心跳加快是焦虑的信号，"
+"我们可以先试试缓慢呼吸。", "", "心跳加快常常是焦虑的表现，先试试缓慢呼吸吧。"),
+    ("考试", "我的 PHQ-9 得分是 15 分，是抑郁吗？", "PHQ-9 得分 15 属于中重度，"
+"建议你去医院做一次评估。", "不是。", "PHQ-9 得 15 分提示中重度，建议去医院评估。"),
+    ("考试", "我怕爸妈知道。", "你担心他们的反应，这种害怕很真实。"
+"你愿意说说吗？", "别怕。", "你担心爸妈的反应，这很真实。愿意多说说吗？"),
+    ("分手", "他走了以后我什么都不想做。", "失去重要的人之后没有力气，"
+"是很常见的哀伤反应。", "加油。", "失去他之后没有力气，是常见的哀伤反应。"),
+    ("work", "I can't stop worrying about my job.", "That sounds exhausting. What worries you most "
+"about it?", "OK.",
      "That sounds tiring. What worries you most about it?"),
-    ("family", "My mother never listens to me.", "It hurts when she does not listen. What would you want her to hear?", "I see.",
+    ("family", "My mother never listens to me.", "It hurts when she does not listen. What would "
+"you want her to hear?", "I see.",
      "It hurts when your mother does not listen. What should she hear?"),
 ]  # fmt: skip
 
@@ -37,7 +49,10 @@ def reply_rows(position: int) -> list[dict]:
             "id": f"{turn[0]}#{number}",
             "dialogue": turn[0],
             "turn": number,
-            "prompt": [{"role": "system", "content": "你是一位心理咨询师。"}, {"role": "user", "content": turn[1]}],
+            "prompt": [
+                {"role": "system", "content": "你是一位心理咨询师。"},
+                {"role": "user", "content": turn[1]},
+            ],
             "reference": turn[2],
             "reply": turn[position],
             "finish_reason": "length" if number == 6 else "stop",
@@ -52,20 +67,42 @@ def column(position: int) -> list[str]:
     return [turn[position] for turn in TURNS]
 
 
-def compared(systems: dict, references: list[str], dialogues: list[str], resamples: int = 200) -> tuple[dict, dict]:
+def compared(
+    systems: dict, references: list[str], dialogues: list[str], resamples: int = 200
+) -> tuple[dict, dict]:
     """Rows by (system, metric) and paired differences by metric."""
     reasons = {name: ["stop"] * len(references) for name in ("base", "tuned")}
-    rows, paired = metrics.compare(systems, references, dialogues, reasons, seed=1, resamples=resamples)
-    return {(row["system"], row["metric"]): row for row in rows}, {row["metric"]: row for row in paired}
+    rows, paired = metrics.compare(
+        systems, references, dialogues, reasons, seed=1, resamples=resamples
+    )
+    return {(row["system"], row["metric"]): row for row in rows}, {
+        row["metric"]: row for row in paired
+    }
 
 
 def scores(replies: list[str], references: list[str]) -> dict[str, float]:
-    return {m.name: m.score(m.statistics.sum(axis=0)) for m in metrics.measures(replies, references)}
+    return {
+        m.name: m.score(m.statistics.sum(axis=0)) for m in metrics.measures(replies, references)
+    }
 
 
 def test_tokens_are_chinese_characters_whole_words_numbers_and_marks():
     found = metrics.tokenize("我做了PHQ-9，得15.5分！I don't know…")
-    assert list(found) == ["我", "做", "了", "phq-9", "，", "得", "15.5", "分", "！", "i", "don't", "know", "…"]
+    assert list(found) == [
+        "我",
+        "做",
+        "了",
+        "phq-9",
+        "，",
+        "得",
+        "15.5",
+        "分",
+        "！",
+        "i",
+        "don't",
+        "know",
+        "…",
+    ]
 
 
 def test_identical_replies_score_full_marks_in_both_languages():
@@ -77,7 +114,9 @@ def test_identical_replies_score_full_marks_in_both_languages():
 
 def test_different_chinese_around_the_same_number_is_not_identical():
     reply, reference = "PHQ-9 得分 15 分", "PHQ-9 结果 15，属于中重度"
-    assert RougeScorer(["rouge1"]).score(reference, reply)["rouge1"].fmeasure == 1, "the trap this test is about"
+    assert RougeScorer(["rouge1"]).score(reference, reply)["rouge1"].fmeasure == 1, (
+        "the trap this test is about"
+    )
     assert 0 < scores([reply], [reference])["ROUGE-1"] < 60
 
 
@@ -104,7 +143,14 @@ def test_signatures_name_the_chinese_tokenizer():
 
 def test_sacrebleus_zh_tokenizer_serves_mixed_text():
     tokenizer = BLEU(tokenize="zh").tokenizer
-    assert tokenizer("用 mindfulness 练习CBT。").split() == ["用", "mindfulness", "练", "习", "CBT", "。"]
+    assert tokenizer("用 mindfulness 练习CBT。").split() == [
+        "用",
+        "mindfulness",
+        "练",
+        "习",
+        "CBT",
+        "。",
+    ]
     english = [turn for turn in TURNS if not metrics.is_chinese(turn[2])]
     replies, references = [turn[4] for turn in english], [turn[2] for turn in english]
     assert (
@@ -133,12 +179,16 @@ def test_intervals_resample_dialogues_not_turns():
     once, _ = compared({"base": column(3), "tuned": column(4)}, column(2), names)
     systems = {"base": column(3) * 5, "tuned": column(4) * 5}
     often, _ = compared(systems, column(2) * 5, names * 5)
-    alone, _ = compared(systems, column(2) * 5, [f"{name}{number}" for number, name in enumerate(names * 5)])
+    alone, _ = compared(
+        systems, column(2) * 5, [f"{name}{number}" for number, name in enumerate(names * 5)]
+    )
 
     def width(rows: dict) -> float:
         return rows["tuned", "ROUGE-1"]["high"] - rows["tuned", "ROUGE-1"]["low"]
 
-    assert width(often) == pytest.approx(width(once)), "the same turn five times over is no new evidence"
+    assert width(often) == pytest.approx(width(once)), (
+        "the same turn five times over is no new evidence"
+    )
     assert width(alone) < 0.7 * width(once)
 
 
@@ -155,7 +205,12 @@ def test_paired_difference_finds_improvement_and_nothing_between_equals():
     assert found["difference"] == pytest.approx(tuned - base, abs=2e-4)
     assert 0 < found["low"] < found["difference"] < found["high"] and found["p"] < 0.05
     _, same = compared({"base": column(4), "tuned": column(4)}, column(2), column(0))
-    assert (same["BLEU"]["difference"], same["BLEU"]["low"], same["BLEU"]["high"], same["BLEU"]["p"]) == (0, 0, 0, 1)
+    assert (
+        same["BLEU"]["difference"],
+        same["BLEU"]["low"],
+        same["BLEU"]["high"],
+        same["BLEU"]["p"],
+    ) == (0, 0, 0, 1)
 
 
 def test_language_by_share_of_chinese_words():
@@ -180,14 +235,29 @@ def test_random_floor_leaves_the_language_only_if_it_must():
     assert found[:2] == ["hello", "hello"] and found[2] in ("你好", "再见")
 
 
-def run_script(folder: Path, base: list[dict], tuned: list[dict], *words: str) -> subprocess.CompletedProcess:
+def run_script(
+    folder: Path, base: list[dict], tuned: list[dict], *words: str
+) -> subprocess.CompletedProcess:
     for name, rows in (("base", base), ("tuned", tuned)):
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     settings = json.dumps(SETTINGS, ensure_ascii=False)
-    command = [sys.executable, SCRIPT, "--base", "base.jsonl", "--tuned", "tuned.jsonl", "--settings", settings]
+    command = [
+        sys.executable,
+        SCRIPT,
+        "--base",
+        "base.jsonl",
+        "--tuned",
+        "tuned.jsonl",
+        "--settings",
+        settings,
+    ]
     return subprocess.run(
-        [*command, *words, "--scores", "s.json"], cwd=folder, check=False, capture_output=True, encoding="utf-8"
+        [*command, *words, "--scores", "s.json"],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
     )
 
 
@@ -202,7 +272,13 @@ def test_program_writes_the_same_record_whatever_the_order_of_the_tuned_file(tmp
         and facts["suite"] == "dialogue"
         and facts["languages"] == {"zh": 5, "en": 2}
     )
-    assert {row["system"] for row in facts["rows"]} == {"base", "tuned", "floor:random", "floor:echo", "floor:fixed"}
+    assert {row["system"] for row in facts["rows"]} == {
+        "base",
+        "tuned",
+        "floor:random",
+        "floor:echo",
+        "floor:fixed",
+    }
     found = {(row["system"], row["metric"]): row["value"] for row in facts["rows"]}
     assert found["base", "empty"] == 1 and found["tuned", "truncated"] == 1
     assert found["tuned", "BLEU"] > found["floor:fixed", "BLEU"]
@@ -219,7 +295,11 @@ def changed(rows: list[dict], number: int, **values: object) -> list[dict]:
     [
         (reply_rows(4)[:-1], "different turns"),
         (
-            changed(reply_rows(4), 2, prompt=[{"role": "user", "content": "我的 PHQ-9 得分是 15 分，是抑郁吗？"}]),
+            changed(
+                reply_rows(4),
+                2,
+                prompt=[{"role": "user", "content": "我的 PHQ-9 得分是 15 分，是抑郁吗？"}],
+            ),
             "prompt of 考试#2",
         ),
         (changed(reply_rows(4), 1, reference="别的参考"), "reference of 失眠#1"),
@@ -227,7 +307,9 @@ def changed(rows: list[dict], number: int, **values: object) -> list[dict]:
         (changed(reply_rows(4), 1, id="失眠#0"), "stands there twice"),
     ],
 )
-def test_replies_to_other_prompts_stop_with_one_sentence(tmp_path: Path, tuned: list[dict], sentence: str):
+def test_replies_to_other_prompts_stop_with_one_sentence(
+    tmp_path: Path, tuned: list[dict], sentence: str
+):
     done = run_script(tmp_path, reply_rows(3), tuned)
     assert done.returncode == 2
     assert sentence in done.stderr and done.stderr.count("\n") == 1
@@ -240,7 +322,9 @@ def test_one_dialogue_is_too_few(tmp_path: Path):
 
 
 def test_replies_that_were_changed_after_they_were_given_are_not_scored(tmp_path: Path):
-    """A forged reply in a file that holds the same prompts: the record of the replies has the file's hash."""
+    """A forged reply in a file that holds the same prompts: the record of the replies has the
+    file's hash.
+    """
     assert run_script(tmp_path, reply_rows(3), reply_rows(4)).returncode == 0
     for name in ("base", "tuned"):
         outputs = {f"{name}.jsonl": sha256_file(tmp_path / f"{name}.jsonl")}
@@ -248,7 +332,9 @@ def test_replies_that_were_changed_after_they_were_given_are_not_scored(tmp_path
     records = ("--made-by", "base.json", "tuned.json")
     assert run_script(tmp_path, reply_rows(3), reply_rows(4), *records).returncode == 0
     (tmp_path / "s.json").unlink()
-    done = run_script(tmp_path, reply_rows(3), changed(reply_rows(4), 3, reply="我很理解您的感受。"), *records)
+    done = run_script(
+        tmp_path, reply_rows(3), changed(reply_rows(4), 3, reply="我很理解您的感受。"), *records
+    )
     assert (
         done.returncode == 2
         and done.stderr.startswith("error: tuned.jsonl has SHA-256")

@@ -1,4 +1,6 @@
-"""The evaluation table: one row per run, system and metric; readable, escaped, and only of comparable runs."""
+"""The evaluation table: one row per run, system and metric; readable, escaped, and only of
+comparable runs.
+"""
 
 import csv
 import json
@@ -18,9 +20,17 @@ def facts(base: float, tuned: float) -> dict:
     """Facts of a scores record, as score_dialogue.py writes them."""
 
     def row(system: str, metric: str, value: float, signature: str, half: float | None) -> dict:
-        bounds = {"low": None, "high": None} if half is None else {"low": value - half, "high": value + half}
+        bounds = (
+            {"low": None, "high": None}
+            if half is None
+            else {"low": value - half, "high": value + half}
+        )
         sizes = {"n": 58, "n_dialogues": 12}
-        return {"system": system, "metric": metric, "value": value, "signature": signature} | bounds | sizes
+        return (
+            {"system": system, "metric": metric, "value": value, "signature": signature}
+            | bounds
+            | sizes
+        )
 
     return {
         "suite": "dialogue",
@@ -32,7 +42,14 @@ def facts(base: float, tuned: float) -> dict:
             row("floor:random", "BLEU", 2.23, SIGNATURE, 0.5),
         ],
         "paired": [
-            {"metric": "BLEU", "difference": tuned - base, "low": 0.5, "high": 3.5, "p": 0.0004, "n_dialogues": 12}
+            {
+                "metric": "BLEU",
+                "difference": tuned - base,
+                "low": 0.5,
+                "high": 3.5,
+                "p": 0.0004,
+                "n_dialogues": 12,
+            }
         ],
     }
 
@@ -46,7 +63,9 @@ def test_long_table_has_a_row_per_run_system_and_metric():
 
 
 def test_runs_on_the_same_prompts_share_a_table_and_others_do_not():
-    long = tables.long_table([("main", facts(3.0, 5.0)), ("other_data", facts(9.0, 9.5)), ("seed7", facts(3.0, 4.5))])
+    long = tables.long_table(
+        [("main", facts(3.0, 5.0)), ("other_data", facts(9.0, 9.5)), ("seed7", facts(3.0, 4.5))]
+    )
     groups = [list(dict.fromkeys(group["run"])) for group in tables.comparable_runs(long)]
     assert groups == [["main", "seed7"], ["other_data"]]
 
@@ -101,7 +120,11 @@ def test_program_writes_all_forms_and_prints_the_table(tmp_path: Path):
         rows = list(csv.DictReader(stream))
     assert len(rows) == 6 and rows[1] | {"low": "", "value": "3", "p": ""} == rows[1]
     record = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))
-    assert record["stage"] == "evaluation_table" and set(record["outputs"]) == {"e.csv", "e.md", "e.tex"}
+    assert record["stage"] == "evaluation_table" and set(record["outputs"]) == {
+        "e.csv",
+        "e.md",
+        "e.tex",
+    }
 
 
 def test_wrong_input_stops_with_one_sentence(tmp_path: Path):

@@ -1,4 +1,6 @@
-"""Nothing is exported unproven; an export names its origin, verifies from a copy without any package, and shows a wrong byte."""
+"""Nothing is exported unproven; an export names its origin, verifies from a copy without any
+package, and shows a wrong byte.
+"""
 
 import json
 import os
@@ -47,10 +49,14 @@ def flip(path: Path, place: int) -> None:
 
 
 def verify(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the checker as a stranger would: a copy of the program alone, isolated from all packages, in another folder."""
+    """Run the checker as a stranger would: a copy of the program alone, isolated from all
+    packages, in another folder.
+    """
     program = shutil.copy(ROOT / "scripts" / "deploy/verify_export.py", folder.parent / "check.py")
     command = [sys.executable, "-I", "-S", program, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd="/", env={"PYTHONUTF8": "1"})
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", cwd="/", env={"PYTHONUTF8": "1"}
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------- export
@@ -64,7 +70,10 @@ def test_weights_are_linked_not_copied(run_folder, exported):
 def test_manifest_names_files_and_origin(run_folder, exported):
     folder = exported / "export"
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    assert set(manifest["files"]) == set(list_files(folder)) - {"manifest.json", "manifest.json.sha256"}
+    assert set(manifest["files"]) == set(list_files(folder)) - {
+        "manifest.json",
+        "manifest.json.sha256",
+    }
     assert {"LICENSE", "README.md", "model.safetensors.index.json"} < set(manifest["files"])
     for name, entry in manifest["files"].items():
         content = (folder / name).read_bytes()
@@ -74,7 +83,9 @@ def test_manifest_names_files_and_origin(run_folder, exported):
     assert manifest["verify_sha256"] == sha256_path(run_folder / "verify.json")
     assert manifest["data_sha256"] == "ab" * 32
     assert manifest["code_sha256"] == "0123456789abcdef"
-    assert manifest["environment_locks"] == {"train.lock": sha256_path(ROOT / "envs" / "train.lock")}
+    assert manifest["environment_locks"] == {
+        "train.lock": sha256_path(ROOT / "envs" / "train.lock")
+    }
     record = json.loads((exported / "export_model.json").read_text(encoding="utf-8"))
     assert list(record["outputs"].values()) == [sha256_path(folder)]
 
@@ -85,7 +96,9 @@ def test_two_exports_give_the_same_bytes(run_folder, exported, tmp_path):
 
 
 def test_nothing_is_exported_without_a_proof(run_folder, tmp_path):
-    done = run_program("export_model.py", *export_words(run_folder, tmp_path, verify=tmp_path / "verify.json"))
+    done = run_program(
+        "export_model.py", *export_words(run_folder, tmp_path, verify=tmp_path / "verify.json")
+    )
     assert done.returncode == 2
     assert "is missing, so the merge is not proven" in done.stderr
     assert not list(tmp_path.iterdir())
@@ -94,7 +107,9 @@ def test_nothing_is_exported_without_a_proof(run_folder, tmp_path):
 def test_a_proof_of_another_folder_is_refused(run_folder, tmp_path):
     merged = Path(shutil.copytree(run_folder / "merged", tmp_path / "merged"))
     flip(merged / "generation_config.json", 20)
-    done = run_program("export_model.py", *export_words(run_folder, tmp_path / "out", merged=merged))
+    done = run_program(
+        "export_model.py", *export_words(run_folder, tmp_path / "out", merged=merged)
+    )
     assert done.returncode == 2
     assert "a file was changed since" in done.stderr
     assert not (tmp_path / "out" / "export").exists()
@@ -102,7 +117,10 @@ def test_a_proof_of_another_folder_is_refused(run_folder, tmp_path):
 
 
 def test_another_record_is_no_proof(run_folder, tmp_path):
-    done = run_program("export_model.py", *export_words(run_folder, tmp_path, verify=run_folder / "merge_adapter.json"))
+    done = run_program(
+        "export_model.py",
+        *export_words(run_folder, tmp_path, verify=run_folder / "merge_adapter.json"),
+    )
     assert done.returncode == 2
     assert "is not the record of verify_merge.py" in done.stderr
 
@@ -134,7 +152,9 @@ def test_card_has_front_matter_and_warnings(exported):
 def test_card_s_hotlines_are_verified_ones(exported):
     card = (exported / "export" / "README.md").read_text(encoding="utf-8")
     crisis = card.split("## In a crisis")[1].split("\n## ")[0]
-    lines = yaml.safe_load((ROOT / "config" / "hotlines.yaml").read_text(encoding="utf-8"))["hotlines"]
+    lines = yaml.safe_load((ROOT / "config" / "hotlines.yaml").read_text(encoding="utf-8"))[
+        "hotlines"
+    ]
     verified = {line["number"] for line in lines if line["status"] == "verified"}
     numbers = set(re.findall(r"\*\*(\d+)\*\*", crisis))
     assert numbers == {"12356", "110", "120"}
@@ -155,7 +175,14 @@ def test_card_of_a_hub_dataset_with_scores():
         }
 
     rows = [
-        {"system": system, "metric": "BLEU", "value": value, "n": 90, "n_dialogues": 30, "signature": "nrefs:1|tok:zh"}
+        {
+            "system": system,
+            "metric": "BLEU",
+            "value": value,
+            "n": 90,
+            "n_dialogues": 30,
+            "signature": "nrefs:1|tok:zh",
+        }
         for system, value in (("base", 3.1), ("tuned", 7.4), ("echo", 1.0))
     ]
     logits = {
@@ -165,19 +192,37 @@ def test_card_of_a_hub_dataset_with_scores():
         "positions": 2048,
         "decisive_positions": 1500,
     }
-    proof = {"tensors": {"changed": {"exact": 196}, "other": {"equal": 143}}, "logits": logits, "prompts": [1, 2, 3]}
+    proof = {
+        "tensors": {"changed": {"exact": 196}, "other": {"equal": 143}},
+        "logits": logits,
+        "prompts": [1, 2, 3],
+    }
     records = [
         record(
-            "fetch_dataset", {}, source="modelscope", id="CodyWhy/mh-sharegpt-20250820", revision="abc", licence=None
+            "fetch_dataset",
+            {},
+            source="modelscope",
+            id="CodyWhy/mh-sharegpt-20250820",
+            revision="abc",
+            licence=None,
         ),
-        record("clean_dialogues", {"read": 10, "kept": 10, "rejected": 0, "rejected_by_reason": {"empty": 0}}),
+        record(
+            "clean_dialogues",
+            {"read": 10, "kept": 10, "rejected": 0, "rejected_by_reason": {"empty": 0}},
+        ),
         record("split_dialogues", {"dialogues": {"train": 8, "dev": 1, "test": 1}}),
         record("train_lora", {"steps": 3}, method="lora", lora={"rank": 8}),
         record("merge_adapter", {"shards": {"model.safetensors": 5}}, dtype="bfloat16"),
         record("verify_merge", proof),
         record("score_dialogue", {"rows": rows}),
     ]
-    model = {"source": "local", "path": "/models/qwen", "id": None, "revision": None, "licence": None}
+    model = {
+        "source": "local",
+        "path": "/models/qwen",
+        "id": None,
+        "revision": None,
+        "licence": None,
+    }
     card = model_card(model, False, records)
     head = yaml.safe_load(card.split("---")[1])
     assert head["datasets"] == ["CodyWhy/mh-sharegpt-20250820"]
@@ -188,11 +233,19 @@ def test_card_of_a_hub_dataset_with_scores():
     assert "| BLEU | 3.1 | 7.4 | 90 | nrefs:1\\|tok:zh |" in card
     assert "at each of 2,048 positions, by a root mean square of at most 0.05" in card
     assert "the same token at 99.5 % of them, and at all 1,500 that are no near-ties" in card
-    assert "LoRA, merged into the base" in card and "equal base + adapter" in card and "| lora rank | 8 |" in card
+    assert (
+        "LoRA, merged into the base" in card
+        and "equal base + adapter" in card
+        and "| lora rank | 8 |" in card
+    )
     training = next(record for record in records if record["stage"] == "train_lora")
     training["params"]["method"] = "full"
     whole = model_card(model, False, records)
-    assert "All weights trained" in whole and "equal the trained weights" in whole and "lora" not in whole.lower()
+    assert (
+        "All weights trained" in whole
+        and "equal the trained weights" in whole
+        and "lora" not in whole.lower()
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------- verify
@@ -201,7 +254,10 @@ def test_card_of_a_hub_dataset_with_scores():
 def test_a_whole_copy_passes_without_any_package(copied):
     done = verify(copied)
     size = sum(path.stat().st_size for path in copied.rglob("*"))
-    said = f"complete: {len(list_files(copied))} files, {size} bytes; NOT authenticated, there is no signature: "
+    said = (
+        f"complete: {len(list_files(copied))} files, {size} bytes; NOT authenticated, there is "
+        f"no signature: "
+    )
     assert done.returncode == 0 and done.stdout.startswith(said), done.stdout + done.stderr
     assert verify_export.sha256(copied / "manifest.json") in done.stdout
 
@@ -217,7 +273,9 @@ def test_every_one_of_1000_flipped_bytes_is_found_and_named(copied):
     files = [(path, path.stat().st_size) for path in sorted(copied.rglob("*")) if path.is_file()]
     for trial in range(1000):
         # by bytes on even trials, by files on odd ones, so that small files have their turn
-        path, size = draw.choices(files, [size for _, size in files])[0] if trial % 2 else draw.choice(files)
+        path, size = (
+            draw.choices(files, [size for _, size in files])[0] if trial % 2 else draw.choice(files)
+        )
         place = draw.randrange(size)
         before = path.read_bytes()
         after = before[place] ^ draw.randrange(1, 256)
@@ -228,7 +286,9 @@ def test_every_one_of_1000_flipped_bytes_is_found_and_named(copied):
         if path.name.startswith("manifest"):
             assert path.name.removesuffix(".sha256") in wrong[0]
         else:
-            assert wrong[0].startswith(f"{path.name}: byte {place} is 0x{after:02x}, shipped was 0x{before[place]:02x}")
+            assert wrong[0].startswith(
+                f"{path.name}: byte {place} is 0x{after:02x}, shipped was 0x{before[place]:02x}"
+            )
     assert verify_export.check(copied)[0] == []
 
 
@@ -285,17 +345,37 @@ def test_places_beyond_the_modulus_of_adler_are_found(place):
 
 
 def test_published_files_are_links_and_verified(exported, tmp_path):
-    words = ["--export", exported / "export", "--published", tmp_path / "export", "--record", tmp_path / "export.json"]
+    words = [
+        "--export",
+        exported / "export",
+        "--published",
+        tmp_path / "export",
+        "--record",
+        tmp_path / "export.json",
+    ]
     assert run_program("publish_export.py", *words).returncode == 0
-    assert os.path.samefile(exported / "export" / "manifest.json", tmp_path / "export" / "manifest.json")
+    assert os.path.samefile(
+        exported / "export" / "manifest.json", tmp_path / "export" / "manifest.json"
+    )
     record = json.loads((tmp_path / "export.json").read_text())
-    assert list(record["outputs"].values()) == list(record["inputs"].values()) == [sha256_path(exported / "export")]
+    assert (
+        list(record["outputs"].values())
+        == list(record["inputs"].values())
+        == [sha256_path(exported / "export")]
+    )
     assert verify(tmp_path / "export").returncode == 0
 
 
 def test_a_damaged_export_is_not_published(copied, tmp_path):
     flip(copied / "tokenizer.json", 1000)
-    words = ["--export", copied, "--published", tmp_path / "export", "--record", tmp_path / "export.json"]
+    words = [
+        "--export",
+        copied,
+        "--published",
+        tmp_path / "export",
+        "--record",
+        tmp_path / "export.json",
+    ]
     done = run_program("publish_export.py", *words)
     assert done.returncode == 2
     assert "tokenizer.json: byte 1000 is" in done.stderr

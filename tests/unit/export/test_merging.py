@@ -1,4 +1,6 @@
-"""The merge is ms-swift's, bit for bit; its proof fails when one bit, one file or one template is wrong; bad input is refused."""
+"""The merge is ms-swift's, bit for bit; its proof fails when one bit, one file or one template is
+wrong; bad input is refused.
+"""
 
 import json
 import os
@@ -15,7 +17,16 @@ from mindtune.cli import UserError
 from mindtune.export import proof_logits, proof_prompts, proof_tensors
 from mindtune.records import list_files, sha256_path
 from mindtune.tensors import load_tensor, read_model
-from proven_run import KIND, MERGE, ROOT, VERIFY, build_adapter, proven_run, run_program, verify_words
+from proven_run import (
+    KIND,
+    MERGE,
+    ROOT,
+    VERIFY,
+    build_adapter,
+    proven_run,
+    run_program,
+    verify_words,
+)
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +40,9 @@ def copy(source: Path, target: Path) -> Path:
 
 
 def edit_json(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+    path.write_text(
+        json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8"
+    )
 
 
 def merge_into(base: Path, adapter: Path, folder: Path, **settings: str) -> dict:
@@ -79,7 +92,9 @@ def test_shards_are_byte_for_byte_those_of_ms_swift(run_folder, tmp_path):
         tmp_path / "theirs",
     ]
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=env, timeout=300)
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, env=env, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     theirs, ours = tmp_path / "theirs", run_folder / "merged"
     names = [name for name in list_files(theirs) if name.startswith("model")]
@@ -95,7 +110,10 @@ def test_the_files_are_the_same_for_any_number_of_processes(run_folder, tmp_path
         "--threads", 3, "--merged", tmp_path / "merged", "--record", tmp_path / "r.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    one, three = (json.loads(path.read_text()) for path in (run_folder / "merge_adapter.json", tmp_path / "r.json"))
+    one, three = (
+        json.loads(path.read_text())
+        for path in (run_folder / "merge_adapter.json", tmp_path / "r.json")
+    )
     assert list(one["outputs"].values()) == list(three["outputs"].values())
     assert sorted(one["inputs"].values()) == sorted(three["inputs"].values())
     assert {name: sha256_path(run_folder / name) for name in ("base", "adapter", "merged")} == {
@@ -114,7 +132,9 @@ def test_the_adapter_changed_every_target(run_folder):
     import torch
 
     base, merged = read_model(run_folder / "base"), read_model(run_folder / "merged")
-    changed = {name for name in base if not torch.equal(load_tensor(base[name]), load_tensor(merged[name]))}
+    changed = {
+        name for name in base if not torch.equal(load_tensor(base[name]), load_tensor(merged[name]))
+    }
     assert changed == {name for name in base if name.endswith("proj.weight")}
 
 
@@ -132,20 +152,28 @@ def test_files_beside_the_weights_are_the_base_s(run_folder):
 
 
 def test_another_dtype_is_stored_and_stated(run_folder, tmp_path):
-    facts = merge_into(run_folder / "base", run_folder / "adapter", tmp_path / "merged", dtype="float32")
+    facts = merge_into(
+        run_folder / "base", run_folder / "adapter", tmp_path / "merged", dtype="float32"
+    )
     assert {tensor.dtype for tensor in read_model(tmp_path / "merged").values()} == {"float32"}
     assert json.loads((tmp_path / "merged" / "config.json").read_text())["dtype"] == "float32"
     assert facts["config_keys_changed"] == ["dtype"]
     assert facts["converted_tensors"] == facts["merged_tensors"] + facts["other_tensors"]
     assert (
-        proof_tensors.prove_tensors(run_folder / "base", run_folder / "adapter", tmp_path / "merged")["changed"]["n"]
+        proof_tensors.prove_tensors(
+            run_folder / "base", run_folder / "adapter", tmp_path / "merged"
+        )["changed"]["n"]
         == 14
     )
 
 
 def test_one_large_shard_has_no_index(run_folder, tmp_path):
-    merge_into(run_folder / "base", run_folder / "adapter", tmp_path / "merged", max_shard_size="2GB")
-    assert [name for name in list_files(tmp_path / "merged") if name.startswith("model")] == ["model.safetensors"]
+    merge_into(
+        run_folder / "base", run_folder / "adapter", tmp_path / "merged", max_shard_size="2GB"
+    )
+    assert [name for name in list_files(tmp_path / "merged") if name.startswith("model")] == [
+        "model.safetensors"
+    ]
 
 
 def test_rank_stabilised_lora_is_scaled_by_the_root(run_folder, tmp_path):
@@ -201,22 +229,31 @@ def test_a_dora_adapter_without_a_magnitude_is_refused(run_folder, tmp_path):
     torn = edit_adapter(
         adapter,
         tmp_path / "adapter",
-        lambda weights: weights.pop(FIRST.format("B").replace("lora_B.weight", "lora_magnitude_vector")),
+        lambda weights: weights.pop(
+            FIRST.format("B").replace("lora_B.weight", "lora_magnitude_vector")
+        ),
     )
     with pytest.raises(UserError, match="has no lora_magnitude_vector; the adapter is not whole"):
         merge_into(run_folder / "base", torn, tmp_path / "merged")
 
 
 def train_all(base: Path, folder: Path, **weights: object) -> Path:
-    """A folder as a training of all weights leaves it; `weights` replace tensors, None takes them away."""
+    """A folder as a training of all weights leaves it; `weights` replace tensors, None takes them
+    away.
+    """
     import torch
     from safetensors.torch import save_file
 
     torch.manual_seed(3)
     values = {name: load_tensor(tensor).float() for name, tensor in read_model(base).items()}
-    values = {name: value + 0.01 * torch.randn(value.shape) for name, value in values.items()} | weights
+    values = {
+        name: value + 0.01 * torch.randn(value.shape) for name, value in values.items()
+    } | weights
     folder.mkdir()
-    save_file({name: value for name, value in values.items() if value is not None}, folder / "model.safetensors")
+    save_file(
+        {name: value for name, value in values.items() if value is not None},
+        folder / "model.safetensors",
+    )
     shutil.copyfile(base / "config.json", folder / "config.json")
     return folder
 
@@ -234,7 +271,10 @@ def test_weights_that_were_all_trained_take_the_base_s_place(run_folder, tmp_pat
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(None, r"norm.weight is missing and in the base \(64,\)"), (float("nan"), "model.norm.weight holds NaN")],
+    [
+        (None, r"norm.weight is missing and in the base \(64,\)"),
+        (float("nan"), "model.norm.weight holds NaN"),
+    ],
 )
 def test_trained_weights_that_do_not_fit_are_refused(run_folder, tmp_path, value, message):
     import torch
@@ -262,7 +302,9 @@ def test_a_tied_head_that_is_stored_twice_is_left_out(run_folder, tmp_path):
     )
     weights["lm_head.weight"][0] += 1
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match="differs from the embedding although config.json ties them"):
+    with pytest.raises(
+        UserError, match="differs from the embedding although config.json ties them"
+    ):
         merge_into(base, run_folder / "adapter", tmp_path / "again")
 
 
@@ -302,7 +344,9 @@ FIRST = "base_model.model.model.layers.0.mlp.down_proj.lora_{}.weight"
 
 def rename_layer(weights):
     for matrix in "AB":
-        weights[FIRST.format(matrix).replace("layers.0", "layers.7")] = weights.pop(FIRST.format(matrix))
+        weights[FIRST.format(matrix).replace("layers.0", "layers.7")] = weights.pop(
+            FIRST.format(matrix)
+        )
 
 
 def narrow(weights):
@@ -316,12 +360,21 @@ def diverge(weights):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (rename_layer, r"layers\.7\.mlp\.down_proj\.lora_A\.weight is not used, the base has no model\.layers\.7"),
+        (
+            rename_layer,
+            r"layers\.7\.mlp\.down_proj\.lora_A\.weight is not used, the base has no "
+            r"model\.layers\.7",
+        ),
         (narrow, r"down_proj is \[64, 192\] in the base, but the adapter changes \[64, 191\]"),
         (diverge, r"down_proj\.lora_B\.weight holds NaN or infinity"),
-        (lambda weights: weights.pop(FIRST.format("B")), r"has no lora_B\.weight; the adapter is not whole"),
         (
-            lambda weights: weights.update({"base_model.model.lm_head.weight": weights[FIRST.format("A")].clone()}),
+            lambda weights: weights.pop(FIRST.format("B")),
+            r"has no lora_B\.weight; the adapter is not whole",
+        ),
+        (
+            lambda weights: weights.update(
+                {"base_model.model.lm_head.weight": weights[FIRST.format("A")].clone()}
+            ),
             "is not a LoRA matrix",
         ),
     ],
@@ -369,19 +422,28 @@ def test_the_record_says_what_was_proven(run_folder):
     assert facts["tensors"]["other"]["n"] == facts["tensors"]["other"]["equal"] == 13
     assert 0 < facts["tensors"]["largest_rounding"] < 2**-8
     logits = facts["logits"]
-    assert 0 < logits["max_rms_in_deviations"] < VERIFY["max_logit_rms"] < logits["max_difference_in_deviations"] * 10
+    assert (
+        0
+        < logits["max_rms_in_deviations"]
+        < VERIFY["max_logit_rms"]
+        < logits["max_difference_in_deviations"] * 10
+    )
     assert 0 < logits["decisive_positions"] < logits["positions"]
     assert logits["max_loaded_rms_in_deviations"] < 1e-4, "peft merges otherwise than we do"
     assert len(facts["prompts"]) == 8 + 2
     chats = {row["chat"]: row for row in facts["prompts"]}
-    assert chats["dialogue 对话-1"]["dialogue"]["tokens"] > chats["dialogue 对话-1"]["prompt"]["tokens"]
+    assert (
+        chats["dialogue 对话-1"]["dialogue"]["tokens"]
+        > chats["dialogue 对话-1"]["prompt"]["tokens"]
+    )
     assert "messages" not in chats["dialogue 对话-0"]
     assert chats["zh, no system, one turn"]["messages"][0]["role"] == "user"
     assert record["inputs"][(run_folder / "merged").as_posix()] == facts["hashes"]["merged"]
 
 
 @pytest.mark.parametrize(
-    "name", ["model.layers.1.mlp.up_proj.weight", "model.layers.0.self_attn.q_proj.bias", "lm_head.weight"]
+    "name",
+    ["model.layers.1.mlp.up_proj.weight", "model.layers.0.self_attn.q_proj.bias", "lm_head.weight"],
 )
 def test_one_wrong_bit_is_found(run_folder, tmp_path, name):
     merged = copy(run_folder / "merged", tmp_path / "merged")
@@ -392,7 +454,9 @@ def test_one_wrong_bit_is_found(run_folder, tmp_path, name):
 
 def test_an_unmerged_or_twice_merged_model_is_found(run_folder, tmp_path):
     with pytest.raises(UserError, match="is not what was trained"):
-        proof_tensors.prove_tensors(run_folder / "base", run_folder / "adapter", run_folder / "base")
+        proof_tensors.prove_tensors(
+            run_folder / "base", run_folder / "adapter", run_folder / "base"
+        )
     merge_into(run_folder / "merged", run_folder / "adapter", tmp_path / "twice")
     with pytest.raises(UserError, match="is not what was trained"):
         proof_tensors.prove_tensors(run_folder / "base", run_folder / "adapter", tmp_path / "twice")
@@ -425,9 +489,12 @@ def test_a_changed_config_is_found_but_a_stated_dtype_is_not(run_folder, tmp_pat
 def test_a_template_of_another_model_is_found(run_folder):
     chats = proof_prompts.fixed_chats()
     with pytest.raises(
-        UserError, match=r"zh, no system, one turn, prompt: ms-swift's template gives .* they part at token"
+        UserError,
+        match=r"zh, no system, one turn, prompt: ms-swift's template gives .* they part at token",
     ):
-        proof_prompts.prove_prompts(run_folder / "merged", chats, {"type": "qwen2", "template": "chatml"})
+        proof_prompts.prove_prompts(
+            run_folder / "merged", chats, {"type": "qwen2", "template": "chatml"}
+        )
 
 
 def test_logits_of_another_rope_are_found(run_folder, tmp_path):
@@ -435,8 +502,12 @@ def test_logits_of_another_rope_are_found(run_folder, tmp_path):
     merged = copy(run_folder / "merged", tmp_path / "merged")
     edit_json(merged / "config.json", rope_parameters={"rope_theta": 100.0, "rope_type": "default"})
     chats = list(proof_prompts.fixed_chats().values())
-    with pytest.raises(UserError, match=r"the same weights loaded as the base .* verify\.max_loaded_rms"):
-        proof_logits.prove_logits(run_folder / "base", run_folder / "adapter", merged, chats, VERIFY)
+    with pytest.raises(
+        UserError, match=r"the same weights loaded as the base .* verify\.max_loaded_rms"
+    ):
+        proof_logits.prove_logits(
+            run_folder / "base", run_folder / "adapter", merged, chats, VERIFY
+        )
 
 
 def logits_facts(one, two):
@@ -445,7 +516,9 @@ def logits_facts(one, two):
 
 
 def test_each_bound_sees_what_the_others_do_not():
-    """Noise everywhere, one wrong logit among many, a swap of the first two: the proof names the bound that is broken."""
+    """Noise everywhere, one wrong logit among many, a swap of the first two: the proof names the
+    bound that is broken.
+    """
     import torch
 
     torch.manual_seed(0)
@@ -468,7 +541,9 @@ def test_each_bound_sees_what_the_others_do_not():
 
 
 def test_a_right_merge_of_28_layers_passes_and_its_near_ties_may_swap():
-    """What was measured on a card for a right merge of the 7B shape, which bounds of single logits refused, and for no merge at all."""
+    """What was measured on a card for a right merge of the 7B shape, which bounds of single logits
+    refused, and for no merge at all.
+    """
     right = {
         "max_rms_in_deviations": 0.051,
         "max_difference_in_deviations": 0.564,
@@ -476,10 +551,14 @@ def test_a_right_merge_of_28_layers_passes_and_its_near_ties_may_swap():
         "max_swapped_margin_in_deviations": 0.2,
     }
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text(encoding="utf-8"))
-    bounds = {key: part["default"] for key, part in schema["properties"]["verify"]["properties"].items()}
+    bounds = {
+        key: part["default"] for key, part in schema["properties"]["verify"]["properties"].items()
+    }
     proof_logits.check_bounds(right, bounds)
     with pytest.raises(
-        UserError, match=r"root mean square of 0\.248 standard deviations .* verify.max_logit_rms allows 0\.12"
+        UserError,
+        match=r"root mean square of 0\.248 standard deviations .* verify.max_logit_rms allows "
+        r"0\.12",
     ):
         proof_logits.check_bounds(right | {"max_rms_in_deviations": 0.248}, bounds)
 
@@ -498,7 +577,9 @@ def test_a_failed_proof_removes_an_old_one(run_folder, tmp_path):
     merged = copy(run_folder / "merged", tmp_path / "merged")
     flip_bit(merged, "lm_head.weight")
     shutil.copy(run_folder / "verify.json", tmp_path / "verify.json")
-    done = run_program("verify_merge.py", *verify_words(run_folder, merged=merged, verify=tmp_path / "verify.json"))
+    done = run_program(
+        "verify_merge.py", *verify_words(run_folder, merged=merged, verify=tmp_path / "verify.json")
+    )
     assert done.returncode == 2
     assert done.stderr.strip().endswith("merge again on this machine")
     assert not (tmp_path / "verify.json").exists()
@@ -508,4 +589,6 @@ def test_two_merges_give_the_same_bytes(run_folder, tmp_path):
     merge_into(run_folder / "base", run_folder / "adapter", tmp_path / "again")
     assert list_files(tmp_path / "again") == list_files(run_folder / "merged")
     for name in list_files(tmp_path / "again"):
-        assert (tmp_path / "again" / name).read_bytes() == (run_folder / "merged" / name).read_bytes()
+        assert (tmp_path / "again" / name).read_bytes() == (
+            run_folder / "merged" / name
+        ).read_bytes()

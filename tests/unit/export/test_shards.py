@@ -6,19 +6,35 @@ from pathlib import Path
 
 import pytest
 from mindtune.cli import UserError
-from mindtune.export.shards import ShardWriter, in_file_order, in_model_order, parse_size, plan_shards, write_index
+from mindtune.export.shards import (
+    ShardWriter,
+    in_file_order,
+    in_model_order,
+    parse_size,
+    plan_shards,
+    write_index,
+)
 from mindtune.records import sha256_files
 from mindtune.tensors import INDEX, Tensor, load_tensor, read_model, read_tensors
 
 
 def tensors_of(sizes: list[int], folder: Path = Path("x")) -> list[Tensor]:
     """bf16 tensors of the given numbers of elements."""
-    return [Tensor(f"层.{number}.weight", "bfloat16", (size,), folder) for number, size in enumerate(sizes)]
+    return [
+        Tensor(f"层.{number}.weight", "bfloat16", (size,), folder)
+        for number, size in enumerate(sizes)
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("2GB", 2_000_000_000), ("1.5 kb", 1500), ("50MB", 50_000_000), ("1TB", 10**12), ("0.5GB", 500_000_000)],
+    [
+        ("2GB", 2_000_000_000),
+        ("1.5 kb", 1500),
+        ("50MB", 50_000_000),
+        ("1TB", 10**12),
+        ("0.5GB", 500_000_000),
+    ],
 )
 def test_sizes_are_decimal(text, size):
     from huggingface_hub.serialization._base import parse_size_to_int
@@ -44,7 +60,10 @@ def test_plan_is_that_of_huggingface_hub(seed):
     theirs = split_torch_state_dict_into_shards(
         state, filename_pattern="model{suffix}.safetensors", max_shard_size=limit
     )
-    ours = {name: [tensor.name for tensor in shard] for name, shard in plan_shards(tensors, limit).items()}
+    ours = {
+        name: [tensor.name for tensor in shard]
+        for name, shard in plan_shards(tensors, limit).items()
+    }
     assert ours == theirs.filename_to_tensors
 
 
@@ -76,10 +95,15 @@ def test_streamed_file_is_that_of_the_library(tmp_path, dtype):
     from safetensors.torch import load_file, save_file
 
     torch.manual_seed(0)
-    values = {f"层.{number}.权重": torch.randn(number + 1, 3).to(getattr(torch, dtype)) for number in range(12)}
+    values = {
+        f"层.{number}.权重": torch.randn(number + 1, 3).to(getattr(torch, dtype))
+        for number in range(12)
+    }
     digest = write(tmp_path, values, dtype)
     save_file(values, tmp_path / "library.safetensors", metadata={"format": "pt"})
-    assert (tmp_path / "model.safetensors").read_bytes() == (tmp_path / "library.safetensors").read_bytes()
+    assert (tmp_path / "model.safetensors").read_bytes() == (
+        tmp_path / "library.safetensors"
+    ).read_bytes()
     assert digest == sha256_files(tmp_path)["model.safetensors"]
     loaded = load_file(tmp_path / "model.safetensors")
     assert all(torch.equal(loaded[name], value) for name, value in values.items())
@@ -93,7 +117,10 @@ def test_a_full_disk_is_an_error_and_not_a_hang():
     if not full.exists():
         pytest.skip("no /dev/full here")
     values = torch.zeros(1000)
-    with pytest.raises(OSError), ShardWriter(full, [Tensor("a", "float32", (1000,), full)]) as writer:
+    with (
+        pytest.raises(OSError),
+        ShardWriter(full, [Tensor("a", "float32", (1000,), full)]) as writer,
+    ):
         writer.write(values)
 
 
@@ -101,7 +128,10 @@ def test_a_short_file_is_noticed(tmp_path):
     import torch
 
     shard = [Tensor("a", "float32", (10,), tmp_path)]
-    with pytest.raises(AssertionError, match="bytes longer"), ShardWriter(tmp_path / "a", shard) as writer:
+    with (
+        pytest.raises(AssertionError, match="bytes longer"),
+        ShardWriter(tmp_path / "a", shard) as writer,
+    ):
         writer.write(torch.zeros(9))
 
 
@@ -117,10 +147,15 @@ def two_shards(folder: Path) -> None:
 
 def test_index_is_read_and_checked(tmp_path):
     two_shards(tmp_path)
-    assert json.loads((tmp_path / INDEX).read_text())["metadata"] == {"total_parameters": 8, "total_size": 32}
+    assert json.loads((tmp_path / INDEX).read_text())["metadata"] == {
+        "total_parameters": 8,
+        "total_size": 32,
+    }
     assert sorted(read_model(tmp_path)) == ["a", "b"]
     (tmp_path / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(UserError, match="names model-00002-of-00002.safetensors, which is not in the folder"):
+    with pytest.raises(
+        UserError, match="names model-00002-of-00002.safetensors, which is not in the folder"
+    ):
         read_model(tmp_path)
 
 

@@ -1,4 +1,6 @@
-"""Jobs side by side on one machine take different cards; what is visible is read as CUDA reads it."""
+"""Jobs side by side on one machine take different cards; what is visible is read as CUDA reads
+it.
+"""
 
 import os
 import subprocess

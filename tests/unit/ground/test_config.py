@@ -1,4 +1,6 @@
-"""Every configuration file of the project passes, and everything wrong with one stops with one sentence."""
+"""Every configuration file of the project passes, and everything wrong with one stops with one
+sentence.
+"""
 
 import copy
 from pathlib import Path
@@ -27,7 +29,9 @@ def edited(base, path, value):
 
 @pytest.mark.parametrize("name", ["demo.yaml", "demo-smollm2.yaml", None])
 def test_shipped_configurations_are_complete(name):
-    config = merge(SEED, yaml.safe_load((CONFIG / name).read_text(encoding="utf-8"))) if name else SEED
+    config = (
+        merge(SEED, yaml.safe_load((CONFIG / name).read_text(encoding="utf-8"))) if name else SEED
+    )
     resolved = resolve(config, SCHEMA)
     assert resolved["train"]["lora"]["rank"] == 8
     assert resolved["evaluate"]["score"]["resamples"] >= 100
@@ -56,11 +60,19 @@ def test_seed_values():
     [
         ("train.lerning_rate", 1.0e-4, ["train.lerning_rate", "learning_rate"]),
         ("trian", {}, ["trian", "train"]),
-        ("data.accept_unlicensed", [], ["datasets.mh.licence", "'unknown'", "accept_unlicensed: [mh]"]),
+        (
+            "data.accept_unlicensed",
+            [],
+            ["datasets.mh.licence", "'unknown'", "accept_unlicensed: [mh]"],
+        ),
         ("data.accept_unlicensed", ["mh", "mhh"], ["'mhh'", "not among datasets"]),
         ("train.learning_rate", "2e-4", ["'2e-4'", "2.0e-4"]),
         ("train.train_type", "lora", ["older recipes", "train.method"]),
-        ("verify.min_argmax_agreement", 0.98, ["of an earlier version", "verify.max_swapped_margin"]),
+        (
+            "verify.min_argmax_agreement",
+            0.98,
+            ["of an earlier version", "verify.max_swapped_margin"],
+        ),
         ("train.per_device_train_batch_size", 8, ["train.batch_size"]),
         ("train.lora_rank", 8, ["train.lora.rank"]),
         ("train.lora.target_modules", "q_proj,k_proj", ["train.lora.target_modules", "array"]),
@@ -71,17 +83,29 @@ def test_seed_values():
         ("train.learning_rate", float("inf"), ["train.learning_rate is inf"]),
         ("train.learning_rate", 50, ["train.learning_rate is 50", "at most 0.1"]),
         ("train.seed", 2**32, ["train.seed", "at most 4294967295"]),
-        ("train.lora.target_modules", ["q_proj", "k_prj"], ["'k_prj'", "the nearest name is k_proj"]),
+        (
+            "train.lora.target_modules",
+            ["q_proj", "k_prj"],
+            ["'k_prj'", "the nearest name is k_proj"],
+        ),
         ("train.lora.target_modules", ["all_linear"], ["'all_linear'", "all seven"]),
         ("runs.main.lora", {"target_modules": ["W_pack"]}, ["run main", "'W_pack'", "qwen2"]),
         ("model.type", "qwen22", ["model.type", "'qwen22'", "nearest", "qwen2"]),
         ("model.template", "qwen2.5", ["model.template", "qwen2_5"]),
         ("runs.-h", {"dataset": "mh"}, ["'-h'", "not first"]),
         ("runs.张三", {"dataset": "mh"}, ["'张三'", "letters A-Z"]),
-        ("datasets.--help", {"source": "local", "path": "x", "licence": "MIT"}, ["datasets", "'--help'"]),
+        (
+            "datasets.--help",
+            {"source": "local", "path": "x", "licence": "MIT"},
+            ["datasets", "'--help'"],
+        ),
         ("runs." + "x" * 65, {"dataset": "mh"}, ["64"]),
         ("evaluate.dialogue.system", "你" * 30_000, ["evaluate.dialogue.system", "at most 60,000"]),
-        ("data.clean.role_map", {f"角色{n}": "human" for n in range(3000)}, ["data.clean", "at most 60,000"]),
+        (
+            "data.clean.role_map",
+            {f"角色{n}": "human" for n in range(3000)},
+            ["data.clean", "at most 60,000"],
+        ),
         ("train.packing", "yes", ["train.packing", "true or false"]),
         ("serve.model_name", 7, ["serve.model_name is 7", "quotes"]),
         ("train", None, ["train is None", "a mapping"]),
@@ -99,7 +123,11 @@ def test_seed_values():
         ("train.attention", "sdpa", ["train.attention", "packing"]),
         ("train.device", "cpu", ["train.attention", "CPU"]),
         ("data.split.test_share", 0.99, ["data.split", "nothing to train on"]),
-        ("evaluate.dialogue.max_new_tokens", 4096, ["evaluate.dialogue.max_new_tokens", "serve.session_len"]),
+        (
+            "evaluate.dialogue.max_new_tokens",
+            4096,
+            ["evaluate.dialogue.max_new_tokens", "serve.session_len"],
+        ),
     ],
 )
 def test_one_sentence(path, value, words):
@@ -123,7 +151,10 @@ def test_missing_section_is_named():
 
 def test_run_overrides_only_itself():
     config = resolve(edited(DEMO, "runs.rank16", {"dataset": "demo", "lora": {"rank": 16}}), SCHEMA)
-    assert run_settings(config, "rank16")["lora"] == {**run_settings(config, "main")["lora"], "rank": 16}
+    assert run_settings(config, "rank16")["lora"] == {
+        **run_settings(config, "main")["lora"],
+        "rank": 16,
+    }
     assert run_settings(config, "main")["lora"]["rank"] == 8
 
 
@@ -152,7 +183,9 @@ def test_no_mapping_takes_unknown_keys():
 
 
 def test_a_dataset_that_no_run_uses_needs_no_licence():
-    resolve(edited(SEED, "datasets.other", {"source": "local", "path": "x", "licence": "none"}), SCHEMA)
+    resolve(
+        edited(SEED, "datasets.other", {"source": "local", "path": "x", "licence": "none"}), SCHEMA
+    )
 
 
 def test_an_overlay_removes_a_run_and_a_dataset():
@@ -167,13 +200,17 @@ def test_an_overlay_removes_a_run_and_a_dataset():
 
 def test_what_is_null_by_meaning_stays():
     assert (
-        resolve(edited(DEMO, "evaluate.dialogue.max_dialogues", None), SCHEMA)["evaluate"]["dialogue"]["max_dialogues"]
+        resolve(edited(DEMO, "evaluate.dialogue.max_dialogues", None), SCHEMA)["evaluate"][
+            "dialogue"
+        ]["max_dialogues"]
         is None
     )
 
 
 def test_an_architecture_with_other_layers_may_name_them():
-    config = edited(edited(DEMO, "model.type", "baichuan2"), "train.lora.target_modules", ["W_pack", "o_proj"])
+    config = edited(
+        edited(DEMO, "model.type", "baichuan2"), "train.lora.target_modules", ["W_pack", "o_proj"]
+    )
     assert resolve(config, SCHEMA)["train"]["lora"]["target_modules"] == ["W_pack", "o_proj"]
 
 
@@ -181,7 +218,10 @@ def test_every_number_has_a_largest_value():
     def unbounded(schema, path=""):
         types = schema.get("type", [])
         types = [types] if isinstance(types, str) else types
-        if {"integer", "number"} & set(types) and not {"maximum", "exclusiveMaximum"} & schema.keys():
+        if {"integer", "number"} & set(types) and not {
+            "maximum",
+            "exclusiveMaximum",
+        } & schema.keys():
             yield path
         for name, part in schema.get("properties", {}).items():
             yield from unbounded(part, f"{path}.{name}")
@@ -196,7 +236,9 @@ def test_arguments_lie_over_files_and_hold_numbers(tmp_path):
     (tmp_path / "a.yaml").write_text("train: {lora: {rank: 8, alpha: 32}, seed: 1}\n")
     (tmp_path / "b.json").write_text('{"train": {"seed": 2}}')
     files = [tmp_path / "a.yaml", tmp_path / "b.json"]
-    config = read_files(files, ["train={lora: {rank: 4}, learning_rate: 1.0e-4}", "export={run: 心}"])
+    config = read_files(
+        files, ["train={lora: {rank: 4}, learning_rate: 1.0e-4}", "export={run: 心}"]
+    )
     assert config["train"] == {"lora": {"rank": 4, "alpha": 32}, "seed": 2, "learning_rate": 1.0e-4}
     assert config["export"] == {"run": "心"}
     with pytest.raises(UserError, match="--config train line 1 has the key 'seed' again"):

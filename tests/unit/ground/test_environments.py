@@ -1,4 +1,6 @@
-"""The environments of make targets: named if they are there, built if not, and no path of one that cannot be built."""
+"""The environments of make targets: named if they are there, built if not, and no path of one that
+cannot be built.
+"""
 
 import argparse
 import hashlib
@@ -32,7 +34,9 @@ def test_an_environment_that_is_there_is_named_and_not_built(tmp_path):
 
 
 def test_an_environment_that_cannot_be_built_is_an_error_and_no_path(tmp_path):
-    done = interpreter("core", MINDTUNE_VENVS=str(tmp_path), UV_OFFLINE="1", UV_CACHE_DIR=str(tmp_path / "cache"))
+    done = interpreter(
+        "core", MINDTUNE_VENVS=str(tmp_path), UV_OFFLINE="1", UV_CACHE_DIR=str(tmp_path / "cache")
+    )
     assert done.returncode == 2 and done.stdout == ""
     assert "check the connection to the package registry" in done.stderr.splitlines()[-1]
 
@@ -40,21 +44,40 @@ def test_an_environment_that_cannot_be_built_is_an_error_and_no_path(tmp_path):
 def pins(name):
     """{package: version} of a lock."""
     return dict(
-        re.findall(r"^([\w.-]+)(?:\[.*?\])?==([^ \\\n]+)", (ROOT / "envs" / name).read_text(encoding="utf-8"), re.M)
+        re.findall(
+            r"^([\w.-]+)(?:\[.*?\])?==([^ \\\n]+)",
+            (ROOT / "envs" / name).read_text(encoding="utf-8"),
+            re.M,
+        )
     )
 
 
-@pytest.mark.parametrize(("env", "on_gpu"), [("train", True), ("serve", True), ("serve", False), ("core", True)])
+@pytest.mark.parametrize(
+    ("env", "on_gpu"), [("train", True), ("serve", True), ("serve", False), ("core", True)]
+)
 def test_what_runs_on_a_gpu_is_installed_by_hash_alone(env, on_gpu):
     assert torch_pins(env, on_gpu) == []
 
 
 def test_torch_for_cuda_is_locked_with_all_it_loads_for_one_version_of_cuda():
     cuda, train = pins("train-cuda.lock"), pins("train.lock")
-    assert {"torch", "triton", "nvidia-cublas", "nvidia-cudnn-cu13", "nvidia-nccl-cu13", "flash-attn-4"} <= cuda.keys()
-    assert not [name for name in cuda if re.search(r"cu(da)?-?12", name)], "two versions of CUDA beside each other"
-    assert {name: version for name, version in cuda.items() if train.get(name, version) != version} == {}
-    assert f"torch=={cuda['torch']}" == (ROOT / "envs/train.torch").read_text(encoding="utf-8").strip()
+    assert {
+        "torch",
+        "triton",
+        "nvidia-cublas",
+        "nvidia-cudnn-cu13",
+        "nvidia-nccl-cu13",
+        "flash-attn-4",
+    } <= cuda.keys()
+    assert not [name for name in cuda if re.search(r"cu(da)?-?12", name)], (
+        "two versions of CUDA beside each other"
+    )
+    assert {
+        name: version for name, version in cuda.items() if train.get(name, version) != version
+    } == {}
+    assert (
+        f"torch=={cuda['torch']}" == (ROOT / "envs/train.torch").read_text(encoding="utf-8").strip()
+    )
 
 
 def test_what_builds_packages_from_sources_is_part_of_an_environments_name():
@@ -63,20 +86,26 @@ def test_what_builds_packages_from_sources_is_part_of_an_environments_name():
 
 
 def test_a_wheel_with_another_hash_is_refused(tmp_path):
-    """A package of the lock's name and version, but with other bytes, as a registry that was broken into would serve it."""
+    """A package of the lock's name and version, but with other bytes, as a registry that was
+    broken into would serve it.
+    """
     wheel = make_wheel(tmp_path / "wheels", "mindtune-probe", "1.0")
     lock = tmp_path / "probe.lock"
     lock.write_text(f"mindtune-probe==1.0 --hash=sha256:{'0' * 64}\n")
     with pytest.raises(UserError, match="uv pip install ended with status"):
         build_one(tmp_path, lock)
-    lock.write_text(f"mindtune-probe==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    lock.write_text(
+        f"mindtune-probe==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    )
     assert "mindtune-probe==1.0" in build_one(tmp_path, lock)
     assert "never-heard-of" not in build_one(tmp_path, lock), "something came in that is in no lock"
 
 
 def build_one(folder, lock):
     """Build an environment of one lock, from a folder of wheels and nothing else."""
-    words = argparse.Namespace(locks=[lock], torch_pin=[], torch="", build_constraints=ROOT / "envs/build.txt")
+    words = argparse.Namespace(
+        locks=[lock], torch_pin=[], torch="", build_constraints=ROOT / "envs/build.txt"
+    )
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (
             ("UV_FIND_LINKS", folder / "wheels"),
@@ -92,9 +121,15 @@ def make_wheel(folder, name, version):
     folder.mkdir()
     stem = f"{name.replace('-', '_')}-{version}"
     path = folder / f"{stem}-py3-none-any.whl"
-    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: never-heard-of==9\n"
+    about = (
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: "
+        f"never-heard-of==9\n"
+    )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{stem}.dist-info/METADATA", about)
-        archive.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{stem}.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         archive.writestr(f"{stem}.dist-info/RECORD", "")
     return path

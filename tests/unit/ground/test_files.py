@@ -1,4 +1,6 @@
-"""Files are whole or absent, records are equal for equal runs, code hashes follow imports, generated pages are current."""
+"""Files are whole or absent, records are equal for equal runs, code hashes follow imports,
+generated pages are current.
+"""
 
 import re
 from pathlib import Path
@@ -119,7 +121,9 @@ def test_code_hash_follows_imports_and_nothing_else(tmp_path, monkeypatch):
     (library / "deep.py").write_text('"""说明。"""\n# a comment\nX   =   2\n')
     assert digest() == changed
     (tmp_path / "page.md.j2").write_text("{{ 名 }}")
-    (tmp_path / "program.py").write_text('def main():\n    from mindtune import used\n    return "page.md.j2"\n')
+    (tmp_path / "program.py").write_text(
+        'def main():\n    from mindtune import used\n    return "page.md.j2"\n'
+    )
     with_page = digest()
     (tmp_path / "page.md.j2").write_text("{{ 姓名 }}")
     assert digest() not in (with_page, changed)
@@ -131,11 +135,14 @@ def test_generated_pages_are_current():
     from tools.write_docs import pages
 
     for path, text in pages().items():
-        assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: run make docs"
+        assert path.read_text(encoding="utf-8") == text, (
+            f"{path.name} is out of date: run make docs"
+        )
 
 
 @pytest.mark.parametrize(
-    "env", ["driver", "core", "train", "train-cuda", "serve", "dashboard", "tiny", "smollm2", "qlora"]
+    "env",
+    ["driver", "core", "train", "train-cuda", "serve", "dashboard", "tiny", "smollm2", "qlora"],
 )
 def test_locks_pin_everything_by_hash(env):
     lock = (ROOT / f"envs/{env}.lock").read_text(encoding="utf-8")

@@ -1,4 +1,6 @@
-"""What is trained, merged, proven and exported is what was fetched and trained: a change in between is refused, not proven."""
+"""What is trained, merged, proven and exported is what was fetched and trained: a change in
+between is refused, not proven.
+"""
 
 import json
 import shutil
@@ -72,13 +74,18 @@ def change_tokens(path):
     ("cached/val/state.json", lambda path: path.write_bytes(path.read_bytes() + b" ")),
 ])  # fmt: skip
 def test_an_input_that_changed_since_its_record_ends_the_training(prepared, tmp_path, file, edit):
-    """One bit of the base, or five token ids of what the trainer reads: no adapter, and no checkpoint that counts."""
+    """One bit of the base, or five token ids of what the trainer reads: no adapter, and no
+    checkpoint that counts.
+    """
     training = Training(prepared, tmp_path)
     with changed(prepared / file, edit):
         done = training.run()
     assert done.returncode == 2, done.stdout[-2000:] + done.stderr[-2000:]
     said = done.stderr.splitlines()[-1]
-    assert said.startswith(f"error: {prepared / Path(file).parts[0]} has SHA-256") and "it was changed since" in said
+    assert (
+        said.startswith(f"error: {prepared / Path(file).parts[0]} has SHA-256")
+        and "it was changed since" in said
+    )
     assert not (tmp_path / "adapter").exists() and not (tmp_path / "record.json").exists()
     state = next((tmp_path / "state").iterdir())
     drop_unproven(state)
@@ -89,15 +96,24 @@ def test_a_plan_for_another_cache_is_refused_before_anything_starts(prepared, tm
     training = Training(prepared, tmp_path)
     plan = json.loads((tmp_path / "plan.json").read_text())
     write_sealed(
-        tmp_path / "plan.json", "pack_stats", inputs=dict.fromkeys(plan["inputs"], "0" * 64), facts=plan["facts"]
+        tmp_path / "plan.json",
+        "pack_stats",
+        inputs=dict.fromkeys(plan["inputs"], "0" * 64),
+        facts=plan["facts"],
     )
     done = training.run()
-    assert done.returncode == 2 and "plan.json was made from another" in done.stderr and "cached" in done.stderr
+    assert (
+        done.returncode == 2
+        and "plan.json was made from another" in done.stderr
+        and "cached" in done.stderr
+    )
     assert not list((tmp_path / "state").glob("*/*"))
 
 
 def test_with_a_card_the_inputs_are_read_once_the_first_step_is_taken(prepared, tmp_path):
-    """Reading 15 GB beside the start would take the disk from the trainer: the first step must not come later for it."""
+    """Reading 15 GB beside the start would take the disk from the trainer: the first step must not
+    come later for it.
+    """
     (tmp_path / "steps.jsonl").write_text('{"step": 1}\n')  # of a start before
     args = SimpleNamespace(
         settings={"device": "gpu"}, model=prepared / "model", cached=prepared / "cached",
@@ -106,7 +122,9 @@ def test_with_a_card_the_inputs_are_read_once_the_first_step_is_taken(prepared, 
     unproven(tmp_path, 0)
     wrong = []
     with subprocess.Popen(["sleep", "60"]) as trainer:
-        thread = threading.Thread(target=train_lora.watch_inputs(args, tmp_path, wrong), args=[trainer])
+        thread = threading.Thread(
+            target=train_lora.watch_inputs(args, tmp_path, wrong), args=[trainer]
+        )
         thread.start()
         time.sleep(0.5)
         assert (tmp_path / "unproven.json").is_file(), "no step was taken yet"
@@ -118,7 +136,9 @@ def test_with_a_card_the_inputs_are_read_once_the_first_step_is_taken(prepared, 
 
 
 def test_the_cached_data_are_the_same_bytes_wherever_they_are_made(prepared, tmp_path):
-    """Given the same relative paths, as the rules give them: so the record covers every file of the folder."""
+    """Given the same relative paths, as the rules give them: so the record covers every file of
+    the folder.
+    """
     hashes = []
     for folder in (tmp_path / "a", tmp_path / "更深" / "b"):
         folder.mkdir(parents=True)
@@ -130,7 +150,9 @@ def test_the_cached_data_are_the_same_bytes_wherever_they_are_made(prepared, tmp
         )  # fmt: skip
         subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
         hashes.append(json.loads((folder / "cache.json").read_text())["outputs"])
-        assert str(folder).encode() not in b"".join(path.read_bytes() for path in (folder / "cached").rglob("*.*"))
+        assert str(folder).encode() not in b"".join(
+            path.read_bytes() for path in (folder / "cached").rglob("*.*")
+        )
     assert hashes[0] == hashes[1] == {"cached": sha256_path(folder / "cached")}
 
 
@@ -142,7 +164,14 @@ def made(tmp_path_factory, tmp_path):
     """A copy of a run up to its proof, with records of its base and its adapter."""
     folder = tmp_path / "run"
     shutil.copytree(proven_run(tmp_path_factory), folder)
-    write_record(folder / "fetch_model.json", "fetch_model", inputs=[], outputs=[folder / "base"], params={}, facts={})
+    write_record(
+        folder / "fetch_model.json",
+        "fetch_model",
+        inputs=[],
+        outputs=[folder / "base"],
+        params={},
+        facts={},
+    )
     lora = {"rank": 4, "alpha": 16}
     write_record(
         folder / "trained.json", "train_lora", inputs=[folder / "base"], outputs=[folder / "adapter"],
@@ -193,12 +222,21 @@ def test_what_was_changed_after_training_is_neither_merged_nor_proven(made, chan
 
 
 def test_a_merge_of_a_changed_base_is_not_proven_either(made):
-    """The merge was made by hand, without records: base, adapter and merged fit together, and are not what was trained."""
+    """The merge was made by hand, without records: base, adapter and merged fit together, and are
+    not what was trained.
+    """
     flip_bit(made / "base/model.safetensors")
     flip_bit(made / "adapter/adapter_model.safetensors")
     shutil.rmtree(made / "merged")
     words = ["--base", made / "base", "--adapter", made / "adapter", "--settings", MERGE]
-    done = run_program("merge_adapter.py", *words, "--merged", made / "merged", "--record", made / "merge_adapter.json")
+    done = run_program(
+        "merge_adapter.py",
+        *words,
+        "--merged",
+        made / "merged",
+        "--record",
+        made / "merge_adapter.json",
+    )
     assert done.returncode == 0, done.stderr
     done = verify(made)
     assert done.returncode == 2 and f"{made / 'base'} has SHA-256" in done.stderr
@@ -214,7 +252,9 @@ def test_an_untouched_run_is_merged_proven_and_exported_and_a_wrong_chain_is_not
     words[at:at] = [made / "fetch_model.json"]
     done = run_program("export_model.py", *words)
     assert done.returncode == 0, done.stderr
-    write_sealed(made / "fetch_model.json", "fetch_model", outputs={(made / "base").as_posix(): "0" * 64})
+    write_sealed(
+        made / "fetch_model.json", "fetch_model", outputs={(made / "base").as_posix(): "0" * 64}
+    )
     done = run_program("export_model.py", *words)
     assert done.returncode == 2 and "was made from another" in done.stderr and "base" in done.stderr
 
@@ -240,7 +280,9 @@ def test_a_configuration_that_was_forged_with_its_record_is_not_what_was_trained
     shutil.rmtree(made / "merged")
     done = merge(made)
     assert (
-        done.returncode == 2 and "lora_alpha is 32, and by" in done.stderr and "it was trained with 16" in done.stderr
+        done.returncode == 2
+        and "lora_alpha is 32, and by" in done.stderr
+        and "it was trained with 16" in done.stderr
     )
 
 
@@ -248,7 +290,18 @@ def test_nan_in_the_base_is_not_blamed_on_the_training(made):
     content = bytearray((made / "base/model.safetensors").read_bytes())
     content[-2:] = b"\xc0\x7f"
     (made / "base/model.safetensors").write_bytes(content)
-    write_record(made / "fetch_model.json", "fetch_model", inputs=[], outputs=[made / "base"], params={}, facts={})
+    write_record(
+        made / "fetch_model.json",
+        "fetch_model",
+        inputs=[],
+        outputs=[made / "base"],
+        params={},
+        facts={},
+    )
     assert merge(made).returncode == 0
     done = verify(made)
-    assert done.returncode == 2 and "so does the base itself" in done.stderr and "diverged" not in done.stderr
+    assert (
+        done.returncode == 2
+        and "so does the base itself" in done.stderr
+        and "diverged" not in done.stderr
+    )

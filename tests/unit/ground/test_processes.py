@@ -1,4 +1,6 @@
-"""Work in several processes: the order and the results are those of one, and what ends a process is said."""
+"""Work in several processes: the order and the results are those of one, and what ends a process
+is said.
+"""
 
 import os
 import signal
@@ -66,7 +68,9 @@ def test_processes_end_with_a_parent_that_is_killed():
     assert len(workers) == 2
     deadline = time.monotonic() + 10
     while any(
-        Path(f"/proc/{pid}/cmdline").exists() and WAITING in Path(f"/proc/{pid}/cmdline").read_text() for pid in workers
+        Path(f"/proc/{pid}/cmdline").exists()
+        and WAITING in Path(f"/proc/{pid}/cmdline").read_text()
+        for pid in workers
     ):
         assert time.monotonic() < deadline, f"{workers} outlive their parent"
         time.sleep(0.05)
@@ -76,7 +80,11 @@ def test_lines_are_read_by_number(tmp_path):
     path = tmp_path / "行.jsonl"
     path.write_bytes('{"a":"第一\u2028行"}\n{"a":"二\\n行"}\n{"a":3}'.encode())
     lines = Lines(path)
-    assert len(lines) == 3 and [lines.row(number)["a"] for number in (2, 0, 1)] == [3, "第一\u2028行", "二\n行"]
+    assert len(lines) == 3 and [lines.row(number)["a"] for number in (2, 0, 1)] == [
+        3,
+        "第一\u2028行",
+        "二\n行",
+    ]
     assert b"".join(map(lines.raw, range(3))) == path.read_bytes()
     assert list(in_order(lambda: lines.row, [1, 2], 2)) == [(1, {"a": "二\n行"}), (2, {"a": 3})]
 
@@ -84,9 +92,13 @@ def test_lines_are_read_by_number(tmp_path):
 def test_pieces_hold_every_line_once(tmp_path, monkeypatch):
     monkeypatch.setattr("mindtune.data.lines.PIECE_BYTES", 2000)
     path = tmp_path / "行.jsonl"
-    path.write_text("".join(f'"{"长" * (number % 7 * 100)}"\n' for number in range(1234)), encoding="utf-8")
+    path.write_text(
+        "".join(f'"{"长" * (number % 7 * 100)}"\n' for number in range(1234)), encoding="utf-8"
+    )
     pieces = list(Lines(path).pieces())
-    assert [number for piece in pieces for number in piece] == list(range(1234)) and len(pieces) > 300
+    assert [number for piece in pieces for number in piece] == list(range(1234)) and len(
+        pieces
+    ) > 300
     path.write_text("1\n" * 1234)
     assert [len(piece) for piece in Lines(path).pieces()] == [400, 400, 400, 34]
     path.write_text("")

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 from mindtune.cli import UserError
-from mindtune.provenance import check_chain, check_inputs, hash_inputs, read_record, read_records, recorded_hash
+from mindtune.provenance import (
+    check_chain,
+    check_inputs,
+    hash_inputs,
+    read_record,
+    read_records,
+    recorded_hash,
+)
 from mindtune.records import copy_file, sha256_path, write_record
 from mindtune.train.state import drop_unproven, prove, unproven
 
@@ -22,7 +29,9 @@ def made(tmp_path):
 
 
 def write(path: Path, stage: str, inputs=(), outputs=(), facts=None) -> Path:
-    write_record(path, stage, inputs=inputs, outputs=outputs, params={"学习率": 2e-4}, facts=facts or {})
+    write_record(
+        path, stage, inputs=inputs, outputs=outputs, params={"学习率": 2e-4}, facts=facts or {}
+    )
     return path
 
 
@@ -46,7 +55,12 @@ def test_a_changed_input_is_one_sentence_with_both_hashes_and_what_to_do(made, c
     with pytest.raises(UserError) as error:
         hash_inputs([made], [made.parent / "fetch.json"])
     text = str(error.value)
-    assert str(made) in text and wanted in text and sha256_path(made) in text and "stage fetch_model" in text
+    assert (
+        str(made) in text
+        and wanted in text
+        and sha256_path(made) in text
+        and "stage fetch_model" in text
+    )
     assert "put it back as it was, or delete it" in text and "\n" not in text
 
 
@@ -63,7 +77,9 @@ def test_a_record_that_is_about_none_of_the_inputs_is_a_mistake(made):
     lambda text: text.replace("train_lora", "train_lorb"), lambda text: re.sub(r'"seal": ".', '"seal": "x', text),
 ])  # fmt: skip
 def test_a_record_that_was_edited_is_refused(tmp_path, edit):
-    path = write(tmp_path / "scores.json", "train_lora", facts={"BLEU": 0.5, "run": "main", "空": [1, None]})
+    path = write(
+        tmp_path / "scores.json", "train_lora", facts={"BLEU": 0.5, "run": "main", "空": [1, None]}
+    )
     assert read_record(path)["facts"]["BLEU"] == 0.5
     text = path.read_text(encoding="utf-8")
     assert edit(text) != text
@@ -73,8 +89,14 @@ def test_a_record_that_was_edited_is_refused(tmp_path, edit):
 
 
 def test_a_record_written_another_way_says_the_same(tmp_path):
-    """What it says is sealed, not its spaces; numbers and keys are compared as they are read back."""
-    path = write(tmp_path / "a.json", "s", facts={"float": 1e-7, "list": (1, 2), "by number": {10: "ten", 9: "nine"}})
+    """What it says is sealed, not its spaces; numbers and keys are compared as they are read
+    back.
+    """
+    path = write(
+        tmp_path / "a.json",
+        "s",
+        facts={"float": 1e-7, "list": (1, 2), "by number": {10: "ten", 9: "nine"}},
+    )
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
     assert read_record(path)["facts"]["by number"]["9"] == "nine"
 
@@ -125,7 +147,11 @@ def test_checkpoints_of_an_unproven_training_are_dropped_and_older_ones_kept(tmp
     assert len(list(tmp_path.glob("checkpoint-*"))) == 4, "nothing was said to be unproven"
     unproven(tmp_path, 4)
     drop_unproven(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-2", "checkpoint-4", "checkpoint-last"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "checkpoint-2",
+        "checkpoint-4",
+        "checkpoint-last",
+    }
     unproven(tmp_path, 2)
     prove(tmp_path)
     drop_unproven(tmp_path)

@@ -1,6 +1,8 @@
-"""A model folder that brings code: every program that loads one says so in a sentence, and the code does not run.
+"""A model folder that brings code: every program that loads one says so in a sentence, and the
+code does not run.
 
-The guards behind that look at the folder, the libraries' own switches, are tested in test_swift.py and test_engine.py.
+The guards behind that look at the folder, the libraries' own switches, are tested in test_swift.py
+and test_engine.py.
 """
 
 import ast
@@ -30,7 +32,13 @@ REPLIES = {
     "system": "keep",
     "concurrency": 1,
 }
-SMOKE = {"prompts": ["你好"], "max_new_tokens": 4, "concurrency": 1, "levels": [1], "near_tie": 1e-6}
+SMOKE = {
+    "prompts": ["你好"],
+    "max_new_tokens": 4,
+    "concurrency": 1,
+    "levels": [1],
+    "near_tie": 1e-6,
+}
 
 
 def evil(mark: Path) -> str:
@@ -38,13 +46,16 @@ def evil(mark: Path) -> str:
     return (
         f"import pathlib\n\npathlib.Path({str(mark)!r}).touch()\n\n"
         "from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM\n\n\n"
-        "class Tok(PreTrainedTokenizerFast):\n    pass\n\n\nclass Config(Qwen2Config):\n    pass\n\n\n"
+        "class Tok(PreTrainedTokenizerFast):\n    pass\n\n\nclass Config(Qwen2Config):\n    "
+        "pass\n\n\n"
         "class Model(Qwen2ForCausalLM):\n    pass\n"
     )
 
 
 def change(file: Path, **more) -> None:
-    file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), **more}), encoding="utf-8")
+    file.write_text(
+        json.dumps({**json.loads(file.read_text(encoding="utf-8")), **more}), encoding="utf-8"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +67,17 @@ def plain(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def hostile(tmp_path, plain):
-    """(folder, mark): the code lies elsewhere on this machine, so that no file of the folder looks wrong."""
+    """(folder, mark): the code lies elsewhere on this machine, so that no file of the folder looks
+    wrong.
+    """
     folder, mark, code = tmp_path / "model", tmp_path / "was run", tmp_path / "elsewhere"
     subprocess.run(["cp", "-r", plain, folder], check=True)
     code.mkdir()
     (code / "tok.py").write_text(evil(mark), encoding="utf-8")
-    change(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": [f"{code}--tok.Tok", f"{code}--tok.Tok"]})
+    change(
+        folder / "tokenizer_config.json",
+        auto_map={"AutoTokenizer": [f"{code}--tok.Tok", f"{code}--tok.Tok"]},
+    )
     return folder, mark
 
 
@@ -81,7 +97,8 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
     verify.write_text("{}")
     return {
         "cache_dataset.py": ["--train", rows, "--dev", rows, "--tokenizer", folder, "--model", MODEL, "--settings",
-                             '{"max_length": 512, "seed": 1}', "--cached", out, "--record", work / "r.json"],
+                             '{"max_length": 512, "seed": '
+'1}', "--cached", out, "--record", work / "r.json"],
         "train_lora.py": ["--run", "main", "--cached", work, "--pack-stats", work, "--model", folder, "--made-by", work,
                           "--model-kind", MODEL, "--settings", '{"method": "lora"}', "--code", "x", "--state-root", work,
                           "--adapter", out, "--history", out, "--loss-figure", out, "--record", out],
@@ -127,7 +144,9 @@ def test_code_that_a_tokenizer_names_is_not_run(program, hostile, plain, tmp_pat
 
 
 def test_the_trainer_s_own_process_runs_no_code_of_a_folder_altered_since(hostile, tmp_path):
-    """train_lora.py looked at the folder before; this is ms-swift with our plugin, as it starts it."""
+    """train_lora.py looked at the folder before; this is ms-swift with our plugin, as it starts
+    it.
+    """
     from mindtune.train.flags import train_flags
     from mindtune.train.swift import environment, render
     from test_swift import SETTINGS
@@ -139,8 +158,14 @@ def test_the_trainer_s_own_process_runs_no_code_of_a_folder_altered_since(hostil
         "callbacks": [], "report_to": [],
     }  # fmt: skip
     words = [sys.executable, "-m", "swift.cli.sft", *render(flags)]
-    given = environment(HF_MODULES_CACHE=str(tmp_path / "modules"), MINDTUNE_CPU_PACKING="1", CUDA_VISIBLE_DEVICES="")
-    subprocess.run(words, env=given, cwd=tmp_path, capture_output=True, timeout=300, stdin=subprocess.DEVNULL)
+    given = environment(
+        HF_MODULES_CACHE=str(tmp_path / "modules"),
+        MINDTUNE_CPU_PACKING="1",
+        CUDA_VISIBLE_DEVICES="",
+    )
+    subprocess.run(
+        words, env=given, cwd=tmp_path, capture_output=True, timeout=300, stdin=subprocess.DEVNULL
+    )
     assert not mark.exists()
 
 
@@ -150,12 +175,24 @@ def test_the_trainer_s_own_process_runs_no_code_of_a_folder_altered_since(hostil
         ("config.json", {"auto_map": {"AutoConfig": "modeling_x.Config"}}, "auto_map"),
         ("config.json", {"text_config": {"layers": [{"auto_map": "x.Y"}]}}, "auto_map"),
         ("config.json", {"attn_implementation": "evil/kernel"}, "attn_implementation"),
-        ("config.json", {"_experts_implementation": {"": "evil/kernel:run"}}, "_experts_implementation"),
+        (
+            "config.json",
+            {"_experts_implementation": {"": "evil/kernel:run"}},
+            "_experts_implementation",
+        ),
         ("generation_config.json", {"custom_generate": "evil/repository"}, "custom_generate"),
         ("configuration.json", {"plugins": ["evil"]}, "plugins"),
-        ("preprocessor_config.json", {"feature_extractor_type": "/tmp/dir--mod.Cls"}, "feature_extractor_type"),
+        (
+            "preprocessor_config.json",
+            {"feature_extractor_type": "/tmp/dir--mod.Cls"},
+            "feature_extractor_type",
+        ),
         ("tokenizer_config.json", {"extra": ["repo/x--mod.Cls"]}, "extra"),
-        ("adapter_config.json", {"megatron_config": {}, "megatron_core": "evil"}, "megatron_config"),
+        (
+            "adapter_config.json",
+            {"megatron_config": {}, "megatron_core": "evil"},
+            "megatron_config",
+        ),
     ],
 )
 def test_settings_that_name_code_are_refused_in_every_file(plain, tmp_path, file, more, word):
@@ -168,7 +205,9 @@ def test_settings_that_name_code_are_refused_in_every_file(plain, tmp_path, file
         safe_loading.check_folder(folder)
 
 
-@pytest.mark.parametrize("name", ["NOTICE_x.py", "chat_template.py", "sub/x.so", "x.joblib", "训练.bin", "a.pyc"])
+@pytest.mark.parametrize(
+    "name", ["NOTICE_x.py", "chat_template.py", "sub/x.so", "x.joblib", "训练.bin", "a.pyc"]
+)
 def test_files_that_can_run_code_are_refused(plain, tmp_path, name):
     folder = tmp_path / "model"
     subprocess.run(["cp", "-r", plain, folder], check=True)
@@ -203,16 +242,27 @@ def test_what_published_models_have_is_allowed(plain, tmp_path):
     )
     vocabulary = {"auto_map": 5, "custom_x": 6, "/usr/lib/x.py": 7}
     (folder / "added_tokens.json").write_text(json.dumps(vocabulary))
-    (folder / "configuration.json").write_text('{"framework": "pytorch", "task": "chat", "allow_remote": true}')
+    (folder / "configuration.json").write_text(
+        '{"framework": "pytorch", "task": "chat", "allow_remote": true}'
+    )
     safe_loading.check_folder(folder)
     assert safe_loading.load_tokenizer(folder)("你好")["input_ids"]
 
 
-LOADERS = {"from_pretrained", "from_config", "get_processor", "get_model_processor", "export_main", "from_file"}
+LOADERS = {
+    "from_pretrained",
+    "from_config",
+    "get_processor",
+    "get_model_processor",
+    "export_main",
+    "from_file",
+}
 
 
 def test_nothing_else_loads_a_model_or_a_tokenizer():
-    allowed = {("mindtune/safe_loading.py", name) for name in LOADERS} | {("mindtune/chat_template.py", "from_file")}
+    allowed = {("mindtune/safe_loading.py", name) for name in LOADERS} | {
+        ("mindtune/chat_template.py", "from_file")
+    }
     found = set()
     for file in SCRIPTS.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

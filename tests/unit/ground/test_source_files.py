@@ -1,4 +1,6 @@
-"""Every path that the configuration names is there, can be read, and has a name that Snakemake takes as it stands."""
+"""Every path that the configuration names is there, can be read, and has a name that Snakemake
+takes as it stands.
+"""
 
 import copy
 
@@ -7,7 +9,10 @@ from mindtune.cli import UserError
 from mindtune.source_files import check_configured, check_source, files_below
 
 CONFIG = {
-    "datasets": {"对话": {"source": "local", "path": "数据"}, "hub": {"source": "modelscope", "path": None}},
+    "datasets": {
+        "对话": {"source": "local", "path": "数据"},
+        "hub": {"source": "modelscope", "path": None},
+    },
     "model": {"source": "local", "path": "模型"},
     "data": {"contamination": {"files": ["题.jsonl"]}},
     "export": {"signing_key": "钥匙.pem"},
@@ -61,12 +66,22 @@ def test_names_to_which_snakemake_gives_a_meaning(folder, name):
         lambda: files_below(str(folder / "数据")),
         lambda: check_source(str(folder / "数据" / name)),
     ):
-        with pytest.raises(UserError, match="in its path, to which Snakemake gives a meaning; rename it"):
+        with pytest.raises(
+            UserError, match="in its path, to which Snakemake gives a meaning; rename it"
+        ):
             call()
 
 
 def test_odd_names_that_are_taken_as_they_stand(folder):
-    for name in ("a b.jsonl", "o'brien.jsonl", "$(touch x).jsonl", "<>.jsonl", "<X>.jsonl", "-h.jsonl", "对话.jsonl"):
+    for name in (
+        "a b.jsonl",
+        "o'brien.jsonl",
+        "$(touch x).jsonl",
+        "<>.jsonl",
+        "<X>.jsonl",
+        "-h.jsonl",
+        "对话.jsonl",
+    ):
         (folder / "数据" / name).write_text("{}")
     check_configured(CONFIG, str(folder))
     assert len(files_below(str(folder / "数据"))) == 8

@@ -1,4 +1,6 @@
-"""What YAML takes in silence is one sentence with file and line, in no time; what is meant as it stands is read."""
+"""What YAML takes in silence is one sentence with file and line, in no time; what is meant as it
+stands is read.
+"""
 
 import json
 import time
@@ -8,7 +10,8 @@ from mindtune.cli import UserError
 from mindtune.strict_yaml import parse_strictly, read_strictly
 
 BOMB = "a0: &a0 {a: 1, b: 2, c: 3, d: 4, e: 5, f: 6, g: 7, h: 8}\n" + "\n".join(
-    f"a{n}: &a{n} {{" + ", ".join(f"{key}: *a{n - 1}" for key in "abcdefgh") + "}" for n in range(1, 9)
+    f"a{n}: &a{n} {{" + ", ".join(f"{key}: *a{n - 1}" for key in "abcdefgh") + "}"
+    for n in range(1, 9)
 )
 
 

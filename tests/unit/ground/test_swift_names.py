@@ -6,5 +6,7 @@ from tools.list_swift_names import swift_names
 
 
 def test_the_list_is_that_of_the_installed_version():
-    advice = "ms-swift's pin changed: run scripts/tools/list_swift_names.py in the train environment"
+    advice = (
+        "ms-swift's pin changed: run scripts/tools/list_swift_names.py in the train environment"
+    )
     assert read_json(ROOT / "config/ms-swift.json") == swift_names(), advice

@@ -1,4 +1,6 @@
-"""The environment that programs start from: what is listed passes, what looks like a secret never does; bash and Python agree."""
+"""The environment that programs start from: what is listed passes, what looks like a secret never
+does; bash and Python agree.
+"""
 
 import subprocess
 import sys
@@ -30,7 +32,9 @@ def seen_by_bash(environ: dict[str, str], more: str = "") -> dict[str, str]:
     return {name: value for name, _, value in pairs if name not in ("_", "PWD", "SHLVL", "OLDPWD")}
 
 
-@pytest.mark.parametrize("more", ["", "FAB_PROVIDER", "FAB_PROVIDER,HF_TOKEN my_token", "X FAB_PROVIDER"])
+@pytest.mark.parametrize(
+    "more", ["", "FAB_PROVIDER", "FAB_PROVIDER,HF_TOKEN my_token", "X FAB_PROVIDER"]
+)
 def test_bash_and_python_let_the_same_variables_pass(more):
     environ = PLAIN | OTHER | SECRET | FUNCTION | ({"MINDTUNE_ENVIRONMENT": more} if more else {})
     seen = seen_by_bash(environ)
@@ -56,12 +60,26 @@ def test_a_program_called_by_hand_and_what_it_starts_see_no_key(tmp_path):
         "import os, subprocess, sys\nfrom mindtune.cli import run\n"
         "def main():\n"
         "    print(sorted(os.environ))\n"
-        "    print(subprocess.run(['cat', '/proc/self/environ'], capture_output=True, text=True).stdout)\n"
+        "    print(subprocess.run(['cat', '/proc/self/environ'], capture_output=True, "
+        "text=True).stdout)\n"
         "raise SystemExit(run(main))\n"
     )
-    environ = PLAIN | OTHER | SECRET | {"PYTHONPATH": str(ROOT / "scripts"), "HF_HOME": "/home/cache"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
+    environ = (
+        PLAIN | OTHER | SECRET | {"PYTHONPATH": str(ROOT / "scripts"), "HF_HOME": "/home/cache"}
     )
-    assert "planted" not in done.stdout and "proxy" not in done.stdout and "SLURM_JOB_ID" in done.stdout
-    assert f"HF_HOME={tmp_path}/.cache/huggingface" in done.stdout, "dialogues are not cached in the user's home"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (
+        "planted" not in done.stdout
+        and "proxy" not in done.stdout
+        and "SLURM_JOB_ID" in done.stdout
+    )
+    assert f"HF_HOME={tmp_path}/.cache/huggingface" in done.stdout, (
+        "dialogues are not cached in the user's home"
+    )

@@ -1,4 +1,6 @@
-"""The smoke test on real servers: a sound export passes every check, and defects that people met in the wild are found."""
+"""The smoke test on real servers: a sound export passes every check, and defects that people met
+in the wild are found.
+"""
 
 import json
 import subprocess
@@ -36,7 +38,10 @@ SETTINGS = {
     "levels": [1, 40],
     "near_tie": 0.1,
 }
-BARE_TEMPLATE = "{% for turn in messages %}<|im_start|>{{ turn.role }}\n{{ turn.content }}<|im_end|>\n{% endfor %}"
+BARE_TEMPLATE = (
+    "{% for turn in messages %}<|im_start|>{{ turn.role }}\n{{ turn.content "
+    "}}<|im_end|>\n{% endfor %}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +50,15 @@ def model(tmp_path_factory) -> Path:
 
 
 def write_verify(export: Path, path: Path) -> Path:
-    """The part of verify.json that the smoke test reads: the fixed chats, counted by the export's own template."""
+    """The part of verify.json that the smoke test reads: the fixed chats, counted by the export's
+    own template.
+    """
     chat = load_chat(export)
     rows = [
-        {"messages": messages[:-1], "prompt": {"tokens": chat.count([chat.render(messages[:-1], True)])[0]}}
+        {
+            "messages": messages[:-1],
+            "prompt": {"tokens": chat.count([chat.render(messages[:-1], True)])[0]},
+        }
         for messages in fixed_chats().values()
     ]
     return write_sealed(path, "verify_merge", facts={"prompts": rows})
@@ -60,14 +70,21 @@ def smoke(export: Path, folder: Path, **engine: object) -> tuple[subprocess.Comp
         "--export": export, "--verify": write_verify(export, folder / "verify.json"), "--engine": json.dumps({**ENGINE, **engine}), "--engine-python": sys.executable,
         "--settings": json.dumps(SETTINGS), "--smoke": folder / "smoke.json", "--server-log": folder / "server.log",
     }  # fmt: skip
-    command = [sys.executable, ROOT / "scripts/verify_serving.py", *(part for pair in flags.items() for part in pair)]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8"), folder / "smoke.json"
+    command = [
+        sys.executable,
+        ROOT / "scripts/verify_serving.py",
+        *(part for pair in flags.items() for part in pair),
+    ]
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8"
+    ), folder / "smoke.json"
 
 
 def two_token_model(model: Path, folder: Path, texts: list[str]) -> list[int]:
     """Change a copied model so that its every token is one of two; return their ids.
 
-    The rows of the output layer are zero but for two, which are each other's opposite: whatever the state, one of them wins.
+    The rows of the output layer are zero but for two, which are each other's opposite: whatever
+    the state, one of them wins.
     """
     import torch
     from safetensors.torch import load_file, save_file
@@ -75,7 +92,9 @@ def two_token_model(model: Path, folder: Path, texts: list[str]) -> list[int]:
 
     ids = AutoTokenizer.from_pretrained(model).convert_tokens_to_ids(texts)
     weights = load_file(model / "model.safetensors")
-    row = torch.randn(weights["lm_head.weight"].shape[1], generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    row = torch.randn(
+        weights["lm_head.weight"].shape[1], generator=torch.Generator().manual_seed(0)
+    ).to(torch.bfloat16)
     weights["lm_head.weight"].zero_()
     weights["lm_head.weight"][ids[0]], weights["lm_head.weight"][ids[1]] = row, -row
     (folder / "model.safetensors").unlink()
@@ -93,18 +112,27 @@ def test_a_sound_export_passes_every_check(model, tmp_path):
     alone, together = facts["timings"]["concurrency_1"], facts["timings"]["concurrency_40"]
     assert (alone["requests"], together["requests"]) == (3, 80)
     seen = {check["name"]: check["seen"] for check in facts["checks"]}
-    assert seen["greedy"].startswith("equal to transformers for all ") and "apart" not in seen["greedy"]
-    assert len(seen["prompt_tokens"].split(", training")[0].split(",")) == 3 + 8, "our prompts and the fixed chats"
+    assert (
+        seen["greedy"].startswith("equal to transformers for all ")
+        and "apart" not in seen["greedy"]
+    )
+    assert len(seen["prompt_tokens"].split(", training")[0].split(",")) == 3 + 8, (
+        "our prompts and the fixed chats"
+    )
     # 2 layers, 2 key-value heads of 16 bfloat16 values
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     head = config["hidden_size"] // config["num_attention_heads"]
     assert facts["memory"]["bytes_per_token"] == 2 * 2 * config["num_key_value_heads"] * head * 2
     assert 0 < alone["ttft_s_p50"] <= alone["ttft_s_p95"] and alone["tokens_per_s"] > 0
-    assert "失眠" not in (tmp_path / "server.log").read_text(encoding="utf-8"), "the log holds what a client said"
+    assert "失眠" not in (tmp_path / "server.log").read_text(encoding="utf-8"), (
+        "the log holds what a client said"
+    )
 
 
 def test_end_tokens_that_leak_into_the_text_are_found(model, tmp_path):
-    """The tokenizer no longer knows its end token as special, and the model is not stopped at it."""
+    """The tokenizer no longer knows its end token as special, and the model is not stopped at
+    it.
+    """
     export = copy_with_end(model, tmp_path / "export", [0])
     two_token_model(model, export, ["<|im_end|>", "<|im_start|>"])
     tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
@@ -125,22 +153,37 @@ def test_a_model_that_ends_before_its_first_word_is_found(model, tmp_path):
     export = copy_with_end(model, tmp_path / "export", [0])
     ids = two_token_model(model, export, ["a", "b"])
     config = json.loads((export / "generation_config.json").read_text(encoding="utf-8"))
-    (export / "generation_config.json").write_text(json.dumps({**config, "eos_token_id": ids}), encoding="utf-8")
+    (export / "generation_config.json").write_text(
+        json.dumps({**config, "eos_token_id": ids}), encoding="utf-8"
+    )
     out, record = smoke(export, tmp_path)
     assert out.returncode == 2 and not record.exists()
-    assert out.stderr.startswith(f"error: {export} failed ") and "single_reply: '' (stop after 0 tokens)" in out.stderr
-    assert "passed model_list" in out.stdout and "server ended: processes left: none; port closed" in out.stdout
+    assert (
+        out.stderr.startswith(f"error: {export} failed ")
+        and "single_reply: '' (stop after 0 tokens)" in out.stderr
+    )
+    assert (
+        "passed model_list" in out.stdout
+        and "server ended: processes left: none; port closed" in out.stdout
+    )
 
 
 def test_a_server_that_renders_other_prompts_than_training_is_found(model, tmp_path):
-    """Some engines put a default system prompt of their own before a chat, or leave the model's out."""
+    """Some engines put a default system prompt of their own before a chat, or leave the model's
+    out.
+    """
     chat = load_chat(model)
     bare = jinja2.Template(BARE_TEMPLATE)
     trained = replace(
-        chat, template=SimpleNamespace(render=lambda chat, ask: bare.render(messages=chat, add_generation_prompt=ask))
+        chat,
+        template=SimpleNamespace(
+            render=lambda chat, ask: bare.render(messages=chat, add_generation_prompt=ask)
+        ),
     )
     with serve(model, {**ENGINE, "python": sys.executable}, tmp_path / "server.log") as server:
-        case = verify_serving.Case(server, server.client(), trained, SETTINGS["prompts"], 8, 2, 512, [], [], 0.1)
+        case = verify_serving.Case(
+            server, server.client(), trained, SETTINGS["prompts"], 8, 2, 512, [], [], 0.1
+        )
         with pytest.raises(verify_serving.Failed, match="server .*, training"):
             verify_serving.check_prompt_tokens(case)
         case = replace(case, chat=chat)
@@ -166,9 +209,20 @@ def test_replies_of_other_weights_are_not_transformers_replies(model, tmp_path):
     assert [len(reply["margins"]) for reply in reference] == [40, 40, 40]
     with serve(model, engine, tmp_path / "server.log") as server:
         case = verify_serving.Case(
-            server, server.client(), load_chat(model), SETTINGS["prompts"], 40, 2, 512, [], reference, 1e-6
+            server,
+            server.client(),
+            load_chat(model),
+            SETTINGS["prompts"],
+            40,
+            2,
+            512,
+            [],
+            reference,
+            1e-6,
         )
-        with pytest.raises(verify_serving.Failed, match="0 tokens, then a choice .* deviations apart"):
+        with pytest.raises(
+            verify_serving.Failed, match="0 tokens, then a choice .* deviations apart"
+        ):
             verify_serving.check_greedy(case)
 
 

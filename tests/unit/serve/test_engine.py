@@ -1,4 +1,6 @@
-"""The engine interface with a real server on a real (random, tiny) model: its answers, its refusals, and its end."""
+"""The engine interface with a real server on a real (random, tiny) model: its answers, its
+refusals, and its end.
+"""
 
 import http.client
 import json
@@ -17,7 +19,14 @@ import pytest
 import yaml
 from mindtune.cli import UserError
 from mindtune.serve import engine as engines
-from mindtune.serve.engine import Server, check_engine, group_members, lmdeploy_command, port_open, serve
+from mindtune.serve.engine import (
+    Server,
+    check_engine,
+    group_members,
+    lmdeploy_command,
+    port_open,
+    serve,
+)
 from mindtune.serve.kv_cache import bytes_per_token, kv_budget, reported_tokens
 from mindtune.serve.transformers_server import Refused, pieces, read_request, settled
 from models import build_small_model, copy_with_end
@@ -108,16 +117,22 @@ def test_a_missing_setting_is_named():
 
 def test_lmdeploy_command_is_the_documented_one():
     command = lmdeploy_command(Path("results/export"), GPU_ENGINE, 23333)
-    assert command[:2] == ["/env/bin/python", "-P"] and command[2].endswith("mindtune/serve/lmdeploy_server.py")
+    assert command[:2] == ["/env/bin/python", "-P"] and command[2].endswith(
+        "mindtune/serve/lmdeploy_server.py"
+    )
     assert " ".join(command[3:]) == (
-        "serve api_server results/export --model-name qwen2.5-7b-sft --backend pytorch --tp 1 --session-len 1024 "
-        "--cache-max-entry-count 0.8 --server-name 127.0.0.1 --server-port 23333 --log-level INFO --disable-fastapi-docs"
+        "serve api_server results/export --model-name qwen2.5-7b-sft --backend pytorch --tp 1 "
+        "--session-len 1024 "
+        "--cache-max-entry-count 0.8 --server-name 127.0.0.1 --server-port 23333 --log-level INFO "
+        "--disable-fastapi-docs"
     )
 
 
 @pytest.fixture(scope="module")
 def lmdeploy_folder(tmp_path_factory) -> Path:
-    """LMDeploy as locked in envs/serve.lock, with what its parser imports and this environment lacks; no CUDA."""
+    """LMDeploy as locked in envs/serve.lock, with what its parser imports and this environment
+    lacks; no CUDA.
+    """
     folder = tmp_path_factory.mktemp("lmdeploy")
     lock = (ROOT / "envs/serve.lock").read_text(encoding="utf-8")
     names = ("lmdeploy", "mmengine-lite", "yapf", "termcolor", "pybase64", "shortuuid")
@@ -163,7 +178,9 @@ def test_lmdeploys_flag_to_run_a_folder_s_code_is_gone(lmdeploy_folder):
         [sys.executable, "-c", PARSE, lmdeploy_folder, json.dumps(arguments)], env={**os.environ, "PYTHONPATH": paths},
         capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 2 and "unrecognized arguments: --trust-remote-code" in done.stderr, done.stderr[-1000:]
+    assert done.returncode == 2 and "unrecognized arguments: --trust-remote-code" in done.stderr, (
+        done.stderr[-1000:]
+    )
 
 
 @pytest.mark.parametrize("backend", ["pytorch", "turbomind"])
@@ -198,7 +215,10 @@ def test_lmdeploy_logs_what_clients_say_below_the_level_of_our_command(lmdeploy_
 
 def test_turbomind_that_fell_back_to_pytorch_is_refused(tmp_path):
     log = tmp_path / "server.log"
-    log.write_text("lmdeploy - WARNING - archs.py:40 - Fallback to pytorch engine because turbomind is not built.\n")
+    log.write_text(
+        "lmdeploy - WARNING - archs.py:40 - Fallback to pytorch engine because turbomind is not "
+        "built.\n"
+    )
     engines.check_backend(GPU_ENGINE, log)
     with pytest.raises(UserError, match="cannot load TurboMind.*turbomind is not built"):
         engines.check_backend({**GPU_ENGINE, "backend": "turbomind"}, log)
@@ -227,7 +247,8 @@ def test_the_budget_is_a_share_of_what_the_weights_leave(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(QWEN_7B))
     (tmp_path / "model.safetensors").write_bytes(b"")
     os.truncate(tmp_path / "model.safetensors", 15_231_271_776)
-    # an H100's memory as nvidia-smi gives it; LMDeploy's PyTorch engine reported 918,528 tokens there
+    # an H100's memory as nvidia-smi gives it; LMDeploy's PyTorch engine reported 918,528 tokens
+    # there
     budget = kv_budget(tmp_path, {**GPU_ENGINE, "session_len": 4096}, [(81_559 * 2**20, 0)])
     assert (budget["budget_tokens"], budget["budget_sessions"]) == (980_601, 239)
     assert budget["bytes_per_session"] == 4096 * 57_344
@@ -241,7 +262,8 @@ def test_the_budget_is_a_share_of_what_the_weights_leave(tmp_path):
 def test_what_lmdeploy_reports_is_read_from_its_log(tmp_path):
     log = tmp_path / "server.log"
     log.write_text(
-        "Building CacheEngine with config: \nCacheConfig(max_batches=1024, block_size=64, num_cpu_blocks=0, num_gpu_blocks=14352, kernel_block_size=64)\n"
+        "Building CacheEngine with config: \nCacheConfig(max_batches=1024, block_size=64, "
+        "num_cpu_blocks=0, num_gpu_blocks=14352, kernel_block_size=64)\n"
     )
     assert reported_tokens(log) == 918_528
     log.write_text("[TM][INFO] nothing of blocks\n")
@@ -265,7 +287,9 @@ def test_pieces_never_hold_half_a_character():
 def test_pieces_join_to_the_whole_for_any_bytes():
     draw = random.Random(5)
     for _ in range(500):
-        data = [draw.choice([*"眠🙂a".encode(), draw.randrange(256)]) for _ in range(draw.randrange(40))]
+        data = [
+            draw.choice([*"眠🙂a".encode(), draw.randrange(256)]) for _ in range(draw.randrange(40))
+        ]
         assert "".join(pieces(iter(data), decode_bytes, [])) == decode_bytes(data)
 
 
@@ -309,7 +333,10 @@ def test_a_reply_is_transformers_greedy_reply(server, model):
 
 @pytest.mark.parametrize("text", ["我最近总是失眠", "Ich schlafe schlecht 🙂", "眠"])
 def test_a_stream_is_the_whole_reply(server, text):
-    messages = [{"role": "system", "content": "你是心理咨询师。"}, {"role": "user", "content": text}]
+    messages = [
+        {"role": "system", "content": "你是心理咨询师。"},
+        {"role": "user", "content": text},
+    ]
     streamed = server.client().stream(messages, 60)
     assert streamed.reply == server.client().chat(messages, 60)
     assert len(streamed.pieces) > 5
@@ -319,9 +346,16 @@ def test_the_prompt_is_rendered_by_the_chat_template(server, model):
     from mindtune.chat_template import load_chat
 
     chat = load_chat(model)
-    history = [*CHAT, {"role": "assistant", "content": "我在听。"}, {"role": "user", "content": "谢谢"}]
+    history = [
+        *CHAT,
+        {"role": "assistant", "content": "我在听。"},
+        {"role": "user", "content": "谢谢"},
+    ]
     for messages in (CHAT, [{"role": "system", "content": "简短回答"}, *CHAT], history):
-        assert server.client().chat(messages, 1).prompt_tokens == chat.count([chat.render(messages, True)])[0]
+        assert (
+            server.client().chat(messages, 1).prompt_tokens
+            == chat.count([chat.render(messages, True)])[0]
+        )
 
 
 def test_the_key_is_needed_everywhere_but_for_health(server):
@@ -353,7 +387,11 @@ def test_refusals_reach_the_client_and_the_server_goes_on(server):
     base = {"model": server.model_name, "messages": CHAT, "temperature": 0, "max_tokens": 2}
     long = {**base, "messages": [{"role": "user", "content": "失眠" * 1024}]}
     status, body = post(server, long)
-    assert status == 400 and body["error"]["code"] == "context_length_exceeded" and "1024" in body["error"]["message"]
+    assert (
+        status == 400
+        and body["error"]["code"] == "context_length_exceeded"
+        and "1024" in body["error"]["message"]
+    )
     assert post(server, {**base, "temperature": 1})[0] == 400
     assert post(server, {**base, "model": "其他"})[0] == 404
     assert post(server, ["没有"])[0] == 400
@@ -385,7 +423,9 @@ def test_a_client_that_hangs_up_is_not_answered_to_the_end(server):
         chunks.close()
     start = time.monotonic()
     client.chat(CHAT, 1)
-    assert tokens == 900 and time.monotonic() - start < whole, "three replies that nobody reads kept the server busy"
+    assert tokens == 900 and time.monotonic() - start < whole, (
+        "three replies that nobody reads kept the server busy"
+    )
 
 
 # People and units
@@ -412,7 +452,9 @@ def test_the_health_check_is_a_completed_chat(server, tmp_path):
     words[words.index("--port") + 1] = str(engines.free_port())
     start = time.monotonic()
     done = subprocess.run([*words, "--wait", "1.5"], capture_output=True, text=True)
-    assert done.returncode == 1 and "does not answer" in done.stderr and time.monotonic() - start > 1.5
+    assert (
+        done.returncode == 1 and "does not answer" in done.stderr and time.monotonic() - start > 1.5
+    )
 
 
 def test_a_chat_in_the_terminal_keeps_its_history(server, tmp_path):
@@ -426,7 +468,13 @@ def test_a_chat_in_the_terminal_keeps_its_history(server, tmp_path):
         tmp_path / "key",
     ]
     typed = "我失眠\n\n很累\n/new\n我失眠\n"
-    done = subprocess.run([*words, "--max-tokens", "20"], input=typed, capture_output=True, text=True, encoding="utf-8")
+    done = subprocess.run(
+        [*words, "--max-tokens", "20"],
+        input=typed,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
     assert done.returncode == 0, done.stderr
     said = done.stdout.split("\n> ")
     client = server.client()
@@ -473,7 +521,10 @@ def test_a_server_that_cannot_start_is_reported_with_its_own_words(model, tmp_pa
 
 def test_a_folder_without_weights_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match="no model folder"), serve(tmp_path, ENGINE, tmp_path / "server.log"):
+    with (
+        pytest.raises(UserError, match="no model folder"),
+        serve(tmp_path, ENGINE, tmp_path / "server.log"),
+    ):
         pass
 
 
@@ -496,7 +547,15 @@ def gone(group: int, seconds: float) -> bool:
 
 
 def test_the_server_ends_with_a_parent_that_is_killed(model, tmp_path):
-    command = [sys.executable, "-c", PARENT, ROOT / "scripts", model, json.dumps(ENGINE), tmp_path / "server.log"]
+    command = [
+        sys.executable,
+        "-c",
+        PARENT,
+        ROOT / "scripts",
+        model,
+        json.dumps(ENGINE),
+        tmp_path / "server.log",
+    ]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as parent:
         group, port = map(int, parent.stdout.readline().split())

@@ -1,4 +1,6 @@
-"""The load client against a server of known behaviour: what it counts, what it times, and what it refuses to count."""
+"""The load client against a server of known behaviour: what it counts, what it times, and what it
+refuses to count.
+"""
 
 import asyncio
 import json
@@ -15,8 +17,12 @@ def event(**fields: object) -> bytes:
     return b"data: " + json.dumps(fields, ensure_ascii=False).encode() + b"\n\n"
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: list[dict]) -> None:
-    """A chat server's answer as LMDeploy writes it: in HTTP chunks, with `usage: null` in every event but the last."""
+async def answer(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: list[dict]
+) -> None:
+    """A chat server's answer as LMDeploy writes it: in HTTP chunks, with `usage: null` in every
+    event but the last.
+    """
     head = await reader.readuntil(b"\r\n\r\n")
     size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
     body = json.loads(await reader.readexactly(size))
@@ -51,7 +57,9 @@ def chat_server():
     holder: dict = {}
 
     async def serve() -> None:
-        holder["server"] = await asyncio.start_server(lambda r, w: answer(r, w, seen), "127.0.0.1", 0)
+        holder["server"] = await asyncio.start_server(
+            lambda r, w: answer(r, w, seen), "127.0.0.1", 0
+        )
         started.set()
 
     thread = threading.Thread(target=lambda: (loop.run_until_complete(serve()), loop.run_forever()))
@@ -63,7 +71,9 @@ def chat_server():
 
 
 def target(port: int, stream: bool = True) -> Target:
-    return Target(port, "钥匙-key".encode("ascii", "ignore").decode(), {"model": "m", "max_tokens": 4}, stream)
+    return Target(
+        port, "钥匙-key".encode("ascii", "ignore").decode(), {"model": "m", "max_tokens": 4}, stream
+    )
 
 
 def test_a_stream_is_timed_from_its_first_text_to_its_last():
@@ -90,7 +100,9 @@ def test_several_processes_ask_every_chat_once():
     with chat_server() as (port, seen):
         found = load(target(port), chats, 33)
     assert len(found) == 40
-    assert sorted(row["messages"][0]["content"] for row in seen) == sorted(chat[0]["content"] for chat in chats)
+    assert sorted(row["messages"][0]["content"] for row in seen) == sorted(
+        chat[0]["content"] for chat in chats
+    )
 
 
 @pytest.mark.parametrize(("text", "words"), [("坏", "400 Bad Request"), ("断", "ended without")])

@@ -1,4 +1,6 @@
-"""What the dashboard shows: every step of finished trainings, the others as far as they came, and nothing of the user's settings."""
+"""What the dashboard shows: every step of finished trainings, the others as far as they came, and
+nothing of the user's settings.
+"""
 
 import json
 import os
@@ -20,7 +22,9 @@ def finish(work, run, key):
     folder.mkdir(parents=True)
     rows = "1,4.089975357055664,4,14891.5,,0.5,0.001,1.5,\n2,3.5,4,14000.0,0.41,1.0,0.0,1.25,8.25\n"
     (folder / "history.csv").write_text(HISTORY + rows)
-    (folder / "train_lora.json").write_text(json.dumps({"params": {"seed": 42}, "facts": {"run_id": key}}))
+    (folder / "train_lora.json").write_text(
+        json.dumps({"params": {"seed": 42}, "facts": {"run_id": key}})
+    )
 
 
 def start(work, run, key, steps, log=""):
@@ -35,7 +39,9 @@ def start(work, run, key, steps, log=""):
 def test_every_step_of_a_history_with_the_settings(tmp_path):
     finish(tmp_path, "主", "aa")
     [training] = trainings(tmp_path)
-    assert training.name == "主" and training.settings == {"seed": 42} and training.note == "finished"
+    assert (
+        training.name == "主" and training.settings == {"seed": 42} and training.note == "finished"
+    )
     first = {"train/loss": 4.089975357055664, "train/learning_rate": 0.001, "train/grad_norm": 1.5, "train/tokens_per_second": 14891.5}  # fmt: skip
     assert training.steps[1] == first
     assert training.steps[2]["eval/loss"] == 8.25 and training.steps[2]["train/mfu"] == 0.41
@@ -43,14 +49,22 @@ def test_every_step_of_a_history_with_the_settings(tmp_path):
 
 
 def test_a_training_without_a_history_is_shown_as_far_as_it_came(tmp_path):
-    steps = '{"step": 1, "loss": 4.5}\n{"step": 2, "loss": 9.0}\n{"step": 2, "loss": 4.25, "watts": 600}\n'
+    steps = (
+        '{"step": 1, "loss": 4.5}\n{"step": 2, "loss": 9.0}\n{"step": 2, "loss": 4.25, '
+        '"watts": 600}\n'
+    )
     steps += '{"step": 3, "loss": NaN, "mfu": null}\n{"step": 4, "lo'
     log = '{"loss": 4.3, "learning_rate": 0.001, "global_step/max_steps": "2/8"}\n'
     log += '{"eval_loss": 8.5, "global_step/max_steps": "2/8"}\n{"best_metric": 8.5}\n{"loss": 4.'
     start(tmp_path, "main", "bb", steps, log)
     [training] = trainings(tmp_path)
     assert training.name == "main bb" and "not finished" in training.note
-    second = {"train/loss": 4.25, "train/watts": 600.0, "train/learning_rate": 0.001, "eval/loss": 8.5}
+    second = {
+        "train/loss": 4.25,
+        "train/watts": 600.0,
+        "train/learning_rate": 0.001,
+        "eval/loss": 8.5,
+    }
     assert training.steps == {1: {"train/loss": 4.5}, 2: second, 3: {}}
 
 
@@ -65,21 +79,35 @@ def test_a_training_is_shown_once_and_another_one_of_its_run_beside_it(tmp_path)
 def test_a_history_without_its_record_is_shown(tmp_path):
     finish(tmp_path, "main", "aa")
     (tmp_path / "results/runs/main/train_lora.json").unlink()
-    assert [(training.name, training.settings) for training in trainings(tmp_path)] == [("main", {})]
+    assert [(training.name, training.settings) for training in trainings(tmp_path)] == [
+        ("main", {})
+    ]
 
 
 def test_no_training_is_one_sentence(tmp_path):
-    words = [sys.executable, SCRIPTS / "tools/show_dashboard.py", "--workdir", tmp_path, "--port", "0"]
+    words = [
+        sys.executable,
+        SCRIPTS / "tools/show_dashboard.py",
+        "--workdir",
+        tmp_path,
+        "--port",
+        "0",
+    ]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith(f"error: {tmp_path} has no training") and done.stderr.count("\n") == 1
+    assert (
+        done.stderr.startswith(f"error: {tmp_path} has no training")
+        and done.stderr.count("\n") == 1
+    )
 
 
 def test_only_this_machine_can_ask_and_a_used_port_is_refused():
     with listen(0) as listener:
         host, port = listener.getsockname()
         assert host == "127.0.0.1"
-        with pytest.raises(UserError, match=f"port {port} on 127.0.0.1 cannot be had .* name another PORT"):
+        with pytest.raises(
+            UserError, match=f"port {port} on 127.0.0.1 cannot be had .* name another PORT"
+        ):
             listen(port)
     with pytest.raises(UserError, match="port 99999 .* 0 to 65535"):
         listen(99999)
@@ -87,7 +115,11 @@ def test_only_this_machine_can_ask_and_a_used_port_is_refused():
 
 def test_swanlab_is_given_none_of_the_users_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "environ", {"SWANLAB_API_KEY": "planted", "SWANLAB_WEBHOOK": "http://planted", "HOME": "/"})
+    monkeypatch.setattr(
+        os,
+        "environ",
+        {"SWANLAB_API_KEY": "planted", "SWANLAB_WEBHOOK": "http://planted", "HOME": "/"},
+    )
     leave_settings_behind(tmp_path / "..")
     assert Path.cwd() == tmp_path.parent and os.environ["HOME"] == "/"
     assert "planted" not in " ".join(os.environ.values())

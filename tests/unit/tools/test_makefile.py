@@ -1,4 +1,6 @@
-"""What people give to make is text: a quote, a dollar or a word for make in it neither runs nor breaks anything."""
+"""What people give to make is text: a quote, a dollar or a word for make in it neither runs nor
+breaks anything.
+"""
 
 import os
 import re
@@ -32,19 +34,33 @@ SAID = {
 
 
 def make(target, **given):
-    words = ["make", "--no-print-directory", target, *[f"{name}={text}" for name, text in given.items()]]
+    words = [
+        "make",
+        "--no-print-directory",
+        target,
+        *[f"{name}={text}" for name, text in given.items()],
+    ]
     environment = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
-    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_no_recipe_expands_what_was_given():
-    given = re.search(r"^GIVEN := (.*?[^\\])$", MAKEFILE, re.MULTILINE | re.DOTALL)[1].replace("\\\n", " ").split()
+    given = (
+        re.search(r"^GIVEN := (.*?[^\\])$", MAKEFILE, re.MULTILINE | re.DOTALL)[1]
+        .replace("\\\n", " ")
+        .split()
+    )
     assert {"EXPORT", "DATA", "ID", "USER", "PYTHON"} < set(given)
     recipes = "\n".join(line for line in MAKEFILE.splitlines() if line.startswith("\t"))
     for name in given:
         assert not re.search(rf"\$[({{]{name}[)}}]", recipes), name
     # and everything that a target's help names is among them
-    assert set(re.findall(r"\b([A-Z_]{2,})=", "\n".join(re.findall("## (.*)", MAKEFILE)))) <= {*given, "STORE"}
+    assert set(re.findall(r"\b([A-Z_]{2,})=", "\n".join(re.findall("## (.*)", MAKEFILE)))) <= {
+        *given,
+        "STORE",
+    }
 
 
 CASES = [("verify", "EXPORT", text) for text in HOSTILE]
@@ -68,8 +84,15 @@ def test_what_is_given_is_only_text(target, name, text, tmp_path):
 
 def test_text_from_the_environment_is_only_text(tmp_path):
     mark = tmp_path / "ran"
-    environment = {**os.environ, "EXPORT": f"$(shell touch {mark})x'y", "PUBLIC_KEY": "", "EXPECT": ""}
-    done = subprocess.run(["make", "verify"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    environment = {
+        **os.environ,
+        "EXPORT": f"$(shell touch {mark})x'y",
+        "PUBLIC_KEY": "",
+        "EXPECT": "",
+    }
+    done = subprocess.run(
+        ["make", "verify"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     assert not mark.exists() and f"$(shell touch {mark})x'y is not a folder" in done.stderr
 
 
@@ -80,6 +103,9 @@ def test_a_sub_make_is_given_text(tmp_path):
         stream.write('\nouter: \n\t@$(MAKE) inner\ninner:\n\t@printf "%s" "$$SEED"\n')
     text = f"'$(shell touch {mark})\""
     done = subprocess.run(
-        ["make", "--no-print-directory", "outer", f"SEED={text}"], cwd=tmp_path, capture_output=True, text=True
+        ["make", "--no-print-directory", "outer", f"SEED={text}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.stdout == text and not mark.exists()

@@ -19,7 +19,11 @@ def work(tmp_path_factory, tokenizer):  # noqa: F811
     (data / "raw").mkdir(parents=True)
     (folder / "results/base").mkdir()
     shutil.copytree(tokenizer, folder / "results/base/tokenizer")
-    long = [turn for n in range(20) for turn in (("human", f"第{n}件事，我很累。"), ("gpt", f"第{n}个回答。"))]
+    long = [
+        turn
+        for n in range(20)
+        for turn in (("human", f"第{n}件事，我很累。"), ("gpt", f"第{n}个回答。"))
+    ]
     rows = [
         sharegpt([("gpt", "欢迎。"), ("human", "我很累&nbsp;，电话13800138000"), GOOD[1]], id="修"),
         sharegpt([("妈妈", "孩子不说话。"), GOOD[1]], id="拒"),
@@ -33,13 +37,16 @@ def work(tmp_path_factory, tokenizer):  # noqa: F811
 
 def show(work, identity, dataset="集"):
     command = [sys.executable, ROOT / "scripts/tools/show_row.py", "--workdir", work, "--dataset", dataset, "--id", identity, "--hotlines", ROOT / "config/hotlines.yaml"]  # fmt: skip
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=120
+    )
 
 
 def test_a_repaired_row_is_shown_step_by_step(work):
     story = show(work, "修").stdout
     places = [story.index(part) for part in (
-        "read      a.jsonl row 1 (byte 0)", "step      html", "step      mask_mobile", "step      leading_counsellor_turn",
+        "read      a.jsonl row 1 (byte 0)", "step      html", "step      mask_mobile", "step      "
+"leading_counsellor_turn",
         "- gpt: '欢迎。'", "kept      修: 2 turns", "replay    equals what was written",
     )]  # fmt: skip
     assert places[0] == 0 and places == sorted(places)
@@ -48,7 +55,10 @@ def test_a_repaired_row_is_shown_step_by_step(work):
 
 
 def test_rejected_copied_and_split_rows(work):
-    assert "reject    unknown_role" in show(work, "拒").stdout and "rejected  unknown_role" in show(work, "拒").stdout
+    assert (
+        "reject    unknown_role" in show(work, "拒").stdout
+        and "rejected  unknown_role" in show(work, "拒").stdout
+    )
     assert "rejected  exact_duplicate, a copy of 原" in show(work, "抄").stdout
     parts = show(work, "长").stdout
     assert parts.count("kept      长/") > 1 and "replay    equals" in parts

@@ -1,4 +1,6 @@
-"""The choice of micro-batch and recompute: the effective batch never changes, and the estimate is what was measured."""
+"""The choice of micro-batch and recompute: the effective batch never changes, and the estimate is
+what was measured.
+"""
 
 import pytest
 from mindtune.train.memory import activation_bytes, checkpoint_bytes, choose, fixed_bytes, weights
@@ -19,12 +21,15 @@ def test_weights_of_the_published_model():
 
 
 def test_the_estimate_is_what_an_h100_showed():
-    # docs/h100/train-side-by-side.json: 51.7 GiB held at two sequences of 3,072 tokens without recompute
+    # docs/h100/train-side-by-side.json: 51.7 GiB held at two sequences of 3,072 tokens without
+    # recompute
     estimate = 2 * weights(QWEN7B) + 2 * 3072 * activation_bytes(QWEN7B, SETTINGS)
     assert estimate / GIB == pytest.approx(51.5, rel=0.05)
 
 
-@pytest.mark.parametrize(("gib", "size", "recompute"), [(24, 8, True), (48, 1, False), (79, 2, False), (139, 4, False)])
+@pytest.mark.parametrize(
+    ("gib", "size", "recompute"), [(24, 8, True), (48, 1, False), (79, 2, False), (139, 4, False)]
+)
 def test_the_card_decides(gib, size, recompute):
     chosen, reason = choose(QWEN7B, SETTINGS, gib * GIB)
     assert chosen["batch_size"] == size and chosen["gradient_checkpointing"] is recompute
@@ -54,7 +59,10 @@ def test_what_is_taken_as_configured(change, card):
 
 
 def test_what_a_method_takes_before_the_first_token():
-    taken = {method: fixed_bytes(QWEN7B, SETTINGS | {"method": method}) for method in ("lora", "dora", "qlora", "full")}
+    taken = {
+        method: fixed_bytes(QWEN7B, SETTINGS | {"method": method})
+        for method in ("lora", "dora", "qlora", "full")
+    }
     assert taken["lora"] == taken["dora"] == 2 * weights(QWEN7B)
     # QLoRA's paper: 4.127 bits a weight; embeddings and head (1.09 billion weights) stay in 16 bits
     assert taken["qlora"] == pytest.approx(4.127 / 8 * 6.525e9 + 2 * 1.09e9, rel=1e-3)

@@ -63,5 +63,9 @@ def check_what_was_trained(method, work, said):
         assert names == ["config.json", "model.safetensors"]
         return
     assert names == ["adapter_config.json", "adapter_model.safetensors"]
-    assert json.loads((work / "adapter/adapter_config.json").read_text())["use_dora"] == (method == "dora")
-    assert (b"lora_magnitude_vector" in (work / "adapter/adapter_model.safetensors").read_bytes()) == (method == "dora")
+    assert json.loads((work / "adapter/adapter_config.json").read_text())["use_dora"] == (
+        method == "dora"
+    )
+    assert (
+        b"lora_magnitude_vector" in (work / "adapter/adapter_model.safetensors").read_bytes()
+    ) == (method == "dora")

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 from mindtune.cli import UserError
-from mindtune.train.state import ADAPTER_FILES, CHECKPOINT_FILES, last_checkpoint, locked, random_states, state_key
+from mindtune.train.state import (
+    ADAPTER_FILES,
+    CHECKPOINT_FILES,
+    last_checkpoint,
+    locked,
+    random_states,
+    state_key,
+)
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 
@@ -18,11 +25,18 @@ def make_checkpoint(folder, step, random=("rng_state.pth",)):
     target = folder / f"checkpoint-{step}"
     target.mkdir(parents=True)
     header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    (target / "adapter_model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    (target / "adapter_model.safetensors").write_bytes(
+        len(header).to_bytes(8, "little") + header + bytes(8)
+    )
     for name in ("optimizer.pt", "scheduler.pt", *random):
         with zipfile.ZipFile(target / name, "w") as archive:
             archive.writestr("data.pkl", b"x" * 1000)
-    for name in ("adapter_config.json", "additional_config.json", "args.json", "trainer_state.json"):
+    for name in (
+        "adapter_config.json",
+        "additional_config.json",
+        "args.json",
+        "trainer_state.json",
+    ):
         (target / name).write_text(json.dumps({"global_step": step}))
     return target
 
@@ -49,7 +63,9 @@ def test_a_torn_checkpoint_is_dropped_for_the_one_before(tmp_path, name, damage)
     if damage == "missing":
         torn.unlink()
     else:
-        torn.write_bytes(torn.read_bytes()[: len(torn.read_bytes()) // 2] if damage == "cut" else b"")
+        torn.write_bytes(
+            torn.read_bytes()[: len(torn.read_bytes()) // 2] if damage == "cut" else b""
+        )
     assert last_checkpoint(tmp_path).name == "checkpoint-5"
     assert not (tmp_path / "checkpoint-10").exists()
 
@@ -92,7 +108,10 @@ def test_a_second_trainer_is_refused_until_the_first_is_gone(tmp_path):
     )
     try:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"in use by another trainer.*pid {holder.pid}"), locked(tmp_path):
+        with (
+            pytest.raises(UserError, match=f"in use by another trainer.*pid {holder.pid}"),
+            locked(tmp_path),
+        ):
             pass
         holder.kill()
         holder.wait()
@@ -121,7 +140,12 @@ def test_a_trainer_that_outlives_us_keeps_the_lock(tmp_path):
 def test_every_part_of_the_key_counts():
     base = {"data": "a", "base": "b", "settings": {"learning_rate": 2e-4}, "code": "c"}
     keys = {state_key(**base)}
-    for edit in ({"data": "x"}, {"base": "x"}, {"settings": {"learning_rate": 1e-4}}, {"code": "x"}):
+    for edit in (
+        {"data": "x"},
+        {"base": "x"},
+        {"settings": {"learning_rate": 1e-4}},
+        {"code": "x"},
+    ):
         keys.add(state_key(**{**base, **edit}))
     assert len(keys) == 5
     assert state_key(**dict(reversed(base.items()))) == state_key(**base)

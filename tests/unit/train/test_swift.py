@@ -32,7 +32,9 @@ def swifts_packs(lengths, capacity):
     class Template:
         max_length, packing, padding_free = capacity, False, False
 
-    return PackingDataset(Template(), Dataset.from_dict({"lengths": lengths}), packing_length=capacity).packed_idx
+    return PackingDataset(
+        Template(), Dataset.from_dict({"lengths": lengths}), packing_length=capacity
+    ).packed_idx
 
 
 @pytest.mark.parametrize("rows", [1, 2, 999, 1000, 1001, 2568])
@@ -48,7 +50,10 @@ def test_packs_are_the_trainers(rows):
 def test_the_plugin_packs_without_another_process(monkeypatch):
     monkeypatch.syspath_prepend(str(PLUGIN.parent))
     importlib.import_module(PLUGIN.stem)
-    monkeypatch.setattr("multiprocessing.get_context", lambda *_: pytest.fail("ms-swift asks for a process to pack in"))
+    monkeypatch.setattr(
+        "multiprocessing.get_context",
+        lambda *_: pytest.fail("ms-swift asks for a process to pack in"),
+    )
     lengths = [20 + 37 * row % 180 for row in range(1500)]
     assert swifts_packs(lengths, 200) == packs(lengths, 200)
 
@@ -61,27 +66,46 @@ def test_code_in_a_model_folder_is_not_run(tmp_path):
         json.dumps(config | {"auto_map": {"AutoConfig": "configuration_evil.EvilConfig"}})
     )
     (folder / "configuration_evil.py").write_text(
-        "import pathlib\nfrom transformers import Qwen2Config\n\n\nclass EvilConfig(Qwen2Config):\n    pass\n\n\n"
+        "import pathlib\nfrom transformers import Qwen2Config\n\n\nclass "
+        "EvilConfig(Qwen2Config):\n    pass\n\n\n"
         f"pathlib.Path({str(marker)!r}).touch()\n"
     )
     program = (
-        "import sys\nfrom mindtune.safe_loading import guard_swift\nguard_swift()\n"  # alone, without the look at the folder before
+        # alone, without the look at the folder before
+        "import sys\nfrom mindtune.safe_loading import guard_swift\nguard_swift()\n"
         "from swift.model import get_processor\nget_processor(sys.argv[1], model_type='qwen2')\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(PLUGIN.parents[3]), "HF_MODULES_CACHE": str(tmp_path / "modules")}
-    done = subprocess.run([sys.executable, "-c", program, str(folder)], env=environment, capture_output=True, text=True)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(PLUGIN.parents[3]),
+        "HF_MODULES_CACHE": str(tmp_path / "modules"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert not marker.exists()
     assert "trust_remote_code" not in done.stdout + done.stderr
 
 
 def test_the_trainer_gets_no_key_and_none_of_swanlab_s_settings(monkeypatch):
-    for name in ("HF_TOKEN", "MODELSCOPE_API_TOKEN", "SWANLAB_API_KEY", "SWANLAB_WEBHOOK", "swanlab_web_host"):
+    for name in (
+        "HF_TOKEN",
+        "MODELSCOPE_API_TOKEN",
+        "SWANLAB_API_KEY",
+        "SWANLAB_WEBHOOK",
+        "swanlab_web_host",
+    ):
         monkeypatch.setenv(name, "planted")
     given = environment(MINDTUNE_SWANLAB_ID="1")
     assert "planted" not in given.values()
     assert (
-        given["HF_HUB_OFFLINE"] == "1" and given["MINDTUNE_SWANLAB_ID"] == "1" and given["PATH"] == os.environ["PATH"]
+        given["HF_HUB_OFFLINE"] == "1"
+        and given["MINDTUNE_SWANLAB_ID"] == "1"
+        and given["PATH"] == os.environ["PATH"]
     )
 
 
@@ -100,7 +124,15 @@ def test_steps(sequences, batch, accumulation, gpus, steps):
 
 def test_flags_are_words_of_their_own():
     words = render({"target_modules": ["q_proj", "v_proj"], "bf16": True, "learning_rate": 2.0e-4})
-    assert words == ["--bf16", "true", "--learning_rate", "0.0002", "--target_modules", "q_proj", "v_proj"]
+    assert words == [
+        "--bf16",
+        "true",
+        "--learning_rate",
+        "0.0002",
+        "--target_modules",
+        "q_proj",
+        "v_proj",
+    ]
 
 
 def test_every_flag_is_known_to_ms_swift():

@@ -1,4 +1,6 @@
-"""Sending a recording: what is refused, and that a key shows nowhere. A server does not exist here; a closed port answers for it."""
+"""Sending a recording: what is refused, and that a key shows nowhere. A server does not exist
+here; a closed port answers for it.
+"""
 
 import os
 import subprocess
@@ -19,7 +21,8 @@ def trained(tmp_path_factory):
     write_sealed(folder / "train_lora.json", "train_lora", facts={"run_id": "abc0123"})
     record = (
         "import sys, swanlab\n"
-        "swanlab.init(project='mindtune', name='main', id='abc0123', mode='offline', log_dir=sys.argv[1])\n"
+        "swanlab.init(project='mindtune', name='main', id='abc0123', mode='offline', "
+        "log_dir=sys.argv[1])\n"
         "swanlab.log({'train/loss': 2.0}, step=1)\nswanlab.finish()\n"
     )
     state = folder / "state/abc0123/swanlab"
@@ -28,7 +31,14 @@ def trained(tmp_path_factory):
 
 
 def sync(folder, **environment):
-    words = ["--train-record", folder / "train_lora.json", "--state-root", folder / "state", "--project", "mindtune"]
+    words = [
+        "--train-record",
+        folder / "train_lora.json",
+        "--state-root",
+        folder / "state",
+        "--project",
+        "mindtune",
+    ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SWANLAB")}
     return subprocess.run(
         [sys.executable, str(PROGRAM), *map(str, words), "--record", str(folder / "sync.json")],

@@ -17,7 +17,8 @@ def test_a_card_that_is_too_small_is_refused():
     settings = {"method": "lora", "dtype": "bfloat16"}
     train_lora.check_memory(79 << 30, settings, QWEN7B)
     with pytest.raises(
-        UserError, match="the card has 15 GiB, and train.method lora takes 14 GiB for this base in bfloat16"
+        UserError,
+        match="the card has 15 GiB, and train.method lora takes 14 GiB for this base in bfloat16",
     ):
         train_lora.check_memory(15 << 30, settings, QWEN7B)
     train_lora.check_memory(15 << 30, settings | {"method": "qlora"}, QWEN7B)
@@ -29,14 +30,22 @@ def test_a_repeated_step_counts_once_and_a_torn_line_never(tmp_path):
     lines = [{"step": 1, "rows": 3}, {"step": 2, "rows": 9}, {"step": 2, "rows": 4}]
     text = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 3, "ro'
     (tmp_path / "steps.jsonl").write_text(text)
-    assert train_lora.steps_taken(tmp_path / "steps.jsonl") == [{"step": 1, "rows": 3}, {"step": 2, "rows": 4}]
+    assert train_lora.steps_taken(tmp_path / "steps.jsonl") == [
+        {"step": 1, "rows": 3},
+        {"step": 2, "rows": 4},
+    ]
 
 
 def test_what_was_given_is_what_was_planned():
     lines = [{"rows": 3, "tokens": 90, "packs": 2}, {"rows": 3, "tokens": 90, "packs": 2}]
     planned = {"rows": 3, "tokens": 90, "packs": 2, "steps": 2}
     settings = {"epochs": 2, "batch_size": 1, "gpus": 1}
-    assert train_lora.reconcile(lines, planned, settings) == {"rows": 6, "tokens": 180, "packs": 4, "steps": 2}
+    assert train_lora.reconcile(lines, planned, settings) == {
+        "rows": 6,
+        "tokens": 180,
+        "packs": 4,
+        "steps": 2,
+    }
     with pytest.raises(UserError, match="given 180 tokens and pack_stats planned 182"):
         train_lora.reconcile(lines, {**planned, "tokens": 91}, settings)
 
@@ -62,14 +71,18 @@ def test_the_best_checkpoint_is_that_of_the_lowest_dev_loss(tmp_path):
     assert train_lora.kept_checkpoint(last, "last", log) == last
     assert train_lora.kept_checkpoint(last, "best", log).name == "checkpoint-4"
     (tmp_path / "checkpoint-4").rmdir()
-    with pytest.raises(UserError, match="checkpoint-4 has the lowest dev loss and is not there any more"):
+    with pytest.raises(
+        UserError, match="checkpoint-4 has the lowest dev loss and is not there any more"
+    ):
         train_lora.kept_checkpoint(last, "best", log)
 
 
 def test_energy_and_time():
     lines = [{"seconds": 1800.0, "tokens": 9000, "joules": 1.8e6, "memory_gib": 51.0}] * 2
     facts = train_lora.cost(lines)
-    assert facts["gpu_hours"] == 1 and facts["kilowatt_hours"] == 1 and facts["tokens_per_second"] == 5
+    assert (
+        facts["gpu_hours"] == 1 and facts["kilowatt_hours"] == 1 and facts["tokens_per_second"] == 5
+    )
     assert "gpu_hours" not in train_lora.cost([{"seconds": 2.0, "tokens": 1}])
 
 
@@ -90,7 +103,11 @@ def test_a_broken_mask_is_refused_before_the_model_is_loaded(tmp_path, monkeypat
 
     pack = isolation.pack_batch
     monkeypatch.setattr(isolation, "pack_batch", naive)
-    with pytest.raises(UserError, match="with train.attention sdpa packed dialogues see each other"):
+    with pytest.raises(
+        UserError, match="with train.attention sdpa packed dialogues see each other"
+    ):
         isolation.check_isolation(str(folder), "sdpa", "cpu", "float32")
     model = isolation.build(folder, "sdpa", "cpu", "float32")
-    assert isolation.difference(model, isolation.dialogues(model.config.vocab_size), flash=False) > 0.3
+    assert (
+        isolation.difference(model, isolation.dialogues(model.config.vocab_size), flash=False) > 0.3
+    )

@@ -1,4 +1,6 @@
-"""The fast path's parts that run on a CPU, against peft's and ms-swift's own: equal in float32, and packed dialogues apart."""
+"""The fast path's parts that run on a CPU, against peft's and ms-swift's own: equal in float32,
+and packed dialogues apart.
+"""
 
 import copy
 
@@ -9,7 +11,11 @@ from mindtune.train.lora import speed_up_lora
 from mindtune.train.trainer import pack_batch
 from models import build_small_model
 
-TEXTS = ["我最近总是失眠，晚上翻来覆去睡不着。", "听起来你很辛苦，我们一起看看可以怎么办。", "谢谢你愿意告诉我。"]
+TEXTS = [
+    "我最近总是失眠，晚上翻来覆去睡不着。",
+    "听起来你很辛苦，我们一起看看可以怎么办。",
+    "谢谢你愿意告诉我。",
+]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +29,10 @@ def template(folder):
     from swift.template import get_template
 
     template = get_template(
-        get_processor(str(folder), model_type="qwen2"), template_type="qwen2_5", max_length=768, padding_free=True
+        get_processor(str(folder), model_type="qwen2"),
+        template_type="qwen2_5",
+        max_length=768,
+        padding_free=True,
     )
     template.set_mode("train")
     return template
@@ -51,9 +60,13 @@ def adapted(folder, dropout):
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa"
+    )
     names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    model = get_peft_model(model, LoraConfig(r=8, lora_alpha=32, lora_dropout=dropout, target_modules=names))
+    model = get_peft_model(
+        model, LoraConfig(r=8, lora_alpha=32, lora_dropout=dropout, target_modules=names)
+    )
     for name, part in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(part, std=0.05)
@@ -66,7 +79,9 @@ def loss_and_gradients(model, batch):
     model.zero_grad()
     loss = model(**batch).loss
     loss.backward()
-    return loss.detach(), {name: part.grad.clone() for name, part in model.named_parameters() if part.requires_grad}
+    return loss.detach(), {
+        name: part.grad.clone() for name, part in model.named_parameters() if part.requires_grad
+    }
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
@@ -81,7 +96,9 @@ def test_the_lora_sum_is_pefts(folder, rows, dropout):
     assert len(expected[1]) == 28
     for name, gradient in expected[1].items():
         assert gradient.abs().max() > 1e-6, name
-        assert torch.allclose(gradient, found[1][name], rtol=1e-5, atol=1e-5 * float(gradient.abs().max())), name
+        assert torch.allclose(
+            gradient, found[1][name], rtol=1e-5, atol=1e-5 * float(gradient.abs().max())
+        ), name
 
 
 def test_a_disabled_adapter_is_the_base_model(folder, rows):
@@ -99,11 +116,18 @@ def test_dora_keeps_pefts_own_pass(folder):
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    assert speed_up_lora(get_peft_model(model, LoraConfig(r=4, use_dora=True, target_modules=["q_proj"]))) == 0
+    assert (
+        speed_up_lora(
+            get_peft_model(model, LoraConfig(r=4, use_dora=True, target_modules=["q_proj"]))
+        )
+        == 0
+    )
 
 
 def test_a_micro_batch_is_ms_swifts(template, rows):
-    stock = template.data_collator([[row] for row in copy.deepcopy(rows)][0] + copy.deepcopy(rows[1:]))
+    stock = template.data_collator(
+        [[row] for row in copy.deepcopy(rows)][0] + copy.deepcopy(rows[1:])
+    )
     ours = pack_batch([rows[:2], rows[2:]], flash=True)
     assert torch.equal(ours["input_ids"], stock["input_ids"])
     assert torch.equal(ours["position_ids"], stock["position_ids"])
@@ -111,16 +135,22 @@ def test_a_micro_batch_is_ms_swifts(template, rows):
     trained = (stock["labels"] != -100)[0]
     kept = torch.nn.functional.pad(trained[1:], (0, 1), value=True)
     assert torch.equal(ours["logits_to_keep"], kept.nonzero()[:, 0])
-    assert torch.equal(ours["labels"], torch.nn.functional.pad(stock["labels"][:, trained], (1, 0), value=-100))
+    assert torch.equal(
+        ours["labels"], torch.nn.functional.pad(stock["labels"][:, trained], (1, 0), value=-100)
+    )
     assert ours["cu_seq_lens_q"].dtype == torch.int32
     assert ours["cu_seq_lens_q"].diff().tolist() == [row["length"] for row in rows]
-    assert type(ours["max_length_q"]) is int and ours["max_length_q"] == max(row["length"] for row in rows)
+    assert type(ours["max_length_q"]) is int and ours["max_length_q"] == max(
+        row["length"] for row in rows
+    )
     assert ours["dialogues"] == [["对话0", "对话1"], ["对话2"]]
 
 
 def logits(model, batch):
     with torch.no_grad():
-        return model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits[0]
+        return model(
+            input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
+        ).logits[0]
 
 
 def test_packed_dialogues_do_not_see_each_other(folder, rows):

@@ -1,9 +1,12 @@
 """Loaded by ms-swift through `--external_plugins`: what its own flags cannot say.
 
-Never imported by our programs. Its settings come in the environment, set by mindtune/train/swift.py:
-MINDTUNE_SWANLAB_DIR, MINDTUNE_SWANLAB_EXPERIMENT, MINDTUNE_SWANLAB_ID   an offline SwanLab run; its id outlives a preemption
-MINDTUNE_CPU_PACKING=1                                                  allow packing with SDPA; for tests on a CPU only
-MINDTUNE_TRAINER={"kernels": "plain"|"fast", ...}                       our trainer and its observer (watch.py), as JSON
+Never imported by our programs. Its settings come in the environment, set by
+mindtune/train/swift.py: MINDTUNE_SWANLAB_DIR, MINDTUNE_SWANLAB_EXPERIMENT, MINDTUNE_SWANLAB_ID
+an offline SwanLab run; its id outlives a preemption
+MINDTUNE_CPU_PACKING=1                                                  allow packing with SDPA;
+                                                                        for tests on a CPU only
+MINDTUNE_TRAINER={"kernels": "plain"|"fast", ...}                       our trainer and its
+observer (watch.py), as JSON
 """
 
 import ctypes
@@ -27,20 +30,26 @@ from mindtune.safe_loading import guard_swift
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 if os.environ.get("TORCHELASTIC_RUN_ID"):
-    # one process for each GPU: if their parent is killed they must not go on writing without its lock
+    # one process for each GPU: if their parent is killed they must not go on writing without its
+    # lock
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 guard_swift()
 
-# Once CUDA is there ms-swift 4.6.0 packs in a new process, which imports everything again: 15 s of an idle GPU for each data set.
+# Once CUDA is there ms-swift 4.6.0 packs in a new process, which imports everything again: 15 s of
+# an idle GPU for each data set.
 # Packing reads lengths only, so a thread does.
-packing._resolve_mp_context = lambda _=None: SimpleNamespace(Queue=queue.Queue, Process=threading.Thread)
+packing._resolve_mp_context = lambda _=None: SimpleNamespace(
+    Queue=queue.Queue, Process=threading.Thread
+)
 
 if os.environ.get("MINDTUNE_CPU_PACKING") == "1":
     _check_padding_free = SftArguments._check_padding_free
 
     def _allow_sdpa(arguments: SftArguments) -> None:
-        """Accept SDPA for packing: transformers builds a block-diagonal mask from the position ids when there is no other mask."""
+        """Accept SDPA for packing: transformers builds a block-diagonal mask from the position ids
+        when there is no other mask.
+        """
         if arguments.packing and arguments.attn_impl == "sdpa":
             arguments.padding_free = True
         else:
@@ -66,7 +75,8 @@ if os.environ.get("MINDTUNE_TRAINER"):
 if os.environ.get("MINDTUNE_SWANLAB_DIR") and os.environ.get("RANK", "0") == "0":
     import swanlab
 
-    # ms-swift's flag knows `cloud` and `local`; an offline run must exist before its callback looks for one
+    # ms-swift's flag knows `cloud` and `local`; an offline run must exist before its callback
+    # looks for one
     swanlab.init(
         project="mindtune",
         name=os.environ["MINDTUNE_SWANLAB_EXPERIMENT"],
@@ -76,10 +86,13 @@ if os.environ.get("MINDTUNE_SWANLAB_DIR") and os.environ.get("RANK", "0") == "0"
         log_dir=os.environ["MINDTUNE_SWANLAB_DIR"],
     )
 
-    # ms-swift's progress line puts texts beside the metrics, and SwanLab answers each with a traceback in the log
+    # ms-swift's progress line puts texts beside the metrics, and SwanLab answers each with a
+    # traceback in the log
     _log = swanlab.log
 
     def _log_numbers(data: dict[str, Any], **options: Any) -> Any:
-        return _log({name: value for name, value in data.items() if not isinstance(value, str)}, **options)
+        return _log(
+            {name: value for name, value in data.items() if not isinstance(value, str)}, **options
+        )
 
     swanlab.log = _log_numbers
