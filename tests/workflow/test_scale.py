@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from mindtune.environments import venvs_folder
-from mindtune.records import write_json
 from planning import ROOT, snakemake
+from sealed import write_sealed
 
 VARIANTS, SECONDS = 1000, 25
 # The other tests' environments are empty files
@@ -76,8 +76,7 @@ def write_finished(work: Path, runs: list[str]) -> None:
     """The small files from which tables and report are made."""
 
     def record(path: str, **facts: object) -> None:
-        parts = {"inputs": {}, "outputs": {}, "params": {}, "facts": facts, "env": {}}
-        write_json(work / "results" / path, {"stage": Path(path).stem, **parts})
+        write_sealed(work / "results" / path, Path(path).stem, facts=facts)
 
     for run in runs:
         for stage in STAGES:
