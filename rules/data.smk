@@ -32,7 +32,7 @@ rule fetch_dataset:
     shell:
         r"""
         exec >{log:q} 2>&1
-        take {GROUPS[hub]:q}
+        [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
         {PY[core]:q} {SCRIPTS:q}/fetch_dataset.py \
             --spec {params.spec:q} --local={params.local:q} --raw {output.raw:q} --record {output.record:q}
         """
@@ -121,7 +121,7 @@ else:
         shell:
             r"""
             exec >{log:q} 2>&1
-            take {GROUPS[hub]:q}
+            [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
             {PY[core]:q} {SCRIPTS:q}/fetch_model.py --part tokenizer \
                 --spec {params.spec:q} --local={params.local:q} --model {output.model:q} --record {output.record:q}
             """
@@ -153,7 +153,7 @@ else:
         shell:
             r"""
             exec >{log:q} 2>&1
-            take {GROUPS[hub]:q}
+            [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
             {PY[core]:q} {SCRIPTS:q}/fetch_model.py --part all --tokenizer-record {input.tokenizer_record:q} \
                 --spec {params.spec:q} --local={params.local:q} --model {output.model:q} --record {output.record:q}
             """
