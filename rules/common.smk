@@ -21,8 +21,14 @@ from mindtune.cards import check_runs, count_cards
 from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import read_files, read_schema, resolve, run_settings, to_param
+from mindtune.environments import venvs_folder
 from mindtune.identity import check_identity
-from mindtune.source_files import check_configured, check_source, files_below
+from mindtune.source_files import (
+    check_configured,
+    check_name,
+    check_source,
+    files_below,
+)
 from mindtune.start import rule_files, start_path, start_text, take_start, write_start
 from mindtune.variables import GROUPS, shell_prefix
 
@@ -50,6 +56,7 @@ def configuration():
     resolved = resolve(given, read_schema())
     if workflow.is_main_process:
         check_configured(resolved, BASE)
+        check_name(os.path.abspath(venvs_folder(BASE)))
         for note in missing_notes(find_records()):
             logger.warning(note)
         check_identity(resolved, Path("results"), replace)
