@@ -30,16 +30,11 @@ from mindtune.records import write_record
 from mindtune.safe_loading import check_folder
 from mindtune.serve import greedy_reference
 from mindtune.serve.client import GREEDY, GREEDY_EXTRA, Client, Reply
-from mindtune.serve.engine import (
-    Server,
-    check_engine,
-    check_engine_node,
-    group_members,
-    port_open,
-    serve,
-)
+from mindtune.serve.engine import Server, serve
+from mindtune.serve.engine_settings import check_engine, check_engine_node
 from mindtune.serve.kv_cache import kv_budget, reported_tokens
 from mindtune.serve.load import Target, load, speeds
+from mindtune.serve.server_process import group_members, port_open
 
 SETTINGS = {"prompts", "max_new_tokens", "concurrency", "levels", "near_tie"}
 SYSTEM = "你是一位温和的心理咨询师，请用简短的话回答。"

@@ -19,16 +19,13 @@ import pytest
 import yaml
 from mindtune.cli import UserError
 from mindtune.serve import engine as engines
-from mindtune.serve.engine import (
-    Server,
-    check_engine,
-    group_members,
-    lmdeploy_command,
-    port_open,
-    serve,
-)
+from mindtune.serve import server_process
+from mindtune.serve.chat_requests import Refused, read_request
+from mindtune.serve.decoder import pieces, settled
+from mindtune.serve.engine import Server, serve
+from mindtune.serve.engine_settings import check_engine, lmdeploy_command
 from mindtune.serve.kv_cache import bytes_per_token, kv_budget, reported_tokens
-from mindtune.serve.transformers_server import Refused, pieces, read_request, settled
+from mindtune.serve.server_process import group_members, port_open
 from models import build_small_model, copy_with_end
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -449,7 +446,7 @@ def test_the_health_check_is_a_completed_chat(server, tmp_path):
     key.write_text("wrong")
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 1 and "status 401" in done.stderr
-    words[words.index("--port") + 1] = str(engines.free_port())
+    words[words.index("--port") + 1] = str(server_process.free_port())
     start = time.monotonic()
     done = subprocess.run([*words, "--wait", "1.5"], capture_output=True, text=True)
     assert (
@@ -566,7 +563,9 @@ def test_the_server_ends_with_a_parent_that_is_killed(model, tmp_path):
 
 
 def start(code: str, tmp_path: Path) -> subprocess.Popen:
-    process = engines.start_group([sys.executable, "-c", code], dict(os.environ), tmp_path / "log")
+    process = server_process.start_group(
+        [sys.executable, "-c", code], dict(os.environ), tmp_path / "log"
+    )
     while "ready" not in (tmp_path / "log").read_text():
         time.sleep(0.05)
     return process
@@ -582,10 +581,10 @@ time.sleep(600)
 
 
 def test_processes_that_ignore_sigterm_are_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(engines, "GRACE_S", 1)
+    monkeypatch.setattr(server_process, "GRACE_S", 1)
     process = start(STUBBORN, tmp_path)
     assert len(group_members(process.pid)) == 3
-    engines.stop(process, None)
+    server_process.stop(process, None)
     assert not group_members(process.pid)
 
 
@@ -593,4 +592,4 @@ def test_the_command_dies_with_a_watchdog_that_is_killed(tmp_path):
     process = start("import time; print('ready', flush=True); time.sleep(600)", tmp_path)
     os.kill(process.pid, signal.SIGKILL)
     assert gone(process.pid, 5)
-    engines.stop(process, None)
+    server_process.stop(process, None)
