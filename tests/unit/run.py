@@ -42,6 +42,8 @@ ENVIRONMENT_OF = {
     "tools/test_dashboard.py": "driver",
     "tools/test_makefile.py": "driver",
     "deploy/test_deployment.py": "driver",
+    "deploy/test_units.py": "driver",
+    "deploy/test_terminal.py": "driver",
 }
 
 
