@@ -35,6 +35,7 @@ ENVIRONMENT_OF = {
     "ground/test_processes.py": "core",
     "ground/test_chat_templates.py": "core",
     "ground/test_made_by.py": "train",
+    "ground/test_markdown.py": "core",
     "ground/test_safe_loading.py": "train",
     "ground/test_swift_names.py": "train",
     "audit/test_folder.py": "driver",
