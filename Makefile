@@ -45,7 +45,7 @@ export PATH := $(CURDIR)/.venv/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit lint lock docs clean-demo row erase bench-data verify serve chat dashboard deployment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,6 +64,9 @@ demo: .venv/READY ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.js
 
 row: .venv/READY ## what happened to one dialogue, step by step: ID=... [DATASET=demo] [WORKDIR=demo]
 	@"$$($(DRIVER) $(CORE))" scripts/tools/show_row.py --workdir="$$WORKDIR" --dataset="$$DATASET" --id="$$ID" --hotlines config/hotlines.yaml
+
+erase: .venv/READY ## remove a dialogue from all that the working directory holds and makes again: ID=... [DATASET=demo] [WORKDIR=demo]
+	@"$$($(DRIVER) $(CORE))" scripts/tools/erase.py --workdir="$$WORKDIR" --dataset="$$DATASET" --id="$$ID" --list config/erased.txt
 
 bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGPT=FOLDER [TOKENIZER=FOLDER] [SIZES="10000 100000"]
 	@"$$($(DRIVER) $(CORE))" scripts/bench/bench_data.py --sharegpt="$$SHAREGPT" --tokenizer="$$TOKENIZER" --parts $$PARTS \

@@ -63,9 +63,11 @@ READERS = [
     ("export.run", {"publish_export", "verify_serving", "write_report"}),
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
     ("export.", PROOF),
+    ("verify.max_swapped_margin", {*PROOF, "verify_serving"}),
     ("verify.", PROOF),
     ("evaluate.dialogue.", REPLIES),
     ("evaluate.score.", {"score_dialogue"}),
+    ("privacy.group_readable", set()),
     ("serve.engine", None),  # lmdeploy needs a GPU
     ("serve.model_name", {"verify_serving"}),
     ("serve.", {*REPLIES, "verify_serving"}),
@@ -98,6 +100,8 @@ VALUES = {
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",
     "data.clean.sources": {"zh.jsonl": {"limit": 10}},
+    "datasets.demo.erased": ["0" * 64],
+    "datasets.mh.erased": ["0" * 64],
     "datasets.demo.path": "resources/dialogues/zh.jsonl",
 }
 

@@ -97,13 +97,21 @@ class Decoder:
         if size > self.most_bytes:
             raise self.too_long(f"{size:,} bytes, which are more tokens than the session length")
         try:
-            text = self.template.render(messages, add_generation_prompt=True)
+            text = self.render(messages)
         except Exception as error:
             raise Refused(400, f"these messages cannot be rendered: {error}") from error
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         if len(ids) >= self.session_len:
             raise self.too_long(f"{len(ids)} tokens and must have fewer than the session length")
         return ids
+
+    def render(self, messages: list[dict[str, str]]) -> str:
+        """The prompt's text. A last turn of the assistant is the start of the reply, as for
+        LMDeploy.
+        """
+        begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else None
+        text = self.template.render(messages, add_generation_prompt=begun is None)
+        return text if begun is None else text[: text.rindex(begun) + len(begun)]
 
     def too_long(self, size: str) -> Refused:
         """The refusal of a prompt."""

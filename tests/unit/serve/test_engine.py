@@ -64,13 +64,15 @@ def server(model, tmp_path_factory):
         yield running
 
 
-def greedy(model: Path, messages: list[dict[str, str]], max_tokens: int) -> list[int]:
+def greedy(model: Path, messages: list[dict[str, str]] | str, max_tokens: int) -> list[int]:
     """New token ids from transformers' own greedy search, without the model's sampling defaults."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = messages
+    if not isinstance(messages, str):
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     prompt = tokenizer(text, add_special_tokens=False, return_tensors="pt")
     network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     network.generation_config = GenerationConfig(eos_token_id=[-1], pad_token_id=0)
@@ -374,6 +376,17 @@ def test_a_reply_is_transformers_greedy_reply(server, model):
     reply = server.client().chat(CHAT, 40)
     assert reply.text == AutoTokenizer.from_pretrained(model).decode(ids, skip_special_tokens=True)
     assert (reply.finish_reason, reply.completion_tokens) == ("length", 40)
+
+
+def test_a_last_turn_of_the_assistant_is_gone_on_with(server, model):
+    from transformers import AutoTokenizer
+
+    begun = "听起来你很累，"
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    prompt = tokenizer.apply_chat_template(CHAT, tokenize=False, add_generation_prompt=True) + begun
+    reply = server.client().chat([*CHAT, {"role": "assistant", "content": begun}], 20)
+    assert reply.prompt_tokens == len(tokenizer(prompt)["input_ids"])
+    assert reply.text == tokenizer.decode(greedy(model, prompt, 20), skip_special_tokens=True)
 
 
 @pytest.mark.parametrize("text", ["我最近总是失眠", "Ich schlafe schlecht 🙂", "眠"])
