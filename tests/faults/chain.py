@@ -104,7 +104,7 @@ def base_folder() -> Path:
         "import sys; from pathlib import Path; from models import build_small_model; "
         "build_small_model(Path(sys.argv[1]))"
     )
-    paths = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "tests/unit")])
+    paths = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "tests/unit/builders")])
     subprocess.run(
         [python("train"), "-c", program, folder / "base"],
         env=environment(PYTHONPATH=paths),
