@@ -185,7 +185,7 @@ def test_what_the_rules_write_is_for_nobody_else(group_readable, others):
     made.configure(privacy={"group_readable": group_readable})
     done = made.run("results/data/demo/clean.jsonl")
     assert done.returncode == 0, done.stdout[-3000:]
-    names = ("results", "logs", ".snakemake")
+    names = ("results", "logs", "benchmarks")
     assert all((made.work / name).is_dir() for name in names)
     for name in names:
         for path in [made.work / name, *(made.work / name).rglob("*")]:
