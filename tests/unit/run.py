@@ -41,6 +41,7 @@ ENVIRONMENT_OF = {
     "audit/test_folder.py": "driver",
     "evaluate/test_generate_replies.py": "train",
     "tools/test_dashboard.py": "driver",
+    "tools/test_sbom.py": "driver",
     "tools/test_makefile.py": "driver",
     "deploy/test_deployment.py": "driver",
     "deploy/test_units.py": "driver",

@@ -61,6 +61,7 @@ READERS = [
     ],
     ("train.", {"train_lora"}),
     ("export.run", {"publish_export", "verify_serving", "write_report"}),
+    ("export.accept_unpinned", set()),  # only whether anything runs at all
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
     ("export.", PROOF),
     ("verify.max_swapped_margin", {*PROOF, "verify_serving"}),
@@ -82,6 +83,7 @@ VALUES = {
     "model.template": "qwen3",
     "model.id": None,  # the other package is another environment, too
     "export.run": "seed43",
+    "export.accept_unpinned": ["model"],
     "export.dtype": "float32",
     "export.max_shard_size": "1GB",
     "export.signing_key": "config/hotlines.yaml",
