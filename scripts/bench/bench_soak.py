@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from bench.bench_serve import chats
-from bench.measuring import meets, memory_kb, tree, write_measurement
+from bench.measuring import meets, tree, write_measurement
 from mindtune.cli import run
 from mindtune.serve.engine import Server, serve
 from mindtune.serve.load import percentiles
@@ -86,12 +86,23 @@ def open_files(group: int) -> int:
     return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in tree(group))
 
 
+def memory_mb(group: int) -> float:
+    """Memory that a process and all below it have for themselves: files and libraries that others map
+    too come and go with them.
+    """
+    total = 0
+    for pid in tree(group):
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+    return total / 1024
+
+
 def watch(server: Server, end: float) -> list[dict[str, float]]:
     """Memory and open files of the server, every five seconds."""
     rows = []
     while time.monotonic() < end:
-        mb = memory_kb(server.group) / 1024
-        rows.append({"memory_mb": round(mb, 1), "open_files": open_files(server.group)})
+        memory, files = memory_mb(server.group), open_files(server.group)
+        rows.append({"memory_mb": round(memory, 1), "open_files": files})
         time.sleep(SAMPLE_S)
     return rows
 
@@ -112,6 +123,7 @@ def measure(server: Server, clients: int, seconds: float, max_tokens: int) -> di
         "seconds": round(seconds),
         **soak.counts,
         **{f"answer_s_{name}": value for name, value in percentiles(soak.times).items()},
+        "memory_mb_before": samples[0]["memory_mb"],
         "memory_mb_warm": warm[0]["memory_mb"],
         "memory_mb_most": max(row["memory_mb"] for row in warm),
         "memory_mb_end": warm[-1]["memory_mb"],

@@ -131,6 +131,47 @@ def add_to_list(path: Path, dataset: str, digests: Iterable[str]) -> None:
         stream.writelines(f"{dataset} {digest}\n" for digest in fresh)
 
 
+def remove(workdir: Path, data: Path, held: list[Path]) -> None:
+    """Remove files and their records; what tells where a row stands goes last, so that a call that was
+    stopped can be made again.
+    """
+    for path in sorted(
+        [*records_of(workdir, held), *held], key=lambda path: (data in path.parents, path)
+    ):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        print(f"removed   {path}")
+
+
+def erase(workdir: Path, dataset: str, identity: str, listed: Path) -> None:
+    """List a row and its copies, remove what holds them, and say what no program can undo."""
+    data = workdir / "results/data" / dataset
+    kept, rejected, ids = with_copies(data, identity)
+    if not kept + rejected:
+        raise UserError(
+            f"{data} has no row with the id {identity!r} in clean.jsonl or rejected.jsonl; correct ID, "
+            f"DATASET or WORKDIR, or make these files first (make demo) if an earlier row took them along"
+        )
+    sources = sorted({row["source"] for row in kept + rejected})
+    raw = [raw_row(data / "raw", source) for source in sources]
+    add_to_list(listed, dataset, (row_digest(row.data) for _, row in raw))
+    print(f"listed    {listed}: a rerun makes everything again without the row")
+    runs, origin = trained(workdir, dataset, kept), read_json(data / "fetch_dataset.json")["params"]
+    rows = [*kept, *rejected, *(parse(row, file) for file, row in raw)]
+    remove(workdir, data, holders(workdir, needles(ids, rows)))
+    for name in runs:
+        print(
+            f"trained   run {name} learned from it: results/runs/{name}, its export and state/ hold "
+            f"weights that did; use none of them, a rerun trains them again"
+        )
+    where = (
+        origin["path"] if origin["source"] == "local" else f"{origin['id']} on {origin['source']}"
+    )
+    print(
+        f"left      the source, {where} ({', '.join(map(repr, sources))}), its other copies and "
+        f"downloads, and what was given away: ask for the row's removal there"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -140,38 +181,11 @@ def main() -> None:
     parser.add_argument("--id", required=True)
     parser.add_argument("--list", type=Path, required=True, help="the list of erased rows")
     arguments = parser.parse_args()
-    workdir, data = arguments.workdir, arguments.workdir / "results/data" / arguments.dataset
-    if any((workdir / ".snakemake/locks").glob("*")):
-        raise UserError(f"{workdir} is locked by a running Snakemake; erase when it has ended")
-    kept, rejected, ids = with_copies(data, arguments.id)
-    if not kept + rejected:
+    if any((arguments.workdir / ".snakemake/locks").glob("*")):
         raise UserError(
-            f"{data} has no row with the id {arguments.id!r}, neither in clean.jsonl nor in "
-            f"rejected.jsonl; correct ID, DATASET or WORKDIR"
+            f"{arguments.workdir} is locked by a running Snakemake; erase when it has ended"
         )
-    sources = sorted({row["source"] for row in kept + rejected})
-    raw = [raw_row(data / "raw", source) for source in sources]
-    add_to_list(arguments.list, arguments.dataset, (row_digest(row.data) for _, row in raw))
-    rows = [*kept, *rejected, *(parse(row, file) for file, row in raw)]
-    runs = trained(workdir, arguments.dataset, kept)
-    origin = read_json(data / "fetch_dataset.json")["params"]
-    removed = holders(workdir, needles(ids, rows))
-    for path in [*records_of(workdir, removed), *removed]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        print(f"removed   {path}")
-    print(f"listed    {arguments.list}: a rerun makes everything again without the row")
-    for run_name in runs:
-        print(
-            f"trained   run {run_name} learned from it: results/runs/{run_name}, its export and "
-            f"state/ hold weights that did; use none of them, a rerun trains them again"
-        )
-    where = (
-        origin["path"] if origin["source"] == "local" else f"{origin['id']} on {origin['source']}"
-    )
-    print(
-        f"left      the source, {where} ({', '.join(sources)}), its other copies and downloads, and "
-        f"what was given away: ask for the row's removal there"
-    )
+    erase(arguments.workdir, arguments.dataset, arguments.id, arguments.list)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,23 @@ def read_request(body: Any, model_name: str) -> ChatRequest:
             f"unknown field {unknown[0]!r}; this server knows "
             f"{sorted(OTHER_FIELDS | GREEDY.keys())}",
         )
+    check_greedy_fields(body)
+    limit = body.get("max_tokens")
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise Refused(400, f"max_tokens is {limit!r}; it has to be a whole number above 0")
+    options = body.get("stream_options") or {}
+    if not isinstance(body.get("stream", False), bool) or not isinstance(options, dict):
+        raise Refused(400, "stream has to be true or false, and stream_options an object")
+    return ChatRequest(
+        messages=read_messages(body.get("messages")),
+        max_tokens=limit,
+        stream=body.get("stream", False),
+        include_usage=bool(options.get("include_usage", False)),
+    )
+
+
+def check_greedy_fields(body: dict[str, Any]) -> None:
+    """Refuse what would not be greedy decoding."""
     if "temperature" not in body:
         raise Refused(
             400,
@@ -73,18 +90,6 @@ def read_request(body: Any, model_name: str) -> ChatRequest:
                 f"{name} is {body[name]!r}; this server decodes greedily only: send {name} "
                 f"{greedy}",
             )
-    limit = body.get("max_tokens")
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-        raise Refused(400, f"max_tokens is {limit!r}; it has to be a whole number above 0")
-    options = body.get("stream_options") or {}
-    if not isinstance(body.get("stream", False), bool) or not isinstance(options, dict):
-        raise Refused(400, "stream has to be true or false, and stream_options an object")
-    return ChatRequest(
-        messages=read_messages(body.get("messages")),
-        max_tokens=limit,
-        stream=body.get("stream", False),
-        include_usage=bool(options.get("include_usage", False)),
-    )
 
 
 def read_messages(messages: Any) -> list[dict[str, str]]:

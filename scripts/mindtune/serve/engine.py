@@ -113,6 +113,14 @@ def check_backend(engine: Mapping[str, Any], log: Path) -> None:
             )
 
 
+def make_key(path: Path) -> str:
+    """A random key, in a file that only this account may read."""
+    key = secrets.token_urlsafe(32)
+    path.touch(mode=0o600)
+    path.write_text(key, encoding="ascii")
+    return key
+
+
 @contextmanager
 def serve(model: str | Path, engine: Mapping[str, Any], log: str | Path) -> Iterator[Server]:
     """Serve a model folder and yield a server that has answered a chat; it is gone once the block
@@ -130,13 +138,8 @@ def serve(model: str | Path, engine: Mapping[str, Any], log: str | Path) -> Iter
     check_folder(model)
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="mindtune-") as folder:
-        key, key_file, port_file = (
-            secrets.token_urlsafe(32),
-            Path(folder) / "key",
-            Path(folder) / "port",
-        )
-        key_file.touch(mode=0o600)
-        key_file.write_text(key, encoding="ascii")
+        key_file, port_file = Path(folder) / "key", Path(folder) / "port"
+        key = make_key(key_file)
         port = free_port() if engine["engine"] == "lmdeploy" else None
         command = (
             lmdeploy_command(model, engine, port)
