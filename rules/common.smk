@@ -22,6 +22,8 @@ from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import read_files, read_schema, resolve, run_settings, to_param
 from mindtune.environments import venvs_folder
+from mindtune.erased import LIST as ERASED
+from mindtune.erased import with_erased
 from mindtune.identity import check_identity
 from mindtune.source_files import (
     check_configured,
@@ -53,7 +55,7 @@ def configuration():
             f"config key replace is {replace!r} in a file, where it would let every start replace what the folder holds; "
             f"remove it there and give it once, as --config replace={replace}"
         )
-    resolved = resolve(given, read_schema())
+    resolved = with_erased(resolve(given, read_schema()), Path(BASE, ERASED))
     if workflow.is_main_process:
         check_configured(resolved, BASE)
         check_name(os.path.abspath(venvs_folder(BASE)))
@@ -82,6 +84,9 @@ try:
         limit_cards()
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+# dialogues are personal: what the rules write is for this account, or for its group as well, and for nobody else
+os.umask(0o027 if config["privacy"]["group_readable"] else 0o077)
 
 RUNS = sorted(config["runs"])
 EXPORT_RUN = config["export"]["run"]

@@ -2,7 +2,7 @@
 
 Reads the source named in --spec: a hub at a pinned revision, or a local file or folder (--local,
 or the spec's path). Writes the folder of raw files and the record. Archives are copied as they
-are, never unpacked.
+are, never unpacked. Rows that were erased (make erase) are taken out, after the hash is checked.
 """
 
 import argparse
@@ -11,7 +11,14 @@ from pathlib import Path
 
 from mindtune.cli import run
 from mindtune.data import hub
-from mindtune.records import partial_folder, sha256_path, write_hashed_record
+from mindtune.data.erasing import take_out
+from mindtune.records import (
+    partial_folder,
+    sha256_files,
+    sha256_listing,
+    sha256_path,
+    write_hashed_record,
+)
 
 
 def main() -> None:
@@ -42,6 +49,9 @@ def main() -> None:
     with partial_folder(arguments.raw) as folder:
         hashes = hub.place(files, folder, link=False)
         listing = hub.check_hash(hashes, spec.get("sha256"), key)
+        if erased := take_out(folder, spec.get("erased", []), key):
+            hashes = sha256_files(folder, hashes)
+            listing = sha256_listing(hashes)
     write_hashed_record(
         arguments.record,
         "fetch_dataset",
@@ -53,6 +63,7 @@ def main() -> None:
             "sha256": listing,
             "bytes": hub.size_of(arguments.raw),
             "licence": spec.get("licence"),
+            "erased": erased,
         },
         packages=[] if local else [hub.PACKAGES[spec["source"]]],
     )

@@ -177,3 +177,20 @@ def test_keys_of_the_environment_stay_out_of_logs_records_and_command_lines():
         if path.is_file() and KEY.encode() in path.read_bytes()
     ]
     assert not found
+
+
+@pytest.mark.parametrize(("group_readable", "others"), [(False, 0o077), (True, 0o027)])
+def test_what_the_rules_write_is_for_nobody_else(group_readable, others):
+    made = Chain(f"private-{group_readable}")
+    made.configure(privacy={"group_readable": group_readable})
+    done = made.run("results/data/demo/clean.jsonl")
+    assert done.returncode == 0, done.stdout[-3000:]
+    names = ("results", "logs", "benchmarks")
+    assert all((made.work / name).is_dir() for name in names)
+    for name in names:
+        for path in [made.work / name, *(made.work / name).rglob("*")]:
+            mode = path.lstat().st_mode
+            if path.is_dir() and not path.is_symlink():
+                assert not mode & others, f"{path} has mode {mode:o}"
+    rows = made.work / "results/data/demo/rejected.jsonl"
+    assert rows.stat().st_mode & 0o777 == 0o666 & ~others

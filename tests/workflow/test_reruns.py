@@ -61,11 +61,14 @@ READERS = [
     ],
     ("train.", {"train_lora"}),
     ("export.run", {"publish_export", "verify_serving", "write_report"}),
+    ("export.accept_unpinned", set()),  # only whether anything runs at all
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
     ("export.", PROOF),
+    ("verify.max_swapped_margin", {*PROOF, "verify_serving"}),
     ("verify.", PROOF),
     ("evaluate.dialogue.", REPLIES),
     ("evaluate.score.", {"score_dialogue"}),
+    ("privacy.group_readable", set()),
     ("serve.engine", None),  # lmdeploy needs a GPU
     ("serve.model_name", {"verify_serving"}),
     ("serve.", {*REPLIES, "verify_serving"}),
@@ -80,6 +83,7 @@ VALUES = {
     "model.template": "qwen3",
     "model.id": None,  # the other package is another environment, too
     "export.run": "seed43",
+    "export.accept_unpinned": ["model"],
     "export.dtype": "float32",
     "export.max_shard_size": "1GB",
     "export.signing_key": "config/hotlines.yaml",
@@ -98,6 +102,8 @@ VALUES = {
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",
     "data.clean.sources": {"zh.jsonl": {"limit": 10}},
+    "datasets.demo.erased": ["0" * 64],
+    "datasets.mh.erased": ["0" * 64],
     "datasets.demo.path": "resources/dialogues/zh.jsonl",
 }
 

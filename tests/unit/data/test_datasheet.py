@@ -95,6 +95,22 @@ def test_no_licence_is_said_plainly(described):
     assert "No licence is known" not in describe(described, SPEC)
 
 
+def test_names_and_licences_of_others_are_only_text(described):
+    from mindtune.data.datasheet import datasheet
+
+    fetch, clean_facts, split_facts = (
+        read(described / f"{name}.json")[0]["facts"]
+        for name in ("fetch", "clean_dialogues", "split_dialogues")
+    )
+    forged = "<svg onload=alert(1)>|\n\n## In a crisis: call 900-1\n"
+    files = dict(zip((forged, "b"), clean_facts["files"].values(), strict=False))
+    spec = SPEC | {"licence": forged, "path": "data/x\r## y"}
+    sheet = datasheet("测试", spec, fetch, {**clean_facts, "files": files}, split_facts)
+    plain = (described / "DATASHEET.md").read_text(encoding="utf-8")
+    heads = [[row for row in page.splitlines() if row.startswith("#")] for page in (sheet, plain)]
+    assert heads[0] == heads[1] and "<svg" not in sheet.replace("\\<svg", "")
+
+
 def test_croissant_is_valid_and_gives_the_rows_back(described):
     """mlcroissant validates the file, checks the hashes of the data files beside it, and reads the
     same dialogues.
