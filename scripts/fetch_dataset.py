@@ -42,6 +42,7 @@ def main() -> None:
     with partial_folder(arguments.raw) as folder:
         hashes = hub.place(files, folder, link=False)
         listing = hub.check_hash(hashes, spec.get("sha256"), key)
+    left = hub.left_behind(local, hashes) if local else {}
     write_hashed_record(
         arguments.record,
         "fetch_dataset",
@@ -53,10 +54,13 @@ def main() -> None:
             "sha256": listing,
             "bytes": hub.size_of(arguments.raw),
             "licence": spec.get("licence"),
+            "left_behind": left,
         },
         packages=[] if local else [hub.PACKAGES[spec["source"]]],
     )
     print(f"fetched {len(hashes)} files, sha256 {listing}")
+    for name, why in left.items():
+        print(f"not taken: {name!r} ({why})")
 
 
 if __name__ == "__main__":
