@@ -17,6 +17,7 @@ import orjson
 SHARED_FIRST_TURN, PLANTED, NEAR_FIRST_TURN, COPIED_REPLY = 0.35, 0.05, 0.05, 0.02
 TURNS = ((2, 0.35), (4, 0.5), (6, 0.15))  # 3.6 turns on average
 SENTENCES = {"human": (1, 4), "gpt": (2, 6)}  # about 350 characters a dialogue
+LONG_REPLY = 60  # characters of a reply that is planted in another, punctuation included
 EDITS = (2, 6)  # characters that differ between a planted copy and its original
 _SENTENCE = re.compile(r"[^。！？!?\n]{4,80}[。！？!?]")
 _LETTERS = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多定行学法所民得经"
@@ -76,7 +77,7 @@ def _plant(
         turns[0] = original[0]
     elif kind < SHARED_FIRST_TURN + NEAR_FIRST_TURN:
         labels["first_turn_of"], turns[0] = identity, _nearly(draw, original[0])
-    else:
+    elif len(original[1]) >= LONG_REPLY:
         labels["reply_of"], turns[1] = identity, turns[1] + original[1]
 
 
