@@ -27,6 +27,7 @@ PAIRS = (
     ("prompt", "response"), ("context", "response"), ("user", "assistant"), ("human", "assistant"),
     ("instruction", "output"), ("questiontext", "answertext"),
 )  # fmt: skip
+EXAM = ("options", "choices", "option_a", "optiona")
 # What turns of one dialogue have in common where each is a row of its own
 DIALOGUE_IDS = (
     "dialogue_id", "dialog_id", "conversation_id", "conv_id", "session_id", "transcript_id", "chat_id",
@@ -40,7 +41,9 @@ def key_of(row: dict[str, Any], names: Iterable[str]) -> str | None:
 
 
 def pair_of(row: dict[str, Any]) -> tuple[str, str] | None:
-    """The row's own keys of a question and its answer."""
+    """The row's own keys of a question and its answer; an exam's answer, a letter, is none."""
+    if key_of(row, EXAM) is not None:
+        return None
     for names in PAIRS:
         question, answer = (key_of(row, (name,)) for name in names)
         if question is not None and answer is not None:

@@ -101,7 +101,7 @@ def nearest_form(row: Any) -> str:
     have = {key.lower() for key in [*keys, *inner]}
     names = {form: set(re.findall(r'"(\w+)"', shape)) for form, shape in SHAPES.items()}
     nearest = max(SHAPES, key=lambda form: len(have & names[form]) / len(names[form] | have))
-    shown = ", ".join(keys[:12]) + (", ..." if len(keys) > 12 else "")
+    shown = ", ".join(key[:40] for key in keys[:12]) + (", ..." if len(keys) > 12 else "")
     return f"the keys {shown or '(none)'}, and the nearest form is {SHAPES[nearest]}"
 
 

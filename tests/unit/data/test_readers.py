@@ -172,6 +172,11 @@ def test_the_forms_of_public_sets(row, turns):
     assert read_turns(row, detect_form(row)) == turns
 
 
+def test_an_exam_is_no_dialogue():
+    """Else its letters would be trained as replies."""
+    assert detect_form({"question": "问", "options": {"A": "一"}, "answer": "A"}) is None
+
+
 def test_an_unknown_row_is_named_with_its_keys_and_the_nearest_form():
     said = nearest_form({"instruction": "问", "input": "", "reply": "答"})
     assert "the keys instruction, input, reply" in said and '"instruction"' in said
