@@ -4,10 +4,10 @@ import re
 
 _WEIGHT = re.compile(rb'"weight"\s*:\s*0(?:\.0*)?\s*[,}\]]')
 _IMAGE = re.compile(
-    rb'"type"\s*:\s*"(?:input_)?image|"(?:images?|image_url|videos?|audios?)"\s*:\s*'
+    rb'"type"\s*:\s*"(?:input_)?image|"(?:images?|image_url|videos?|audios?)"\s*:\s*+'
     rb'(?!\[\s*\]|null|""|\{\s*\})'
 )
-_TOOL = re.compile(rb'"(?:tool_calls|function_call)"\s*:\s*(?!\[\s*\]|null|""|\{\s*\})')
+_TOOL = re.compile(rb'"(?:tool_calls|function_call)"\s*:\s*+(?!\[\s*\]|null|""|\{\s*\})')
 WHAT = {
     "weight_0": "a turn of weight 0, which is learned all the same",
     "think": "<think> in a turn, which is learned as text",
