@@ -4,13 +4,15 @@ sides, found by n-grams.
 What many say is nobody's own: a goodbye in a reply of the test side is no leak. So an n-gram
 counts as evidence if few training dialogues have it (`RARE`). A turn holds a held-out text
 
-    whole   if it has nearly all of it, and that is long, a question of an evaluation, or rare
+    whole   if it has nearly all of it, and that is long, a question of an evaluation, or rare;
+            a reply that very many have is none, however long
     part    if it has a good share of it, and enough of that is rare
     near    if the two are near-duplicates, and what they share is rare
 
 The first pass over the training side counts n-grams, the second looks at the turns that share any.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,16 +22,17 @@ import numpy as np
 
 from mindtune.cli import UserError
 from mindtune.data.duplicates import gram_bits, gram_hashes, grams, jaccard, level, may_be_similar
-from mindtune.data.ngram_index import Index
+from mindtune.data.ngram_index import COMMON, Index
 
 CANDIDATE = 0.2  # share of the n-grams looked for from which a pair is compared in full
 RARE = 2  # dialogues of the training side that may have an n-gram that is evidence
 WHOLE = 0.9  # share of a text's n-grams from which it is there as a whole
 EVIDENCE = 20  # rare n-grams that make a leak: 32 characters in a row, if they are 13-grams
-LONG = 48  # characters: so long a text is somebody's own, however often it was copied
+LONG = 48  # characters: so long a reply is somebody's own, though COMMON dialogues may have it
 QUESTION = 20  # the same of a question of an evaluation, which nobody says by chance
 NEAR_LONG = 40  # characters of a reply from which a near-duplicate is more than a greeting
-LATIN = 2  # times as many characters, of a text in Latin letters
+LETTERS = 2  # times as many characters, of a text in a script of letters
+SYLLABLES = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # Chinese, Japanese, Korean
 NEAR_CHARS = 5  # of the n-grams of near-duplicates
 PASSAGE = 80  # characters of what is shared that a hit quotes
 SIDES = ("dev", "test")  # the sources that are no files
@@ -153,22 +156,26 @@ class Search:
         shared = own[np.isin(own, turn, kind="sort")]
         seen = self.seen[self.held_out.index.table.find(shared)[1]]
         overlap, rare = len(shared) / len(own), int((seen <= RARE).sum())
-        whole = self.held_out.levelled[text]
-        letters = LATIN if whole.isascii() else 1
-        long, near_long = (LONG, NEAR_LONG) if held_out.source in SIDES else (QUESTION, QUESTION)
-        evidence, long, near_long = (letters * least for least in (EVIDENCE, long, near_long))
+        often = int(np.median(seen)) if len(seen) else 0
+        whole, reply = self.held_out.levelled[text], held_out.source in SIDES
+        letters = 1 if SYLLABLES.search(whole) else LETTERS
+        long, near_long = (LONG, NEAR_LONG) if reply else (QUESTION, QUESTION)
+        own_words = len(whole) >= letters * long and (often <= COMMON or not reply)
+        evidence = rare >= letters * EVIDENCE
         near = jaccard(grams(plain, NEAR_CHARS), grams(whole, NEAR_CHARS))
-        if overlap >= WHOLE and (len(whole) >= long or rare >= evidence):
+        if overlap >= WHOLE and (own_words or evidence):
             rule = "whole"
-        elif overlap >= self.overlap and rare >= evidence:
+        elif overlap >= self.overlap and evidence:
             rule = "part"
-        elif near >= self.similarity and len(whole) >= near_long and 2 * rare > len(shared):
+        elif (
+            near >= self.similarity and len(whole) >= letters * near_long and 2 * rare > len(shared)
+        ):
             rule = "near"
         else:
             return None
         return Hit(
-            number, held_out, rule, round(overlap, 4), round(near, 4), rare,
-            int(np.median(seen)) if len(seen) else 0, self._passage(plain, text),
+            number, held_out, rule, round(overlap, 4), round(near, 4), rare, often,
+            self._passage(plain, text),
         )  # fmt: skip
 
     def _passage(self, plain: str, text: int) -> str:

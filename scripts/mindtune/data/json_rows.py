@@ -116,7 +116,7 @@ def _value_rows(content: Content, start: int, name: str) -> Iterator[RawRow]:
 def _line_rows(content: Content, start: int, name: str) -> Iterator[RawRow]:
     number, size = 0, len(content)
     while start < size:
-        end = content.find(b"\n", start)
+        end = content.find(b"\n", start, start + MOST_ROW_BYTES + 1)
         open_end = end < 0
         end = size if open_end else end
         check_size(end - start, name, number + 1, start)

@@ -45,7 +45,7 @@ def _text_lines(content: mmap.mmap | bytes, name: str) -> Iterator[str]:
     start = 3 if content[:3] == b"\xef\xbb\xbf" else 0
     number = 0
     while start < len(content):
-        end = content.find(b"\n", start)
+        end = content.find(b"\n", start, start + MOST_ROW_BYTES + 1)
         end = len(content) if end < 0 else end + 1
         number += 1
         check_size(end - start, name, number, start)

@@ -21,7 +21,7 @@ from mindtune.data.contamination import (
 )
 from mindtune.data.duplicates import grams, jaccard, level
 from mindtune.data.held_out import read_held_out
-from mindtune.data.ngram_index import GramTable, Index
+from mindtune.data.ngram_index import COMMON, GramTable, Index
 from test_splitting import program, read, row, write
 
 QUESTION = "按照皮亚杰的理论，婴儿开始明白物体看不见了也仍然存在，这一成就属于哪个阶段？"
@@ -103,6 +103,8 @@ def test_a_long_text_is_found_however_often_it_was_copied():
     assert len(found([long] * 9, long, source="dev")) == 9
     assert found([short] * 9, short, source="dev") == []
     assert len(found([short] * 9, short)) == 9  # a question of an evaluation
+    assert found([long] * (COMMON + 1), long, source="dev") == []  # everybody's last words
+    assert len(found([long] * (COMMON + 1), long)) == COMMON + 1
 
 
 def test_half_a_reply_is_found_where_it_is_rare():
