@@ -99,6 +99,7 @@ VALUES = {
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",
     "data.clean.sources": {"zh.jsonl": {"limit": 10}},
+    "datasets.mh.fields": {"question": "ask", "answer": "reply"},
     "datasets.demo.fields": {"question": "ask", "answer": "reply"},
     "datasets.demo.path": "resources/dialogues/zh.jsonl",
 }
