@@ -144,6 +144,11 @@ def train_json(run, *keys):
     return as_json(**{key: settings[key] for key in (keys or settings)})
 
 
+def source_of(spec):
+    """What a dataset's entry says of its source; how its rows are read is another matter."""
+    return {key: value for key, value in spec.items() if key != "fields"}
+
+
 def local_path(spec):
     """A local source's path as seen from the working directory; empty for a hub's."""
     return at(spec["path"]) if spec["source"] == "local" else ""

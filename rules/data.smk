@@ -27,7 +27,7 @@ rule fetch_dataset:
     localrule: True
     params:
         code=code_hash("fetch_dataset.py"),
-        spec=lambda w: as_json(**config["datasets"][w.dataset]),
+        spec=lambda w: as_json(**source_of(config["datasets"][w.dataset])),
         local=lambda w: local_path(config["datasets"][w.dataset]),
     shell:
         r"""
@@ -179,8 +179,10 @@ rule clean_dialogues:
     threads: 2
     params:
         code=code_hash("clean_dialogues.py"),
-        settings=as_json(
-            max_tokens=config["train"]["max_length"], **config["data"]["clean"]
+        settings=lambda w: as_json(
+            max_tokens=config["train"]["max_length"],
+            fields=config["datasets"][w.dataset]["fields"],
+            **config["data"]["clean"],
         ),
     shell:
         r"""
@@ -248,7 +250,7 @@ rule write_datasheet:
     localrule: True
     params:
         code=code_hash("write_datasheet.py"),
-        spec=lambda w: as_json(**config["datasets"][w.dataset]),
+        spec=lambda w: as_json(**source_of(config["datasets"][w.dataset])),
     shell:
         r"""
         exec >{log:q} 2>&1

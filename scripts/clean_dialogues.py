@@ -17,9 +17,11 @@ from mindtune.chat_template import load_chat
 from mindtune.cli import UserError, run
 from mindtune.data import cleaning, forms, readers
 from mindtune.data.duplicates import check_near_duplicates
+from mindtune.data.fields import check_fields
 from mindtune.data.ledger import FileFacts, Ledger, make_facts
+from mindtune.data.noticed import WHAT
 from mindtune.data.personal_data import load_hotlines
-from mindtune.data.row_cleaning import Chunk, Outcome, Worker, chunks
+from mindtune.data.row_cleaning import Chunk, Outcome, Worker, chunks, unknown_form
 from mindtune.data.selection import check_sources
 from mindtune.processes import in_order
 from mindtune.provenance import add_made_by, hash_inputs
@@ -27,6 +29,7 @@ from mindtune.records import partial, write_record
 
 SETTINGS = (
     "max_tokens", "min_turns", "role_map", "steps", "near_duplicates", "form", "languages", "over_long", "max_line_repeats", "sources",
+    "fields",
 )  # fmt: skip
 
 
@@ -46,19 +49,19 @@ def clean(
     def start() -> Callable[[Chunk], list[Outcome]]:
         return Worker(arguments.settings, str(arguments.tokenizer), str(arguments.hotlines)).work
 
-    folder = arguments.clean.parent
+    folder, fields = arguments.clean.parent, arguments.settings["fields"]
     with TemporaryFile(dir=folder) as drafts, TemporaryFile(dir=folder) as originals:
         ledger = Ledger(drafts, originals, rejected, arguments.source_name, arguments.settings)
-        for chunk, outcomes in in_order(start, chunks(raw, files), arguments.threads):
+        for chunk, outcomes in in_order(start, chunks(raw, files, fields), arguments.threads):
             for row, outcome in zip(chunk.rows, outcomes, strict=True):
                 ledger.add(chunk.file, row, outcome)
+            facts = ledger.files[chunk.file]
+            if not facts.form and facts.read >= forms.UNKNOWN_ROWS:
+                raise unknown_form(raw, chunk.file, fields)
         for file in files:
-            if not (facts := ledger.files.setdefault(file, FileFacts())).form and facts.read:
-                raise UserError(
-                    f"{raw / file}: found no row in a known form, expected one of "
-                    f"{', '.join(forms.FORMS)}; "
-                    "convert it, or leave the file out of the dataset"
-                )
+            facts = ledger.files.setdefault(file, FileFacts())
+            if not facts.form and facts.read:
+                raise unknown_form(raw, file, fields)
         ledger.finish(final)
         return make_facts(ledger)
 
@@ -83,6 +86,7 @@ def check_settings(settings: dict[str, Any]) -> None:
                 f"--settings: {key} is {settings[key]!r}; expected one of {', '.join(known)}"
             )
     check_near_duplicates(settings["near_duplicates"])
+    check_fields(settings["fields"])
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -145,6 +149,15 @@ def main() -> None:
         f"{name} {count}" for name, count in facts["rejected_by_reason"].items() if count
     )
     print(f"kept {facts['kept']} of {facts['read']} dialogues ({reasons or 'none rejected'})")
+    for file, found in facts["files"].items():
+        if found["form"] == "preference":
+            print(
+                f"{file}: pairs of replies; the chosen one is taken, the rejected one is not read"
+            )
+        for name, count in found["noticed"].items():
+            print(f"{file}: {count} rows with {WHAT[name]}")
+    if skipped:
+        print(f"not read, because they are no data files: {', '.join(skipped)}")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ def main() -> None:
         if erased := take_out(folder, spec.get("erased", []), key):
             hashes = sha256_files(folder, hashes)
             listing = sha256_listing(hashes)
+        left = hub.left_behind(local, hashes) if local else {}
     write_hashed_record(
         arguments.record,
         "fetch_dataset",
@@ -64,10 +65,13 @@ def main() -> None:
             "bytes": hub.size_of(arguments.raw),
             "licence": spec.get("licence"),
             "erased": erased,
+            "left_behind": left,
         },
         packages=[] if local else [hub.PACKAGES[spec["source"]]],
     )
     print(f"fetched {len(hashes)} files, sha256 {listing}")
+    for name, why in left.items():
+        print(f"not taken: {name!r} ({why})")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ PROOF = {"merge_adapter"}
 # key (a prefix ends with a dot) -> rules that read it; the first match counts
 READERS = [
     ("datasets.mh.", set()),  # no run of the demo uses it
+    ("datasets.demo.fields", {"clean_dialogues"}),
     ("datasets.demo.", {"fetch_dataset", "write_datasheet"}),
     ("data.accept_unlicensed", set()),  # only whether anything runs at all
     ("model.type", {"cache_dataset", "train_lora", *PROOF}),
@@ -104,6 +105,8 @@ VALUES = {
     "data.clean.sources": {"zh.jsonl": {"limit": 10}},
     "datasets.demo.erased": ["0" * 64],
     "datasets.mh.erased": ["0" * 64],
+    "datasets.mh.fields": {"question": "ask", "answer": "reply"},
+    "datasets.demo.fields": {"question": "ask", "answer": "reply"},
     "datasets.demo.path": "resources/dialogues/zh.jsonl",
 }
 

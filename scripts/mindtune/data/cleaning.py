@@ -123,20 +123,14 @@ def fix_whitespace(text: str) -> str:
 
 ROLE_NAMES = {
     "system": ("system",),
-    "human": ("human", "user", "client", "seeker", "patient", "来访者", "求助者", "用户"),
-    "gpt": (
-        "gpt",
-        "assistant",
-        "counselor",
-        "counsellor",
-        "therapist",
-        "supporter",
-        "bot",
-        "心理咨询师",
-        "咨询师",
-        "支持者",
+    "human": (
+        "human", "user", "client", "seeker", "help-seeker", "patient", "来访者", "求助者", "用户", "患者", "病人", "倾诉者",
     ),
-}
+    "gpt": (
+        "gpt", "assistant", "counselor", "counsellor", "therapist", "supporter", "listener", "helper", "doctor", "bot",
+        "心理咨询师", "咨询师", "支持者", "倾听者", "助人者", "医生", "助手",
+    ),
+}  # fmt: skip
 KNOWN_LABELS = {label: role for role, labels in ROLE_NAMES.items() for label in labels}
 
 

@@ -22,7 +22,7 @@ from mindtune.cli import UserError
 from mindtune.data import census, readers, selection
 from mindtune.data.cleaning import MASKS, MIXING, REJECTIONS, REPAIRS, REQUIRED
 from mindtune.data.duplicates import band_shape, copies_to_drop, similar_pairs, spoken_text
-from mindtune.data.readers import RawRow
+from mindtune.data.raw_row import RawRow
 from mindtune.data.row_cleaning import Outcome
 
 FIXES = (*REPAIRS, "role_name", "split")
@@ -52,6 +52,7 @@ class FileFacts:
     read: int = 0
     form: str | None = None
     rejected: Counter[str] = field(default_factory=Counter)
+    noticed: Counter[str] = field(default_factory=Counter)
 
 
 class Ledger:
@@ -97,11 +98,13 @@ class Ledger:
             )
         facts.form = outcome.form or facts.form
         facts.read += 1
+        facts.noticed.update(outcome.noticed)
         head = {
             "id": self.ids.take(outcome.own_id, file, row.number),
             "source": f"{self.source_name}:{file}#{row.number}",
         }
-        reasons, original = outcome.reasons, readers.compact(row.data)
+        reasons = outcome.reasons
+        original = (readers.as_text if outcome.unreadable else readers.compact)(row.data)
         if not reasons and self.settings["steps"]["exact_duplicate"]:
             first = self.seen.setdefault(outcome.key, head["id"])
             if first != head["id"]:
@@ -328,6 +331,7 @@ def make_facts(ledger: Ledger) -> dict[str, Any]:
             "kept": len(rows),
             "tokens": int(tokens_of[rows].sum()),
             "rejected_by_reason": dict(file.rejected),
+            "noticed": dict(file.noticed),
             "fixes_by_step": _present(_fixes(ledger, rows)),
             "census": census.count(np.frombuffer(bytes(ledger.census), dtype=np.uint8)[rows]),
         }

@@ -6,7 +6,7 @@ it is over long and that is wished, and signs it for the search for near-duplica
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from typing import Any
 import orjson
 
 from mindtune.chat_template import ChatTokenizer, load_chat, special_pattern, to_messages
+from mindtune.cli import UserError
 from mindtune.data import census, forms, readers
 from mindtune.data.cleaning import Cleaned, Cleaner
 from mindtune.data.duplicates import band_keys, line_keys, spoken_text
+from mindtune.data.fields import mapped
+from mindtune.data.noticed import noticed
 from mindtune.data.personal_data import load_hotlines
-from mindtune.data.readers import RawRow
+from mindtune.data.raw_row import RawRow, Unreadable
 from mindtune.data.rejections import Turns
 
 # A piece of work for one process: large enough to hide its hand-over, small enough to bound memory.
@@ -54,6 +57,8 @@ class Outcome:
     bands: bytes = b""
     lines: bytes = b""
     census: int = 0
+    noticed: list[str] = field(default_factory=list)
+    unreadable: bool = False
 
 
 class Worker:
@@ -100,7 +105,7 @@ class Worker:
         return self._parsed(row, file)[2]
 
     def _parsed(self, row: RawRow, file: str) -> tuple[Any, str | None, Turns | None]:
-        content = readers.parse(row, file)
+        content = mapped(readers.parse(row, file), self.settings["fields"])
         form = (
             forms.detect_form(content) if self.settings["form"] == "auto" else self.settings["form"]
         )
@@ -111,12 +116,20 @@ class Worker:
         )
 
     def clean_row(self, row: RawRow, file: str, **watch: Any) -> tuple[Outcome, Cleaned]:
-        """One row, parsed, repaired and judged by itself."""
-        content, form, turns = self._parsed(row, file)
+        """One row, parsed, repaired and judged by itself. A row that is not JSON costs itself, but
+        for one that ends its file in the middle: that file is cut off.
+        """
+        try:
+            content, form, turns = self._parsed(row, file)
+        except Unreadable:
+            if row.open_end:
+                raise
+            return Outcome(None, None, reasons=["malformed"], unreadable=True), Cleaned([])
         own_id = content.get("id") if isinstance(content, dict) else None
         outcome = Outcome(
             str(own_id) if isinstance(own_id, str | int) and str(own_id).isprintable() else None,
             form,
+            noticed=noticed(row.data),
         )
         if turns is None:
             outcome.reasons.append("malformed")
@@ -197,11 +210,24 @@ class Worker:
             ).tobytes()
 
 
-def chunks(raw: Path, files: Sequence[str]) -> Iterator[Chunk]:
+def unknown_form(raw: Path, file: str, fields: Mapping[str, str]) -> UserError:
+    """The refusal of a file in which no row has a known form."""
+    row = next(readers.raw_rows(raw, file, fields))
+    try:
+        found = f"row 1 has {forms.nearest_form(readers.parse(row, file))}"
+    except Unreadable as error:
+        found = str(error)
+    return UserError(
+        f"{raw / file}: found no row in a known form; {found}; convert the file, say where its "
+        f"parts stand (datasets.NAME.fields in the config), or leave it out of the dataset"
+    )
+
+
+def chunks(raw: Path, files: Sequence[str], fields: Mapping[str, str]) -> Iterator[Chunk]:
     """The rows of all files, cut into pieces of work."""
     for file in files:
         rows, size = [], 0
-        for row in readers.raw_rows(raw, file):
+        for row in readers.raw_rows(raw, file, fields):
             rows.append(row)
             size += len(row.data)
             if len(rows) >= CHUNK_ROWS or size >= CHUNK_BYTES:

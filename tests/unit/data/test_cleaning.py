@@ -413,7 +413,7 @@ def tokenizer(tmp_path_factory):
 def program(raw, out, tokenizer, threads=1, **changes):
     chosen = {"max_tokens": 400, "min_turns": 2, "role_map": {}, "steps": {name: name != "own_role_tag" for name in STEPS},
               "near_duplicates": {"ngram_chars": 5, "threshold": 0.8}, "form": "auto", "languages": ["zh", "en"], "over_long": "drop",
-              "max_line_repeats": 50, "sources": {}} | changes  # fmt: skip
+              "max_line_repeats": 50, "sources": {}, "fields": {}} | changes  # fmt: skip
     command = [sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", raw, "--tokenizer", tokenizer, "--hotlines", ROOT / "config/hotlines.yaml",
                "--settings", json.dumps(chosen), "--source-name", "测试", "--threads", str(threads), "--clean", out / "clean.jsonl",
                "--rejected", out / "rejected.jsonl", "--record", out / "clean_dialogues.json"]  # fmt: skip

@@ -46,6 +46,7 @@ def described(tmp_path_factory, tokenizer):  # noqa: F811
         "bytes": 1234567,
         "sha256": "a" * 64,
         "licence": SPEC["licence"],
+        "left_behind": {"notes.zip": "an archive"},
     }
     write_sealed(folder / "fetch.json", "fetch_dataset", facts=facts)
     describe(folder, SPEC)
@@ -77,6 +78,7 @@ def test_the_sheet_says_what_the_records_say(described):
         and "- mobile: 1" in sheet
     )
     assert all(f"| {side} | {count} |" in sheet for side, count in sides.items())
+    assert "hidden or broken links: 1; `fetch_dataset.json` names them" in sheet
     census = facts["census"]
     assert (
         f"In {census['client_speaks_of_suicide_or_self_harm']} of {facts['kept']} kept rows"
