@@ -49,7 +49,7 @@ def main() -> None:
     with partial_folder(arguments.raw) as folder:
         hashes = hub.place(files, folder, link=False)
         listing = hub.check_hash(hashes, spec.get("sha256"), key)
-        if erased := take_out(folder, spec.get("erased", []), key):
+        if erased := take_out(folder, spec.get("erased", []), spec.get("fields", {}), key):
             hashes = sha256_files(folder, hashes)
             listing = sha256_listing(hashes)
         left = hub.left_behind(local, hashes) if local else {}

@@ -152,10 +152,11 @@ def erase(workdir: Path, dataset: str, identity: str, listed: Path) -> None:
             f"DATASET or WORKDIR, or make these files first (make demo) if an earlier row took them along"
         )
     sources = sorted({row["source"] for row in kept + rejected})
-    raw = [raw_row(data / "raw", source) for source in sources]
+    runs, origin = trained(workdir, dataset, kept), read_json(data / "fetch_dataset.json")["params"]
+    fields = origin.get("fields", {})
+    raw = [raw_row(data / "raw", source, fields) for source in sources]
     add_to_list(listed, dataset, (row_digest(row.data) for _, row in raw))
     print(f"listed    {listed}: a rerun makes everything again without the row")
-    runs, origin = trained(workdir, dataset, kept), read_json(data / "fetch_dataset.json")["params"]
     rows = [*kept, *rejected, *(parse(row, file) for file, row in raw)]
     remove(workdir, data, holders(workdir, needles(ids, rows)))
     for name in runs:

@@ -2,7 +2,7 @@
 them.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mindtune.cli import UserError
@@ -10,32 +10,40 @@ from mindtune.data.readers import RawRow, data_files, raw_rows
 from mindtune.erased import row_digest
 
 SPACE = b" \t\r\n"
+Fields = Mapping[str, str]
 
 
-def take_out(folder: Path, digests: Collection[str], key: str) -> int:
+def take_out(folder: Path, digests: Collection[str], fields: Fields, key: str) -> int:
     """Take the rows with these digests out of the data files of a folder; return how many there were.
 
-    A row in a file that cannot be edited as text (a table, a compressed file) is a UserError.
+    `fields` is the dataset's own, because it decides what one row is. A row in a file that cannot be
+    edited as text (a table, a compressed file) is a UserError.
     """
     taken = 0
     for name in data_files(folder)[0] if digests else ():
-        rows = [row for row in raw_rows(folder, name) if row_digest(row.data) in digests]
+        rows = [row for row in raw_rows(folder, name, fields) if row_digest(row.data) in digests]
         if rows:
-            remove_rows(folder / name, rows, digests, key)
+            remove_rows(folder / name, rows, digests, fields, key)
             taken += len(rows)
     return taken
 
 
-def remove_rows(path: Path, rows: Sequence[RawRow], digests: Collection[str], key: str) -> None:
+def remove_rows(
+    path: Path, rows: Sequence[RawRow], digests: Collection[str], fields: Fields, key: str
+) -> None:
     """Write a file again without some of its rows, and read it to see that the others are left."""
-    before = sum(1 for _ in raw_rows(path.parent, path.name))
+
+    def read() -> Iterator[RawRow]:
+        return raw_rows(path.parent, path.name, fields)
+
+    before = sum(1 for _ in read())
     content = bytearray(path.read_bytes())
     for row in reversed(rows):
         place = -1 if row.byte is None else content.find(row.data, row.byte)
         if place != -1:
             cut(content, place, place + len(row.data))
     path.write_bytes(content)
-    left = [row_digest(row.data) for row in raw_rows(path.parent, path.name)] if content else []
+    left = [row_digest(row.data) for row in read()] if content else []
     if len(left) != before - len(rows) or set(left) & set(digests):
         raise UserError(
             f"{key}: {path.name} row {rows[0].number} is on the list of erased rows and cannot be "

@@ -149,12 +149,12 @@ FORMS = {
 def test_rows_are_taken_out_of_any_text(tmp_path, form, which):
     (tmp_path / "x.json").write_text(FORMS[form], encoding="utf-8", newline="")
     rows = [row.data for row in raw_rows(tmp_path, "x.json")]
-    assert take_out(tmp_path, {row_digest(rows[place]) for place in which}, "datasets.demo") == len(
-        which
-    )
+    assert take_out(
+        tmp_path, {row_digest(rows[place]) for place in which}, {}, "datasets.demo"
+    ) == len(which)
     left = [row.data for row in raw_rows(tmp_path, "x.json")]
     assert left == [row for place, row in enumerate(rows) if place not in which]
-    assert take_out(tmp_path, {"0" * 64}, "datasets.demo") == 0
+    assert take_out(tmp_path, {"0" * 64}, {}, "datasets.demo") == 0
 
 
 def test_a_row_of_a_table_has_to_go_at_its_source(tmp_path):
@@ -162,7 +162,17 @@ def test_a_row_of_a_table_has_to_go_at_its_source(tmp_path):
     pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
     row = next(iter(raw_rows(tmp_path, "x.parquet")))
     with pytest.raises(UserError, match="x.parquet row 1 is on the list of erased rows and cannot"):
-        take_out(tmp_path, {row_digest(row.data)}, "datasets.demo")
+        take_out(tmp_path, {row_digest(row.data)}, {}, "datasets.demo")
+
+
+def test_a_dialogue_of_several_rows_has_to_go_at_its_source(tmp_path):
+    fields = {"dialogue": "talk", "speaker": "who", "text": "said"}
+    said = [("1", "来访者", "睡不着"), ("1", "咨询师", "多久了？"), ("2", "来访者", "我很累")]
+    lines = ["talk,who,said", *(",".join(turn) for turn in said)]
+    (tmp_path / "x.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    row = next(iter(raw_rows(tmp_path, "x.csv", fields)))
+    with pytest.raises(UserError, match="x.csv row 1 is on the list of erased rows and cannot"):
+        take_out(tmp_path, {row_digest(row.data)}, fields, "datasets.demo")
 
 
 def test_a_list_is_read_strictly_and_laid_over_the_configuration(tmp_path):
