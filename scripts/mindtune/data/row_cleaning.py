@@ -17,12 +17,14 @@ from mindtune.chat_template import ChatTokenizer, load_chat, special_pattern, to
 from mindtune.data import census, forms, readers
 from mindtune.data.cleaning import Cleaned, Cleaner
 from mindtune.data.duplicates import band_keys, line_keys, spoken_text
-from mindtune.data.personal_data import load_hotlines
+from mindtune.data.personal_data import load_hotlines, numbers_to_look_at
 from mindtune.data.readers import RawRow
 from mindtune.data.rejections import Turns
 
 # A piece of work for one process: large enough to hide its hand-over, small enough to bound memory.
 CHUNK_ROWS, CHUNK_BYTES = 400, 4 << 20
+CHARS_LOOKED_AT = 8  # a token, of a text that is likely to be over long
+MOST_ROW_BYTES = 32 << 20  # a longer row is over long, and not looked at
 Conversations = list[dict[str, str]]
 
 
@@ -39,7 +41,7 @@ class Outcome:
     """What a worker found out about one row.
 
     `parts` are the dialogues that it gives, as JSON: one, or several where an over-long one was
-    cut; `tokens` and `turns` are of each part. `key` and `bands` are of the whole.
+    cut; `tokens`, `turns` and `crisis_turns` are of each part. `key` and `bands` are of the whole.
     """
 
     own_id: str | None
@@ -54,6 +56,10 @@ class Outcome:
     bands: bytes = b""
     lines: bytes = b""
     census: int = 0
+    crisis: str = "none"
+    crisis_turns: list[list[str]] = field(default_factory=list)
+    numbers: list[str] = field(default_factory=list)
+    patterns: Counter[str] = field(default_factory=Counter)
 
 
 class Worker:
@@ -70,6 +76,7 @@ class Worker:
             settings["languages"],
             self.hotlines,
             special_pattern(self.chat),
+            settings["patterns"],
         )
 
     def work(self, chunk: Chunk) -> list[Outcome]:
@@ -89,11 +96,24 @@ class Worker:
                     [whole],
                     hashlib.blake2b(whole, digest_size=16).digest(),
                 )
-                outcome.census = census.flags(cleaned.turns, self.hotlines)
                 kept.append((outcome, conversations))
         self._measure(kept)
+        for outcome, conversations in kept:
+            if not outcome.reasons:
+                self._tag(outcome, [(turn["from"], turn["value"]) for turn in conversations])
         self._sign([pair for pair in kept if not pair[0].reasons])
         return outcomes
+
+    def _tag(self, outcome: Outcome, turns: Turns) -> None:
+        """Tag what is said of suicide and self-harm; the policy may drop the dialogue for it."""
+        tags = census.tag(turns, self.hotlines)
+        outcome.census, outcome.crisis = tags.flags, tags.verdict
+        outcome.crisis_turns = _cut_tags(tags.turns, turns[0][0] == "system", outcome.turns)
+        outcome.numbers = [
+            number for _, text in turns for number in numbers_to_look_at(text, self.hotlines)
+        ]
+        if not census.keeps(tags, self.settings["crisis"]):
+            outcome.reasons.append("crisis")
 
     def read(self, row: RawRow, file: str) -> Turns | None:
         """The (label, text) turns of a row as they stand there; None where it has none."""
@@ -112,6 +132,8 @@ class Worker:
 
     def clean_row(self, row: RawRow, file: str, **watch: Any) -> tuple[Outcome, Cleaned]:
         """One row, parsed, repaired and judged by itself."""
+        if len(row.data) > MOST_ROW_BYTES:
+            return Outcome(None, None, reasons=["over_long"]), Cleaned([])
         content, form, turns = self._parsed(row, file)
         own_id = content.get("id") if isinstance(content, dict) else None
         outcome = Outcome(
@@ -122,11 +144,8 @@ class Worker:
             outcome.reasons.append("malformed")
             return outcome, Cleaned([])
         cleaned = self.cleaner.clean(turns, **watch)
-        outcome.fixes, outcome.reasons, outcome.masked = (
-            cleaned.fixes,
-            cleaned.reasons,
-            cleaned.masked,
-        )
+        outcome.fixes, outcome.reasons = cleaned.fixes, cleaned.reasons
+        outcome.masked, outcome.patterns = cleaned.masked, cleaned.patterns
         return outcome, cleaned
 
     def _measure(self, kept: list[tuple[Outcome, Conversations]]) -> None:
@@ -152,8 +171,24 @@ class Worker:
             # No token is longer than longest_token bytes, and NFC shortens a text at most
             # threefold: what is longer than this is over long, and need not be counted to its end.
             hopeless = (self.settings["max_tokens"] + 1) * self.chat.longest_token * 3
-            texts = [text[:hopeless] for text in texts]
+            texts = [self._long_enough(text[:hopeless]) for text in texts]
         return self.chat.count(texts)
+
+    def _long_enough(self, text: str) -> str:
+        """The text, or a start of it that alone has too many tokens: a tokenizer cuts a text into
+        words first, and only the last two words of a start may go on differently.
+        """
+        limit = self.settings["max_tokens"]
+        start = text[: (limit + 1) * CHARS_LOOKED_AT]
+        if len(start) < len(text):
+            words = self.chat.tokenizer.encode(start, add_special_tokens=False).word_ids
+            sure, last = len(words), set()
+            while sure and len(last | {words[sure - 1]}) <= 2:
+                last.add(words[sure - 1])
+                sure -= 1
+            if sure > limit:
+                return start
+        return text
 
     def _cut(self, conversations: Conversations) -> list[tuple[Conversations, int]]:
         """Parts of (client, counsellor) pairs that fit, each with the system prompt; none if a
@@ -195,6 +230,17 @@ class Worker:
             outcome.lines = line_keys(
                 turn["value"] for turn in conversations if turn["from"] == "gpt"
             ).tobytes()
+
+
+def _cut_tags(tags: Sequence[str], system: bool, spoken: Sequence[int]) -> list[list[str]]:
+    """The tags of each part of a dialogue, which begins with the system prompt where there is one;
+    `spoken` is the number of its other turns.
+    """
+    cut, start = [], int(system)
+    for turns in spoken:
+        cut.append([""] * system + list(tags[start : start + turns]))
+        start += turns
+    return cut
 
 
 def chunks(raw: Path, files: Sequence[str]) -> Iterator[Chunk]:
