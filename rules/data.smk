@@ -3,7 +3,7 @@ Stage: data.  Raw dialogues to a cleaned set that is split by groups.
 
 INPUTS   what datasets.{dataset} names: a hub's snapshot, or files on this machine
 OUTPUTS  results/base/tokenizer/, results/base/model/
-         results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, {train,dev,test}.jsonl, contamination.jsonl,
+         results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, crisis.jsonl, {train,dev,test}.jsonl, contamination.jsonl,
          DATASHEET.md, croissant.json, and a record a rule
 
 A folder has no checksum in Snakemake, only a time. So rules take a folder as `ancient()` together with the record that holds
@@ -171,6 +171,7 @@ rule clean_dialogues:
     output:
         clean="results/data/{dataset}/clean.jsonl",
         rejected="results/data/{dataset}/rejected.jsonl",
+        crisis="results/data/{dataset}/crisis.jsonl",
         record="results/data/{dataset}/clean_dialogues.json",
     log:
         "logs/data/{dataset}/clean_dialogues.log",
@@ -191,7 +192,7 @@ rule clean_dialogues:
             --raw {input.raw:q} --tokenizer {input.tokenizer:q} --hotlines {input.hotlines:q} \
             --made-by {input.raw_record:q} {input.tokenizer_record:q} \
             --settings {params.settings:q} --source-name {wildcards.dataset:q} --threads {threads} \
-            --clean {output.clean:q} --rejected {output.rejected:q} --record {output.record:q}
+            --clean {output.clean:q} --rejected {output.rejected:q} --crisis {output.crisis:q} --record {output.record:q}
         """
 
 

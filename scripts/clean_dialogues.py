@@ -1,8 +1,8 @@
 """Clean raw dialogues: repair what can be repaired, reject the rest with its reasons, lose no row.
 
 Reads every data file below --raw, the model's tokenizer folder and the list of official hotlines.
-Writes the kept dialogues (ShareGPT, one a line, with the names of the repairs), the rejected rows
-as they were, and the record. kept + rejected = read. The result does not depend on --threads.
+Writes the kept dialogues (ShareGPT, one a line, with the names of the repairs and the crisis tags),
+the rejected rows as they were, a list of what speaks of a crisis, and the record. kept + rejected = read. The result does not depend on --threads.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from mindtune.data.duplicates import check_near_duplicates
 from mindtune.data.fields import check_fields
 from mindtune.data.ledger import FileFacts, Ledger, make_facts
 from mindtune.data.noticed import WHAT
+from mindtune.data.patterns import Patterns
 from mindtune.data.personal_data import load_hotlines
 from mindtune.data.row_cleaning import Chunk, Outcome, Worker, chunks, unknown_form
 from mindtune.data.selection import check_sources
@@ -29,21 +30,21 @@ from mindtune.records import partial, write_record
 
 SETTINGS = (
     "max_tokens", "min_turns", "role_map", "steps", "near_duplicates", "form", "languages", "over_long", "max_line_repeats", "sources",
-    "fields",
+    "fields", "crisis", "patterns",
 )  # fmt: skip
 
 
 def clean(
     raw: Path, files: Sequence[str], arguments: argparse.Namespace, stack: ExitStack
 ) -> dict[str, Any]:
-    """Clean all files into the two outputs, which take their names when the stack closes without
+    """Clean all files into the three outputs, which take their names when the stack closes without
     an error.
 
     Returns the record's facts.
     """
-    final, rejected = (
+    final, rejected, crisis = (
         stack.enter_context(stack.enter_context(partial(path)).open("wb"))
-        for path in (arguments.clean, arguments.rejected)
+        for path in (arguments.clean, arguments.rejected, arguments.crisis)
     )
 
     def start() -> Callable[[Chunk], list[Outcome]]:
@@ -62,7 +63,7 @@ def clean(
             facts = ledger.files.setdefault(file, FileFacts())
             if not facts.form and facts.read:
                 raise unknown_form(raw, file, fields)
-        ledger.finish(final)
+        ledger.finish(final, crisis)
         return make_facts(ledger)
 
 
@@ -80,11 +81,16 @@ def check_settings(settings: dict[str, Any]) -> None:
                 f"--settings: {key} is {settings[key]!r}; expected a whole number of {least} or "
                 f"more"
             )
-    for key, known in (("form", ("auto", *forms.FORMS)), ("over_long", ("drop", "split"))):
+    for key, known in (
+        ("form", ("auto", *forms.FORMS)),
+        ("over_long", ("drop", "split")),
+        ("crisis", ("keep", "drop", "with_help")),
+    ):
         if settings[key] not in known:
             raise UserError(
                 f"--settings: {key} is {settings[key]!r}; expected one of {', '.join(known)}"
             )
+    Patterns(settings["patterns"])
     check_near_duplicates(settings["near_duplicates"])
     check_fields(settings["fields"])
 
@@ -119,6 +125,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--clean", type=Path, required=True)
     parser.add_argument("--rejected", type=Path, required=True)
+    parser.add_argument(
+        "--crisis", type=Path, required=True, help="list of the kept dialogues for a person to read"
+    )
     parser.add_argument("--record", type=Path, required=True)
     return parser.parse_args()
 
@@ -140,7 +149,7 @@ def main() -> None:
         arguments.record,
         "clean_dialogues",
         inputs=inputs,
-        outputs=[arguments.clean, arguments.rejected],
+        outputs=[arguments.clean, arguments.rejected, arguments.crisis],
         params=arguments.settings,
         facts=facts,
         packages=["ftfy", "jinja2", "numpy", "orjson", "pyarrow", "rensa", "tokenizers"],

@@ -56,7 +56,7 @@ def stage(corpus: Path, out: Path, tokenizer: Path) -> list[dict[str, Any]]:
     cleaned = timed([
         sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", corpus.parent, "--tokenizer", tokenizer,
         "--hotlines", ROOT / "config/hotlines.yaml", "--settings", clean, "--source-name", "bench", "--threads", 2,
-        "--clean", out / "clean.jsonl", "--rejected", out / "rejected.jsonl", "--record", out / "clean.json",
+        "--clean", out / "clean.jsonl", "--rejected", out / "rejected.jsonl", "--crisis", out / "crisis.jsonl", "--record", out / "clean.json",
     ], OMP_NUM_THREADS="1")  # fmt: skip
     held_out = [
         ROOT / "resources/knowledge/questions.jsonl",

@@ -102,6 +102,8 @@ VALUES = {
     "data.clean.role_map": {"妈妈": "human"},
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",
+    "data.clean.crisis": "with_help",
+    "data.clean.patterns": [{"name": "ad", "find": "加群"}],
     "data.clean.sources": {"zh.jsonl": {"limit": 10}},
     "datasets.demo.erased": ["0" * 64],
     "datasets.mh.erased": ["0" * 64],
