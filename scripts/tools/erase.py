@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from mindtune.cli import UserError, run
+from mindtune.data.contents import contents
 from mindtune.data.readers import parse
 from mindtune.erased import read_erased, row_digest
 from mindtune.records import read_json, read_jsonl
@@ -87,8 +88,7 @@ def holders(workdir: Path, found: set[bytes]) -> list[Path]:
     for path in (path for place in PLACES for path in sorted((workdir / place).rglob("*"))):
         if path.is_symlink() or not path.is_file() or path.suffix in WEIGHTS:
             continue
-        content = path.read_bytes()
-        if any(text in content for text in found):
+        if any(content.find(text) != -1 for content in contents(path) for text in found):
             unit = [parent for parent in path.parents if parent.name in FOLDERS]
             held.add(unit[-1] if unit else path)
     return sorted(held)

@@ -1,9 +1,11 @@
 """A person's dialogue is gone from all that the working directory holds, and does not come back."""
 
+import gzip
 import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pyarrow
@@ -86,6 +88,13 @@ def made(work: Path, source: Path, tokenizer: Path) -> Path:  # noqa: F811
     for name in ("state/train/main/x/args.json", ".cache/huggingface/y", "logs/z.log"):
         (work / name).parent.mkdir(parents=True)
         (work / name).write_text(json.dumps({"text": SAID}), encoding="utf-8")
+    with zipfile.ZipFile(work / "results/archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data/train.jsonl", json.dumps({"value": SAID}))
+    (work / "results/copy.jsonl.gz").write_bytes(gzip.compress(json.dumps(SAID).encode()))
+    table = pyarrow.table({"id": ["我"], "tokens": [7]})
+    pyarrow.parquet.write_table(table, work / "results/lengths.parquet", compression="zstd")
+    pyarrow.parquet.write_table(table.slice(0, 0), work / "results/others.parquet")
+    (work / "results/torn.zip").write_bytes(b"PK")
     (work / "logs/other.log").write_text("nothing of it\n", encoding="utf-8")
     return data
 
@@ -106,8 +115,11 @@ def test_the_row_is_gone_and_does_not_come_back(source, tmp_path, tokenizer):  #
     assert not (data / "raw").exists() and not (work / "results/runs/main/cached").exists()
     for name in ("clean_dialogues.json", "fetch_dataset.json"):
         assert not (data / name).exists(), "a record of what is gone"
-    assert (work / "logs/other.log").exists()
+    for name in ("archive.zip", "copy.jsonl.gz", "lengths.parquet"):
+        assert not (work / "results" / name).exists(), name
+    assert (work / "logs/other.log").exists() and (work / "results/others.parquet").exists()
     assert (work / "results/runs/main/adapter/adapter_model.safetensors").exists()
+    assert "torn.zip is no whole .zip file; look into it" in done.stdout
     assert ("trained   run main learned from it" in done.stdout) == (side != "test")
     assert "left      the source" in done.stdout and str(source) in done.stdout
     # the row and its copy, and nothing of what they say
