@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mindtune.data.duplicates import bit_maps, may_be_similar
+from mindtune.data.ngrams import bit_maps, may_be_similar
 
 SIMILARITY = 0.8  # from which two first turns are taken for one: `我很自卑，觉得…`, `很自卑，觉得…`
 COUNT_BITS = 12  # of an n-gram's frequency: what is more frequent is not told apart
