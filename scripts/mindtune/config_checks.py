@@ -10,6 +10,7 @@ from mindtune.cli import UserError
 from mindtune.config import leaves, run_settings, to_param
 from mindtune.config_errors import nearest
 from mindtune.environments import ROOT
+from mindtune.field_names import check_fields
 from mindtune.sources import is_licence
 
 FLASH_ATTENTION = ("flash_attention_4", "flash_attn")
@@ -75,6 +76,12 @@ def check_sources(config: Mapping[str, Any]) -> None:
                     f"config key {key}.{name} is empty, but {key}.source is {spec['source']}, "
                     f"which needs it; set it"
                 )
+
+
+def check_field_names(config: Mapping[str, Any]) -> None:
+    """A dataset's fields make a whole."""
+    for name, spec in config["datasets"].items():
+        check_fields(spec["fields"], f"config key datasets.{name}.fields")
 
 
 def check_training(config: Mapping[str, Any]) -> None:
@@ -195,6 +202,7 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_sizes,
     check_licences,
     check_sources,
+    check_field_names,
     check_model,
     check_training,
     check_projections,
