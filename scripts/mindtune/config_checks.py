@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mindtune import field_names
 from mindtune.cli import UserError
 from mindtune.config import leaves, run_settings, to_param
 from mindtune.config_errors import nearest
 from mindtune.environments import ROOT
-from mindtune.field_names import check_fields
 from mindtune.sources import is_licence
 
 FLASH_ATTENTION = ("flash_attention_4", "flash_attn")
@@ -78,12 +78,6 @@ def check_sources(config: Mapping[str, Any]) -> None:
                 )
 
 
-def check_field_names(config: Mapping[str, Any]) -> None:
-    """A dataset's fields make a whole."""
-    for name, spec in config["datasets"].items():
-        check_fields(spec["fields"], f"config key datasets.{name}.fields")
-
-
 def check_training(config: Mapping[str, Any]) -> None:
     """Every run can train as it says: packing isolates samples only with FlashAttention, which
     exists only on a GPU.
@@ -127,6 +121,12 @@ def check_serving(config: Mapping[str, Any]) -> None:
             f"within serve.session_len "
             f"{serve['session_len']}; lower the first or raise the second"
         )
+
+
+def check_field_names(config: Mapping[str, Any]) -> None:
+    """A dataset's fields make a whole."""
+    for name, spec in config["datasets"].items():
+        field_names.check_fields(spec["fields"], f"config key datasets.{name}.fields")
 
 
 def check_shares(config: Mapping[str, Any]) -> None:
@@ -202,10 +202,10 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_sizes,
     check_licences,
     check_sources,
-    check_field_names,
     check_model,
     check_training,
     check_projections,
     check_serving,
     check_shares,
+    check_field_names,
 ]
