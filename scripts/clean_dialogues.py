@@ -17,13 +17,13 @@ from mindtune.chat_template import load_chat
 from mindtune.cli import UserError, run
 from mindtune.data import cleaning, forms, readers
 from mindtune.data.duplicates import check_near_duplicates
-from mindtune.data.fields import check_fields
 from mindtune.data.ledger import FileFacts, Ledger, make_facts
 from mindtune.data.noticed import WHAT
 from mindtune.data.patterns import Patterns
 from mindtune.data.personal_data import load_hotlines
 from mindtune.data.row_cleaning import Chunk, Outcome, Worker, chunks, unknown_form
 from mindtune.data.selection import check_sources
+from mindtune.field_names import check_fields
 from mindtune.processes import in_order
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import partial, write_record
@@ -92,7 +92,7 @@ def check_settings(settings: dict[str, Any]) -> None:
             )
     Patterns(settings["patterns"])
     check_near_duplicates(settings["near_duplicates"])
-    check_fields(settings["fields"])
+    check_fields(settings["fields"], "fields")
 
 
 def parse_arguments() -> argparse.Namespace:

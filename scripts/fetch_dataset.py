@@ -21,7 +21,7 @@ from mindtune.records import (
 )
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,7 +37,11 @@ def main() -> None:
         "--raw", type=Path, required=True, help="folder to make, results/data/DATASET/raw"
     )
     parser.add_argument("--record", type=Path, required=True)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
     spec, patterns = arguments.spec, hub.DATA
     key = f"datasets.{arguments.raw.parent.name}"
     hub.check_spec(spec, key)

@@ -128,7 +128,7 @@ def characters(corpus: Path) -> float:
     return sum(len(turn["value"]) for row in rows for turn in row["conversations"]) / len(rows)
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -154,7 +154,11 @@ def main() -> None:
         "--peers", default="", help="Python of an environment with convmerge[quality] and datatrove"
     )
     parser.add_argument("--records", type=Path, required=True)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
     files = sorted(arguments.sharegpt.glob("*.jsonl"))
     if not files:
         raise UserError(

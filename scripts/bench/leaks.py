@@ -15,9 +15,6 @@ from mindtune.data.duplicates import (
     Groups,
     band_keys,
     first_turn_text,
-    gram_hashes,
-    grams,
-    jaccard,
     level,
     similar_pairs,
     spoken_text,
@@ -25,6 +22,7 @@ from mindtune.data.duplicates import (
 from mindtune.data.first_turns import SIMILARITY, similar_turns
 from mindtune.data.grouping import find_groups
 from mindtune.data.lines import Lines
+from mindtune.data.ngrams import gram_hashes, grams, jaccard
 from mindtune.records import read_json
 
 THRESHOLD, NEAR = 0.8, {"ngram_chars": 5, "threshold": 0.6}

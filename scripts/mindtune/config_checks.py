@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mindtune import field_names
 from mindtune.cli import UserError
 from mindtune.config import leaves, run_settings, to_param
 from mindtune.config_errors import nearest
@@ -148,6 +149,12 @@ def check_serving(config: Mapping[str, Any]) -> None:
         )
 
 
+def check_field_names(config: Mapping[str, Any]) -> None:
+    """A dataset's fields make a whole."""
+    for name, spec in config["datasets"].items():
+        field_names.check_fields(spec["fields"], f"config key datasets.{name}.fields")
+
+
 def check_shares(config: Mapping[str, Any]) -> None:
     """Dev and test leave something to train on."""
     split = config["data"]["split"]
@@ -227,4 +234,5 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_projections,
     check_serving,
     check_shares,
+    check_field_names,
 ]

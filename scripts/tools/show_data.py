@@ -22,6 +22,7 @@ from mindtune.cli import UserError, run
 from mindtune.config import read_schema, with_defaults
 from mindtune.data import forms, hub, readers
 from mindtune.data.cleaning import Cleaner
+from mindtune.data.form_shapes import nearest_form
 from mindtune.data.noticed import WHAT, noticed
 from mindtune.data.personal_data import load_hotlines
 from mindtune.data.raw_row import Unreadable
@@ -83,7 +84,7 @@ def judge(row: readers.RawRow, name: str, cleaner: Cleaner, seen: Seen) -> None:
     if turns is None:
         seen.reasons["malformed"] += 1
         if form is None and not seen.unknown:
-            seen.unknown = f"row {row.number} has {forms.nearest_form(content)}"
+            seen.unknown = f"row {row.number} has {nearest_form(content)}"
         return
     cleaned = cleaner.clean(turns)
     seen.fixes.update(cleaned.fixes)

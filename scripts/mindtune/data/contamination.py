@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from mindtune.cli import UserError
-from mindtune.data.duplicates import gram_bits, gram_hashes, grams, jaccard, level, may_be_similar
+from mindtune.data.duplicates import level
 from mindtune.data.ngram_index import COMMON, Index
+from mindtune.data.ngrams import gram_bits, gram_hashes, grams, jaccard, may_be_similar
 
 CANDIDATE = 0.2  # share of the n-grams looked for from which a pair is compared in full
 RARE = 2  # dialogues of the training side that may have an n-gram that is evidence

@@ -5,24 +5,6 @@ by itself.
 from collections.abc import Mapping
 from typing import Any
 
-from mindtune.cli import UserError
-
-FIELDS = ("dialogue", "turns", "speaker", "text", "question", "answer", "system", "history")
-
-
-def check_fields(fields: Mapping[str, str]) -> None:
-    """The mapping says where a question and its answer stand, or a speaker and a text."""
-    if unknown := sorted(set(fields) - set(FIELDS)):
-        raise UserError(f"fields: found {', '.join(unknown)}; expected only {', '.join(FIELDS)}")
-    pairs = {"question", "answer"} <= set(fields)
-    turns = {"speaker", "text"} <= set(fields) and ("turns" in fields) != ("dialogue" in fields)
-    if fields and pairs == turns:
-        raise UserError(
-            f"fields: found {', '.join(sorted(fields))}; expected question and answer, or speaker "
-            f"and text with turns (the key of their list) or dialogue (the key that the turns of "
-            f"one dialogue share)"
-        )
-
 
 def at(row: Any, path: str) -> Any:
     """The value at a path such as `meta.turns`; None where there is none. A key with a dot in it

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mindtune.data.duplicates import bit_maps, may_be_similar
+from mindtune.data.ngrams import bit_maps, may_be_similar
 
 SIMILARITY = 0.8  # from which two first turns are taken for one: `我很自卑，觉得…`, `很自卑，觉得…`
 COUNT_BITS = 12  # of an n-gram's frequency: what is more frequent is not told apart
@@ -57,10 +57,13 @@ def _rarest(
     """
     turn_bits = np.uint64(len(sizes).bit_length())
     token_bits = np.uint64(64) - turn_bits
-    slot = (hashes % np.uint64(SLOTS)).astype(np.int64)
-    often = np.minimum(np.bincount(slot, minlength=SLOTS)[slot], (1 << COUNT_BITS) - 1)
+    parts = [slice(start, start + SLOTS) for start in range(0, len(hashes), SLOTS)]
+    often = sum(np.bincount(_slots(hashes[part]), minlength=SLOTS) for part in parts)
+    often = np.minimum(often, (1 << COUNT_BITS) - 1).astype(np.uint64)
+    often <<= token_bits - np.uint64(COUNT_BITS)
     ordered = hashes >> (turn_bits + np.uint64(COUNT_BITS))
-    ordered |= often.astype(np.uint64) << (token_bits - np.uint64(COUNT_BITS))
+    for part in parts:
+        ordered[part] |= often[_slots(hashes[part])]
     ordered |= np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes) << token_bits
     ordered.sort()
     ordered = ordered[np.append(True, ordered[1:] != ordered[:-1])]
@@ -72,6 +75,11 @@ def _rarest(
     tokens = (chosen << turn_bits) | (chosen >> token_bits)
     tokens.sort()
     return tokens, different
+
+
+def _slots(hashes: np.ndarray) -> np.ndarray:
+    """Where each n-gram is counted."""
+    return (hashes % np.uint64(SLOTS)).astype(np.int64)
 
 
 def _meetings(tokens: np.ndarray, turns: int) -> Iterator[np.ndarray]:

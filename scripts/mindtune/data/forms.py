@@ -5,7 +5,6 @@ A parser takes exactly what its form says, by type: anything else makes the row 
 never taken for text.
 """
 
-import re
 from typing import Any
 
 from mindtune.data.form_keys import LIST_KEYS, PREFIXED, key_of, pair_of, turn_of
@@ -13,19 +12,6 @@ from mindtune.data.labelled_text import labelled, labelled_turns, split_turns
 
 Turn = tuple[str, str]
 UNKNOWN_ROWS = 1000  # of a file, after which a form must have been found
-# What each form looks like, for people
-SHAPES = {
-    "sharegpt": '{"conversations": [{"from", "value"}, ...]}',
-    "messages": '{"messages": [{"role", "content"}, ...]}',
-    "speaker_text": '{"dialog": [{"speaker", "text"}, ...]}',
-    "alternating": '{"messages": [{"message"}, ...]}, the client first',
-    "pairs": '{"conversation": [{"input", "output"}, ...]}',
-    "alpaca": '{"instruction", "input", "output", "history"}',
-    "query_response": '{"query", "response", "history"}',
-    "question_answer": '{"question", "answer"} or {"prompt", "completion"}',
-    "preference": '{"prompt", "chosen", "rejected"}',
-    "prefixed_text": '{"text": "用户：… 助手：…"}',
-}
 
 
 def detect_form(row: Any) -> str | None:
@@ -86,23 +72,6 @@ def read_turns(row: Any, form: str) -> list[Turn] | None:
         return None
     whole = all(isinstance(label, str) and isinstance(text, str) for label, text in turns)
     return turns if whole else None
-
-
-def nearest_form(row: Any) -> str:
-    """The keys of an unknown row, and the form that shares most of their names."""
-    if not isinstance(row, dict):
-        found = f"a {type(row).__name__}"
-        if isinstance(row, list) and row:
-            found = f"a list of {type(row[0]).__name__}"
-        return f"{found}, and the nearest form is {SHAPES['messages']}"
-    keys = [str(key) for key in row]
-    inner = [key for value in row.values() if isinstance(value, list) and value
-             for key in (value[0] if isinstance(value[0], dict) else ())]  # fmt: skip
-    have = {key.lower() for key in [*keys, *inner]}
-    names = {form: set(re.findall(r'"(\w+)"', shape)) for form, shape in SHAPES.items()}
-    nearest = max(SHAPES, key=lambda form: len(have & names[form]) / len(names[form] | have))
-    shown = ", ".join(key[:40] for key in keys[:12]) + (", ..." if len(keys) > 12 else "")
-    return f"the keys {shown or '(none)'}, and the nearest form is {SHAPES[nearest]}"
 
 
 # --------------------------------------------------------------------------------------- turns
@@ -181,6 +150,8 @@ def _history(row: dict[str, Any]) -> list[Turn]:
     history = row.get("history") or []
     if isinstance(history, str):
         return split_turns(history)
+    if not isinstance(history, list):
+        raise TypeError
     if all(isinstance(part, str) for part in history):
         if not history or PREFIXED.match(history[0].lstrip()):
             return labelled_turns(history)
@@ -222,13 +193,19 @@ def _preference(row: dict[str, Any]) -> list[Turn]:
         chosen = [_one(turn) for turn in chosen]
         if chosen[0][0] in ("human", "system"):
             return _system(row) + chosen
+    elif PREFIXED.match(chosen.lstrip()):
+        return split_turns(chosen)
     else:
         chosen = [("gpt", _text(chosen))]
     if _list_key(row):
-        return _listed(row) + chosen
-    asked = row[key_of(row, ("prompt", "question", "query", "instruction", "input"))]
-    before = [_one(turn) for turn in asked] if isinstance(asked, list) else [("human", asked)]
-    return _system(row) + _history(row) + before + chosen
+        before = _listed(row)
+    else:
+        asked = row[key_of(row, ("prompt", "question", "query", "instruction", "input"))]
+        before = [_one(turn) for turn in asked] if isinstance(asked, list) else [("human", asked)]
+        before = _system(row) + _history(row) + before
+    if before[-1][0] == "gpt":
+        raise ValueError("a reply before the chosen reply")
+    return before + chosen
 
 
 def _prefixed_text(row: Any) -> list[Turn]:

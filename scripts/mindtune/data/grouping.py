@@ -16,12 +16,12 @@ from mindtune.data.duplicates import (
     band_shape,
     first_turn_key,
     first_turn_text,
-    gram_hashes,
     similar_pairs,
     spoken_text,
 )
 from mindtune.data.first_turns import SIMILARITY, similar_turns
 from mindtune.data.lines import Lines
+from mindtune.data.ngrams import gram_hashes
 from mindtune.data.splitting import Group, group_dialogues
 from mindtune.processes import in_order
 

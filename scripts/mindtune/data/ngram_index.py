@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mindtune.data.duplicates import gram_hashes, mix
+from mindtune.data.ngrams import gram_hashes, mix
 
 COMMON = 50  # an n-gram of more texts is a phrase of the language, and tells nothing
 LEAST_SEEN = 16  # n-grams of a text by which it is looked for, however often others say them

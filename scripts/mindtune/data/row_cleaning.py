@@ -19,6 +19,7 @@ from mindtune.data import census, forms, readers
 from mindtune.data.cleaning import Cleaned, Cleaner
 from mindtune.data.duplicates import band_keys, line_keys, spoken_text
 from mindtune.data.fields import mapped
+from mindtune.data.form_shapes import nearest_form
 from mindtune.data.noticed import noticed
 from mindtune.data.personal_data import load_hotlines, numbers_to_look_at
 from mindtune.data.raw_row import RawRow, Unreadable
@@ -257,7 +258,7 @@ def unknown_form(raw: Path, file: str, fields: Mapping[str, str]) -> UserError:
     """The refusal of a file in which no row has a known form."""
     row = next(readers.raw_rows(raw, file, fields))
     try:
-        found = f"row 1 has {forms.nearest_form(readers.parse(row, file))}"
+        found = f"row 1 has {nearest_form(readers.parse(row, file))}"
     except Unreadable as error:
         found = str(error)
     return UserError(

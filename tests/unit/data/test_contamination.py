@@ -19,9 +19,10 @@ from mindtune.data.contamination import (
     Search,
     check_contamination,
 )
-from mindtune.data.duplicates import grams, jaccard, level
+from mindtune.data.duplicates import level
 from mindtune.data.held_out import read_held_out
 from mindtune.data.ngram_index import COMMON, GramTable, Index
+from mindtune.data.ngrams import grams, jaccard
 from test_splitting import program, read, row, write
 
 QUESTION = "按照皮亚杰的理论，婴儿开始明白物体看不见了也仍然存在，这一成就属于哪个阶段？"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from mindtune.data.contamination import HeldOut, HeldOutTexts, Search
-from mindtune.data.duplicates import gram_hashes, level
+from mindtune.data.duplicates import level
+from mindtune.data.ngrams import gram_hashes
 
 ROWS = Path(__file__).parents[2] / "judgement/contamination.jsonl"
 SOURCES = {"question": "questions.jsonl", "reply": "test"}

@@ -19,15 +19,11 @@ from mindtune.data.duplicates import (
     copies_to_drop,
     first_turn_key,
     first_turn_text,
-    gram_bits,
-    gram_hashes,
-    grams,
-    jaccard,
     level,
-    may_be_similar,
     similar_pairs,
     spoken_text,
 )
+from mindtune.data.ngrams import gram_bits, gram_hashes, grams, jaccard, may_be_similar
 
 WORDS = [
     "我最近总是失眠",

@@ -3,8 +3,8 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mindtune.data.duplicates import gram_hashes, grams, jaccard
 from mindtune.data.first_turns import SPAN, similar_turns
+from mindtune.data.ngrams import gram_hashes, grams, jaccard
 
 
 def pairs(texts, threshold=0.8):

@@ -10,11 +10,13 @@ import zstandard
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mindtune.cli import UserError
-from mindtune.data.fields import check_fields, mapped
+from mindtune.data.fields import mapped
 from mindtune.data.form_keys import is_turn
-from mindtune.data.forms import FORMS, SHAPES, detect_form, nearest_form, read_turns
+from mindtune.data.form_shapes import SHAPES, nearest_form
+from mindtune.data.forms import FORMS, detect_form, read_turns
 from mindtune.data.readers import compact, data_files, parse, raw_rows
 from mindtune.data.unpacking import ALWAYS_ALLOWED
+from mindtune.field_names import check_fields
 
 DIALOGUE = [
     ("human", "我最近总是失眠。"),
@@ -112,6 +114,8 @@ def test_every_counsellor_turn_is_there_once_with_its_own_history():
     {"query": "问", "response": "答", "history": [{"time": 1}]},
     {"query": "问", "response": "答", "history": ["早", ["a", "b"]]},
     {"query": "问", "response": ["答"]},
+    {"query": "问", "response": "答", "history": {"query": "早", "response": "好啊"}},
+    {"conversations": [{"from": "human", "value": "问"}, {"from": "gpt", "value": "答"}], "chosen": "好", "rejected": "坏"},
     {"instruction": {"zh": "问"}, "output": "答"},
     {"prompt": "问", "chosen": None, "rejected": "答"},
 ])  # fmt: skip
@@ -161,6 +165,8 @@ def test_every_kind_of_history(history, last):
      [("human", "早"), ("gpt", "好")]),
     ({"prompt": [{"role": "user", "content": "早"}], "chosen": [{"role": "assistant", "content": "好"}],
       "rejected": [{"role": "assistant", "content": "坏"}]}, [("human", "早"), ("gpt", "好")]),
+    ({"chosen": "\n\nHuman: hi\n\nAssistant: hello", "rejected": "\n\nHuman: hi\n\nAssistant: no"},
+     [("Human", "hi"), ("Assistant", "hello")]),
     ({"conversation": [{"human": "早", "assistant": "好"}]}, [("human", "早"), ("gpt", "好")]),
     ({"text": "用户：早。助手：好。用户：嗯，医生怎么说？助手：他没说。"},
      [("用户", "早。"), ("助手", "好。"), ("用户", "嗯，医生怎么说？"), ("助手", "他没说。")]),
@@ -190,21 +196,11 @@ def test_an_unknown_row_is_named_with_its_keys_and_the_nearest_form():
      {"log": {"turns": [{"who": "human", "words": "早"}, {"who": "gpt", "words": "好"}]}}),
 ])  # fmt: skip
 def test_fields_say_where_the_parts_are(fields, row):
-    check_fields(fields)
+    check_fields(fields, "fields")
     content = mapped(row, fields)
     assert read_turns(content, detect_form(content)) == [("human", "早"), ("gpt", "好")]
     wrong = mapped({"other": 1}, fields)
     assert read_turns(wrong, detect_form(wrong)) is None
-
-
-@pytest.mark.parametrize("fields", [
-    {"question": "a"}, {"turns": "a", "speaker": "b"}, {"speaker": "b", "text": "c"}, {"answers": "x"},
-    {"question": "a", "answer": "b", "turns": "t", "speaker": "s", "text": "x"},
-    {"turns": "t", "dialogue": "d", "speaker": "s", "text": "x"},
-])  # fmt: skip
-def test_half_a_mapping_is_refused(fields):
-    with pytest.raises(UserError, match="fields: found"):
-        check_fields(fields)
 
 
 TURN_TABLE = [

@@ -125,6 +125,7 @@ def test_seed_values():
         ("runs.main.sed", 1, ["runs.main.sed", "seed"]),
         ("datasets.mh.licence", "", ["datasets.mh.licence"]),
         ("datasets.mh.id", None, ["datasets.mh.id", "modelscope"]),
+        ("datasets.mh.fields", {"question": "ask"}, ["datasets.mh.fields", "question and answer"]),
         ("train.attention", "sdpa", ["train.attention", "packing"]),
         ("train.device", "cpu", ["train.attention", "CPU"]),
         ("data.split.test_share", 0.99, ["data.split", "nothing to train on"]),
