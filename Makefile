@@ -7,7 +7,7 @@ PYTHON ?=
 CORES ?= 2
 MODEL ?= tiny
 DATA ?=
-WORKDIR ?= $(if $(filter dashboard audit,$(MAKECMDGOALS)),.,demo)
+WORKDIR ?= $(if $(filter dashboard audit plan why archive reproduce diff,$(MAKECMDGOALS)),.,demo)
 REPLACE ?=
 DATASET ?= demo
 ID ?=
@@ -29,10 +29,15 @@ STORE ?= exports
 OUT ?= deploy/rendered
 PUBLIC_KEY ?=
 QUICK ?=
+FILE ?=
+ARCHIVE ?=
+RUN ?=
+A ?=
+B ?=
 
 # What people give is text: make expands nothing in it, and recipes read it from the environment ("$$DATA"), where it needs no quotes
 GIVEN := PYTHON CORES MODEL DATA WORKDIR DATASET ID SHAREGPT TOKENIZER PARTS SIZES NEAR PEERS N SEED RECORD EXPORT EXPECT CONFIG \
-	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK
+	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK FILE ARCHIVE RUN A B
 $(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $(name)))),\
 	$(eval override $(name) := $$(value $(name)))))
 export $(GIVEN)
@@ -45,7 +50,7 @@ export PATH := $(CURDIR)/.venv/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit plan why lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,6 +76,12 @@ bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGP
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo
+
+plan: .venv/READY ## what would run, and why, in sentences; nothing runs [WORKDIR=.] [CONFIG=FILE]
+	@$(DRIVER) scripts/tools/plan.py --workdir="$$WORKDIR" $${CONFIG:+--configfile="$$CONFIG"}
+
+why: .venv/READY ## why one file would be made again, or when it was made from what: FILE=... [WORKDIR=.] [CONFIG=FILE]
+	@$(DRIVER) scripts/tools/why.py --workdir="$$WORKDIR" $${CONFIG:+--configfile="$$CONFIG"} --file="$$FILE"
 
 audit: .venv/READY ## is everything that the records name as it was made? file by file [WORKDIR=.] [QUICK=1]
 	@$(DRIVER) scripts/tools/audit.py --workdir="$$WORKDIR" $${QUICK:+--quick}
