@@ -7,7 +7,7 @@ PYTHON ?=
 CORES ?= 2
 MODEL ?= tiny
 DATA ?=
-WORKDIR ?= $(if $(filter dashboard audit plan why archive reproduce diff,$(MAKECMDGOALS)),.,demo)
+WORKDIR ?= $(if $(filter dashboard audit plan why,$(MAKECMDGOALS)),.,$(if $(filter reproduce,$(MAKECMDGOALS)),reproduced,demo))
 REPLACE ?=
 DATASET ?= demo
 ID ?=
@@ -50,7 +50,7 @@ export PATH := $(CURDIR)/.venv/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit plan why lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit plan why reproduce diff lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -83,8 +83,11 @@ plan: .venv/READY ## what would run, and why, in sentences; nothing runs [WORKDI
 why: .venv/READY ## why one file would be made again, or when it was made from what: FILE=... [WORKDIR=.] [CONFIG=FILE]
 	@$(DRIVER) scripts/tools/why.py --workdir="$$WORKDIR" $${CONFIG:+--configfile="$$CONFIG"} --file="$$FILE"
 
-audit: .venv/READY ## is everything that the records name as it was made? file by file [WORKDIR=.] [QUICK=1]
-	@$(DRIVER) scripts/tools/audit.py --workdir="$$WORKDIR" $${QUICK:+--quick}
+audit: .venv/READY ## is everything that the records name as it was made? file by file [WORKDIR=.] [QUICK=1], or of an archive: [ARCHIVE=FILE]
+	@$(DRIVER) scripts/tools/audit.py --workdir="$$WORKDIR" $${QUICK:+--quick} $${ARCHIVE:+--archive="$$ARCHIVE"}
+
+reproduce: .venv/READY ## run an archived run again, and compare file by file: ARCHIVE=FILE [WORKDIR=reproduced] [EXPECT=SHA256]
+	@$(DRIVER) scripts/tools/reproduce.py --archive="$$ARCHIVE" --workdir="$$WORKDIR" $${EXPECT:+--expect="$$EXPECT"} --cores="$$CORES"
 
 verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [EXPECT=SHA256] [PUBLIC_KEY=FILE]
 	@if [ -z "$$PUBLIC_KEY" ]; then exec python3 -I scripts/deploy/verify_export.py $${EXPECT:+--expect="$$EXPECT"} -- "$$EXPORT"; fi; \
