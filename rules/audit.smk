@@ -19,6 +19,11 @@ def rule_families():
     }
 
 
+def config_hash():
+    """Hash of the whole configuration: an archive holds it, and nothing follows from an archive."""
+    return hashlib.sha256(to_param(config).encode()).hexdigest()[:16]
+
+
 def all_records():
     """The records behind the report: of every stage, dataset and run."""
     return [
@@ -143,7 +148,7 @@ rule archive_run:
         settings=leaves_json("archive/data", "archive/weights"),
         # looked up only when an archive is asked for
         state=lambda w: as_json(**state_of_code(Path(workflow.basedir))),
-        config=lambda w: hashlib.sha256(as_json(**config).encode()).hexdigest(),
+        resolved=lambda w: config_hash(),
         about=as_json(snakemake=snakemake_version),
     shell:
         r"""

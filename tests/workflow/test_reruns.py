@@ -63,6 +63,7 @@ READERS = [
     ("export.run", {"publish_export", "verify_serving", "write_report"}),
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
     ("export.", PROOF),
+    ("archive.", set()),  # only what is archived when it is asked for by name
     ("verify.", PROOF),
     ("evaluate.dialogue.", REPLIES),
     ("evaluate.score.", {"score_dialogue"}),
@@ -84,6 +85,8 @@ VALUES = {
     "export.max_shard_size": "1GB",
     "export.signing_key": "config/hotlines.yaml",
     "export.public_key": "config/hotlines.yaml",
+    "archive.data": "hashes",
+    "archive.weights": "adapter",
     "verify.logits_dtype": "bfloat16",
     "serve.backend": "turbomind",
     "serve.device": "gpu",
