@@ -7,7 +7,7 @@ PYTHON ?=
 CORES ?= 2
 MODEL ?= tiny
 DATA ?=
-WORKDIR ?= $(if $(filter dashboard audit plan why,$(MAKECMDGOALS)),.,$(if $(filter reproduce,$(MAKECMDGOALS)),reproduced,demo))
+WORKDIR ?= $(if $(filter dashboard audit plan why diff,$(MAKECMDGOALS)),.,$(if $(filter reproduce,$(MAKECMDGOALS)),reproduced,demo))
 REPLACE ?=
 DATASET ?= demo
 ID ?=
@@ -85,6 +85,9 @@ why: .venv/READY ## why one file would be made again, or when it was made from w
 
 audit: .venv/READY ## is everything that the records name as it was made? file by file [WORKDIR=.] [QUICK=1], or of an archive: [ARCHIVE=FILE]
 	@$(DRIVER) scripts/tools/audit.py --workdir="$$WORKDIR" $${QUICK:+--quick} $${ARCHIVE:+--archive="$$ARCHIVE"}
+
+diff: .venv/READY ## what differs between two runs or two archives: A=RUN|FILE B=RUN|FILE [WORKDIR=.]
+	@$(DRIVER) scripts/tools/diff.py --a="$$A" --b="$$B" --workdir="$$WORKDIR"
 
 reproduce: .venv/READY ## run an archived run again, and compare file by file: ARCHIVE=FILE [WORKDIR=reproduced] [EXPECT=SHA256]
 	@$(DRIVER) scripts/tools/reproduce.py --archive="$$ARCHIVE" --workdir="$$WORKDIR" $${EXPECT:+--expect="$$EXPECT"} --cores="$$CORES"

@@ -62,3 +62,15 @@ def read_done(folder: Path = METADATA) -> list[DoneJob]:
         for (rule, inputs, logs, command, start, end), outputs in found.items()
     ]
     return sorted(jobs, key=lambda job: (job.end, job.rule, job.outputs))
+
+
+def noted_codes(folder: Path = METADATA) -> dict[str, str]:
+    """{output: hash of the code that made it}, as the rules' parameter `code` had it."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            params = json.loads(path.read_text(encoding="utf-8")).get("params") or ()
+            codes = [text.strip("'") for text in params if re.fullmatch("'[0-9a-f]{16}'", text)]
+            if len(codes) == 1:
+                found[noted_path(path, folder)] = codes[0]
+    return found
