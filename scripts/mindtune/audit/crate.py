@@ -27,9 +27,9 @@ WORKFLOW = "code/Snakefile"
 BIOSCHEMAS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
 HOME, DONE = "https://snakemake.github.io", "http://schema.org/CompletedActionStatus"
-ENGINE, LANGUAGE = "#snakemake", "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
+LANGUAGE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
 # Of endings that Python's own list lacks; all the others of ours are text
-TYPES = {".jsonl": "application/jsonl", ".yaml": "application/yaml", ".cff": "application/yaml",
+TYPES = {".md": "text/markdown", ".jsonl": "application/jsonl", ".yaml": "application/yaml", ".cff": "application/yaml",
          ".tsv": "text/tab-separated-values", ".safetensors": "application/octet-stream",
          ".parquet": "application/octet-stream", ".arrow": "application/octet-stream"}  # fmt: skip
 
@@ -117,6 +117,7 @@ def actions(story: Story) -> list[Entity]:
         found.append(
             known(
                 id=job_id(number), type="CreateAction", name=f"{job.rule}: {job.outputs[0]}",
+                description=f"{job.rule} made {len(job.outputs)} of the results",
                 instrument=ref(program), object=ref(*places(job.inputs, story)),
                 result=ref(*places(job.outputs, story)), startTime=job.start, endTime=job.end,
                 actionStatus=DONE,
@@ -150,7 +151,7 @@ def program_entities(story: Story) -> list[Entity]:
               workExample=ref(program))
         for number, (rule, program) in enumerate(programs.items())
     ]  # fmt: skip
-    kinds = ["File", "SoftwareSourceCode", "SoftwareApplication"]
+    kinds = ["File", "SoftwareSourceCode"]
     return [
         workflow,
         *steps,
@@ -171,6 +172,7 @@ def parameter(name: str, about: str, examples: Sequence[str]) -> Entity:
 
 def run_entities(story: Story, taken: Sequence[Entity]) -> list[Entity]:
     """The run as a whole, and the engine that ran it."""
+    engine = f"https://pypi.org/project/snakemake/{story.snakemake}/" if story.snakemake else HOME
     controls = [entity["@id"] for entity in taken if entity["@type"] == "ControlAction"]
     times = {"startTime": min((job.start for job in story.jobs), default=None),
              "endTime": max((job.end for job in story.jobs), default=None)}  # fmt: skip
@@ -180,13 +182,13 @@ def run_entities(story: Story, taken: Sequence[Entity]) -> list[Entity]:
         parameter("results", "records, tables and report", made),
         known(id=LANGUAGE, type="ComputerLanguage", name="Snakemake", alternateName="Snakemake",
               url=ref(HOME), identifier=ref(HOME)),
-        known(id=ENGINE, type="SoftwareApplication", name="Snakemake", url=ref(HOME),
+        known(id=engine, type="SoftwareApplication", name="Snakemake", url=ref(HOME),
               softwareVersion=story.snakemake),
-        known(id="#run", type="CreateAction", name=f"the workflow's run {story.run}",
+        known(id="#run", type="CreateAction", name=f"the workflow's run {story.run}", description="all jobs of the run",
               instrument=ref(WORKFLOW), object=ref("config.json"), result=ref(*made), **times,
               actionStatus=DONE),
         known(id="#engine-run", type="OrganizeAction", name="Snakemake runs the workflow",
-              instrument=ref(ENGINE), object=ref(*controls), result=ref("#run"), **times),
+              instrument=ref(engine), object=ref(*controls), result=ref("#run"), **times),
     ]  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def noted_path(path: Path, folder: Path) -> str:
 
 def iso(seconds: float) -> str:
     """Seconds since 1970 as UTC."""
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
 def read_done(folder: Path = METADATA) -> list[DoneJob]:

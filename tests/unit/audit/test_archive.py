@@ -131,7 +131,10 @@ def test_the_crate_says_what_snakemake_noted_and_invents_nothing(made, tmp_path)
     found = graph()
     job = next(e for e in found.values() if str(e.get("name", "")).startswith("train_lora:"))
     assert job["object"] == {"@id": "results/data/数据/clean.jsonl"}
-    assert job["startTime"] == "1970-01-01T00:00:01Z" and job["endTime"] == "1970-01-01T00:01:01Z"
+    assert (
+        job["startTime"] == "1970-01-01T00:00:01+00:00"
+        and job["endTime"] == "1970-01-01T00:01:01+00:00"
+    )
     assert {"@id": "#results/runs/main/adapter"} in job["result"]
     manifest = json.loads(read(made)["manifest.json"])
     for name, about in manifest["files"].items():
