@@ -99,6 +99,11 @@ def code_hash(program: str, *extra: str) -> str:
         for path in sources(program, *extra)
     }
     HASHED.setdefault(program, {}).update(files)
+    return hash_of_digests(files)
+
+
+def hash_of_digests(files: dict[str, str]) -> str:
+    """The `code_hash` of files that have these digests."""
     return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
 
 

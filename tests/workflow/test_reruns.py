@@ -66,6 +66,7 @@ READERS = [
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
     ("export.", PROOF),
     ("verify.max_swapped_margin", {*PROOF, "verify_serving"}),
+    ("archive.", set()),  # only what is archived when it is asked for by name
     ("verify.", PROOF),
     ("evaluate.dialogue.", REPLIES),
     ("evaluate.score.", {"score_dialogue"}),
@@ -89,6 +90,8 @@ VALUES = {
     "export.max_shard_size": "1GB",
     "export.signing_key": "config/hotlines.yaml",
     "export.public_key": "config/hotlines.yaml",
+    "archive.data": "hashes",
+    "archive.weights": "adapter",
     "verify.logits_dtype": "bfloat16",
     "serve.backend": "turbomind",
     "serve.device": "gpu",
