@@ -21,6 +21,7 @@ from mindtune.cards import check_runs, count_cards
 from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import read_files, read_schema, resolve, run_settings, to_param
+from mindtune.evaluate.suites import check_room, chosen_suites
 from mindtune.identity import check_identity
 from mindtune.source_files import check_configured, check_source, files_below
 from mindtune.start import rule_files, start_path, start_text, take_start, write_start
@@ -48,6 +49,8 @@ def configuration():
             f"remove it there and give it once, as --config replace={replace}"
         )
     resolved = resolve(given, read_schema())
+    resolved["suites"] = chosen_suites(resolved["evaluate"], Path(workflow.basedir))
+    check_room(resolved["suites"], resolved["serve"]["session_len"])
     if workflow.is_main_process:
         check_configured(resolved, BASE)
         for note in missing_notes(find_records()):
@@ -79,7 +82,7 @@ except UserError as error:
 RUNS = sorted(config["runs"])
 EXPORT_RUN = config["export"]["run"]
 USED_DATASETS = sorted({config["runs"][run]["dataset"] for run in RUNS})
-SUITES = ["dialogue"]
+SUITES = sorted(config["suites"])
 SERVE_ENV = "serve" if config["serve"]["engine"] == "lmdeploy" else "train"
 
 
