@@ -3,11 +3,15 @@ Stage: evaluate.  Base and tuned answer the same held-out prompts; scores with i
 
 INPUTS   results/data/{dataset}/test.jsonl, results/base/model/, results/runs/{run}/export/
 OUTPUTS  results/base/replies/{dataset}/{suite}.jsonl, results/runs/{run}/replies/{suite}.jsonl,
-         results/runs/{run}/scores/{suite}.json, results/tables/
+         results/runs/{run}/items/{suite}.parquet, results/runs/{run}/scores/{suite}.json,
+         results/tables/, results/gates.json
 """
 
 # Replies do not depend on the name under which the model is served
 REPLY_ENGINE = as_json(**{**config["serve"], "model_name": "replies"})
+# What every table and gate is made from, and the records that stand behind it
+ITEMS = expand("results/runs/{run}/items/{suite}.parquet", run=RUNS, suite=SUITES)
+ITEM_RECORDS = expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES)
 
 
 rule generate_base_replies:
@@ -93,6 +97,7 @@ rule score_dialogue:
         ],
         env=ancient(env_ready("core")),
     output:
+        items="results/runs/{run}/items/dialogue.parquet",
         scores="results/runs/{run}/scores/dialogue.json",
     log:
         "logs/runs/{run}/scores/dialogue.log",
@@ -106,19 +111,24 @@ rule score_dialogue:
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/score_dialogue.py \
             --base {input.base:q} --tuned {input.tuned:q} --made-by {input.replies_records:q} \
-            --settings {params.settings:q} --scores {output.scores:q}
+            --settings {params.settings:q} --run {wildcards.run:q} \
+            --items {output.items:q} --scores {output.scores:q}
         """
 
 
 rule evaluation_table:
-    """Put every score of every run into one table, in three formats."""
+    """Make tables, summary and forest plot from the item scores of every run and suite."""
     input:
-        scores=expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES),
+        items=ITEMS,
+        records=ancient(ITEM_RECORDS),
         env=ancient(env_ready("core")),
     output:
         csv="results/tables/evaluation.csv",
         markdown="results/tables/evaluation.md",
         latex="results/tables/evaluation.tex",
+        summary="results/tables/summary.md",
+        worse="results/tables/worse.md",
+        forest="results/tables/differences.svg",
         record="results/tables/evaluation_table.json",
     log:
         "logs/tables/evaluation_table.log",
@@ -127,11 +137,46 @@ rule evaluation_table:
     localrule: True
     params:
         code=code_hash("evaluation_table.py"),
-        runs=[run for run in RUNS for _ in SUITES],
     shell:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/evaluation_table.py \
-            --scores @<(printf '%s\n' {input.scores:q}) --runs @<(printf '%s\n' {params.runs:q}) \
-            --csv {output.csv:q} --markdown {output.markdown:q} --latex {output.latex:q} --record {output.record:q}
+            --items @<(printf '%s\n' {input.items:q}) --made-by @<(printf '%s\n' {input.records:q}) \
+            --csv {output.csv:q} --markdown {output.markdown:q} --latex {output.latex:q} \
+            --summary {output.summary:q} --worse {output.worse:q} --forest {output.forest:q} --record {output.record:q}
         """
+
+
+rule decide_gates:
+    """Decide for every run which gates of the configuration it passes; a gate that fails is no error here."""
+    input:
+        items=ITEMS,
+        records=ancient(ITEM_RECORDS),
+        env=ancient(env_ready("core")),
+    output:
+        record="results/gates.json",
+    log:
+        "logs/decide_gates.log",
+    localrule: True
+    params:
+        code=code_hash("decide_gates.py"),
+        gates=as_json(**config["gates"]),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]:q} {SCRIPTS:q}/decide_gates.py \
+            --items @<(printf '%s\n' {input.items:q}) --made-by @<(printf '%s\n' {input.records:q}) \
+            --gates {params.gates:q} --record {output.record:q}
+        """
+
+
+rule gate:
+    """Fail if a gate of the exported run fails or could not be decided; what people type."""
+    input:
+        gates="results/gates.json",
+        env=ancient(env_ready("core")),
+    localrule: True
+    params:
+        run=EXPORT_RUN,
+    shell:
+        "{PY[core]:q} {SCRIPTS:q}/gate.py --gates {input.gates:q} --run {params.run:q}"
