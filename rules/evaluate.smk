@@ -5,7 +5,7 @@ INPUTS   config/suites/*.yaml and the data that they name, results/data/{dataset
          results/base/model/, results/runs/{run}/export/
 OUTPUTS  results/prompts/{dataset}/{suite}.jsonl, results/base/replies/{dataset}/{suite}.jsonl,
          results/runs/{run}/replies/{suite}.jsonl, .../letters/{suite}.jsonl,
-         results/runs/{run}/items/{suite}.parquet, results/runs/{run}/scores/{suite}.json, results/tables/
+         results/runs/{run}/items/{suite}.parquet, results/runs/{run}/scores/{suite}.json, results/tables/, results/gates.json
 STATE    state/replies/   replies that came in already; a new suite asks only its own prompts
 
 A suite is a file in config/suites; nothing here knows one by its name.
@@ -13,6 +13,9 @@ A suite is a file in config/suites; nothing here knows one by its name.
 
 # Replies do not depend on the name under which the model is served
 REPLY_ENGINE = as_json(**{**config["serve"], "model_name": "replies"})
+# What every table and gate is made from, and the records that stand behind it
+ITEMS = expand("results/runs/{run}/items/{suite}.parquet", run=RUNS, suite=SUITES)
+ITEM_RECORDS = expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES)
 LONGEST = as_json(
     **{suite: spec["max_new_tokens"] for suite, spec in config["suites"].items()}
 )
@@ -21,6 +24,7 @@ DIALOGUE_SUITES = [
     suite for suite in SUITES if config["suites"][suite]["scorer"] == "dialogue"
 ]
 ITEM_SUITES = [suite for suite in SUITES if suite not in DIALOGUE_SUITES]
+LETTER_SUITES = [suite for suite in SUITES if config["suites"][suite]["likelihood"]]
 # Of a suite's file, what its prompts depend on
 ASKED = (
     "form",
@@ -62,13 +66,9 @@ def suite_records(suite, dataset):
     return records
 
 
-def letters(suite, folder):
-    """The letters' likelihoods of a suite below a folder, if it measures them."""
-    return (
-        f"{folder}/letters/{suite}.jsonl"
-        if config["suites"][suite]["likelihood"]
-        else []
-    )
+def letters(suite, pattern):
+    """The letters' likelihoods of a suite, if it measures them."""
+    return pattern if config["suites"][suite]["likelihood"] else []
 
 
 use rule fetch_dataset as fetch_suite with:
@@ -276,6 +276,7 @@ rule score_dialogue:
         ],
         env=ancient(env_ready("core")),
     output:
+        item_scores="results/runs/{run}/items/{suite}.parquet",
         scores="results/runs/{run}/scores/{suite}.json",
     log:
         "logs/runs/{run}/scores/{suite}.log",
@@ -286,6 +287,7 @@ rule score_dialogue:
     params:
         code=code_hash("score_dialogue.py"),
         settings=as_json(**config["evaluate"]["score"]),
+        note=lambda w: config["suites"][w.suite]["note"],
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -293,7 +295,11 @@ rule score_dialogue:
             --base {input.base:q} \
             --tuned {input.tuned:q} \
             --made-by {input.replies_records:q} \
+            --suite {wildcards.suite:q} \
+            --run {wildcards.run:q} \
+            --note {params.note:q} \
             --settings {params.settings:q} \
+            --items {output.item_scores:q} \
             --scores {output.scores:q}
         """
 
@@ -311,20 +317,16 @@ rule score_suite:
                 f"results/runs/{w.run}/replies/{w.suite}.json",
             ]
         ),
-        base_letters=lambda w: (
-            f"results/base/letters/{dataset_of(w.run)}/{w.suite}.jsonl"
-            if config["suites"][w.suite]["likelihood"]
-            else []
+        base_letters=lambda w: letters(
+            w.suite, f"results/base/letters/{dataset_of(w.run)}/{w.suite}.jsonl"
         ),
-        tuned_letters=lambda w: (
-            f"results/runs/{w.run}/letters/{w.suite}.jsonl"
-            if config["suites"][w.suite]["likelihood"]
-            else []
+        tuned_letters=lambda w: letters(
+            w.suite, f"results/runs/{w.run}/letters/{w.suite}.jsonl"
         ),
         reads=lambda w: [at(path) for path in config["suites"][w.suite]["reads"]],
         env=ancient(env_ready("core")),
     output:
-        scores_by_item="results/runs/{run}/items/{suite}.parquet",
+        item_scores="results/runs/{run}/items/{suite}.parquet",
         scores="results/runs/{run}/scores/{suite}.json",
     log:
         "logs/runs/{run}/scores/{suite}.log",
@@ -338,6 +340,7 @@ rule score_suite:
             f"mindtune/evaluate/scorers/{config['suites'][w.suite]['scorer']}.py",
         ),
         scorer=lambda w: config["suites"][w.suite]["scorer"],
+        note=lambda w: config["suites"][w.suite]["note"],
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -345,26 +348,31 @@ rule score_suite:
             --suite {wildcards.suite:q} \
             --run {wildcards.run:q} \
             --scorer {params.scorer:q} \
+            --note {params.note:q} \
             --prompts {input.prompts:q} \
             --base {input.base:q} \
             --tuned {input.tuned:q} \
             --letters {input.base_letters:q} {input.tuned_letters:q} \
             --reads {input.reads:q} \
             --made-by {input.records:q} \
-            --items {output.scores_by_item:q} \
+            --items {output.item_scores:q} \
             --scores {output.scores:q}
         """
 
 
 rule evaluation_table:
-    """Put every score of every run into one table, in three formats."""
+    """Make tables, summary and forest plot from the item scores of every run and suite."""
     input:
-        scores=expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES),
+        item_scores=ITEMS,
+        records=ancient(ITEM_RECORDS),
         env=ancient(env_ready("core")),
     output:
         csv="results/tables/evaluation.csv",
         markdown="results/tables/evaluation.md",
         latex="results/tables/evaluation.tex",
+        summary="results/tables/summary.md",
+        worse="results/tables/worse.md",
+        forest="results/tables/differences.svg",
         record="results/tables/evaluation_table.json",
     log:
         "logs/tables/evaluation_table.log",
@@ -373,19 +381,54 @@ rule evaluation_table:
     localrule: True
     params:
         code=code_hash("evaluation_table.py"),
-        runs=[run for run in RUNS for _ in SUITES],
-        notes=as_json(
-            **{suite: spec["note"] for suite, spec in config["suites"].items()}
-        ),
     shell:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/evaluation_table.py \
-            --scores @<(printf '%s\n' {input.scores:q}) \
-            --runs @<(printf '%s\n' {params.runs:q}) \
-            --notes {params.notes:q} \
+            --items @<(printf '%s\n' {input.item_scores:q}) \
+            --made-by @<(printf '%s\n' {input.records:q}) \
             --csv {output.csv:q} \
             --markdown {output.markdown:q} \
             --latex {output.latex:q} \
+            --summary {output.summary:q} \
+            --worse {output.worse:q} \
+            --forest {output.forest:q} \
             --record {output.record:q}
         """
+
+
+rule decide_gates:
+    """Decide for every run which gates of the configuration it passes; a gate that fails is no error here."""
+    input:
+        item_scores=ITEMS,
+        records=ancient(ITEM_RECORDS),
+        env=ancient(env_ready("core")),
+    output:
+        record="results/gates.json",
+    log:
+        "logs/decide_gates.log",
+    localrule: True
+    params:
+        code=code_hash("decide_gates.py"),
+        gates=as_json(**config["gates"]),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]:q} {SCRIPTS:q}/decide_gates.py \
+            --items @<(printf '%s\n' {input.item_scores:q}) \
+            --made-by @<(printf '%s\n' {input.records:q}) \
+            --gates {params.gates:q} \
+            --record {output.record:q}
+        """
+
+
+rule gate:
+    """Fail if a gate of the exported run fails or could not be decided; what people type."""
+    input:
+        gates="results/gates.json",
+        env=ancient(env_ready("core")),
+    localrule: True
+    params:
+        run=EXPORT_RUN,
+    shell:
+        "{PY[core]:q} {SCRIPTS:q}/gate.py --gates {input.gates:q} --run {params.run:q}"

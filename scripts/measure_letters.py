@@ -22,10 +22,10 @@ from mindtune.records import read_jsonl, write_jsonl, write_record
 
 LETTERS = "ABCDEFGH"
 CANARY_REPLIES = 12
-CANARY_PLACES = (0, 1, 2, 4, 8)  # tokens of a reply that are compared
+CANARY_TOKENS = 8  # of each reply
 # Two programs round differently, and where two tokens are nearly equal either may be chosen
 CANARY_SHARE = 0.9
-FEWEST_PLACES = 10
+FEWEST_REPLIES = 3
 
 
 def letter_ids(chat: ChatTokenizer) -> list[int]:
@@ -44,6 +44,22 @@ def prompt_ids(rows: Sequence[dict[str, Any]], chat: ChatTokenizer) -> list[list
     return chat.encode([chat.render(row["prompt"], add_generation_prompt=True) for row in rows])
 
 
+def followed(
+    row: dict[str, Any], start: list[int], chat: ChatTokenizer, scores: NextToken
+) -> Iterator[bool]:
+    """Follow the likeliest tokens along a served reply, and yield of each whether it is the reply's;
+    the first that is not ends it, since what follows then answers another text.
+    """
+    ids: list[int] = []
+    while len(ids) < CANARY_TOKENS:
+        ids.append(int(scores([*start, *ids]).argmax()))
+        said = chat.tokenizer.decode(ids, skip_special_tokens=True)
+        same = row["reply"].startswith(said.rstrip("\ufffd"))  # the half of a character
+        yield same
+        if not same or said == row["reply"]:
+            return
+
+
 def canary(
     rows: Sequence[dict[str, Any]], chat: ChatTokenizer, scores: NextToken
 ) -> dict[str, Any]:
@@ -51,25 +67,27 @@ def canary(
     is too rare for the two to be the same model.
     """
     spoken = [row for row in rows if row["reply"].strip()][:CANARY_REPLIES]
-    same = places = 0
-    for row, start in zip(spoken, prompt_ids(spoken, chat), strict=True):
-        reply = chat.encode([row["reply"]])[0]
-        # the last token of a cut reply may have been half a character
-        for place in [place for place in CANARY_PLACES if place < max(1, len(reply) - 1)]:
-            chosen = int(scores([*start, *reply[:place]]).argmax())
-            same, places = same + (chosen == reply[place]), places + 1
-    facts = {"replies": len(spoken), "places": places, "same": same}
-    if places < FEWEST_PLACES:
-        print(f"canary: only {places} places to compare; it says nothing")
-        return facts | {"verdict": "too few places"}
-    if same < CANARY_SHARE * places:
+    starts = prompt_ids(spoken, chat)
+    found = [
+        same
+        for row, ids in zip(spoken, starts, strict=True)
+        for same in followed(row, ids, chat, scores)
+    ]
+    facts = {"replies": len(spoken), "places": len(found), "same": sum(found)}
+    if len(spoken) < FEWEST_REPLIES:
         raise UserError(
-            f"log-likelihood path broken: at {places} places of {len(spoken)} replies the model's "
-            f"scores choose the token that it was served with {same} times, expected at least "
+            f"the canary has {len(spoken)} replies with text, and needs {FEWEST_REPLIES} to show that "
+            "letters are measured rightly; ask more questions, or set likelihood: false in the "
+            "suite's file"
+        )
+    if sum(found) < CANARY_SHARE * len(found):
+        raise UserError(
+            f"log-likelihood path broken: at {len(found)} places of {len(spoken)} replies the model's "
+            f"scores choose the token that it was served with {sum(found)} times, expected at least "
             f"{CANARY_SHARE:.0%}; do not trust letters measured this way: check that the served "
             "model, its chat template and its engine are those of this folder"
         )
-    return facts | {"verdict": "the same model"}
+    return facts
 
 
 def measured(

@@ -62,8 +62,8 @@ def scored(args: argparse.Namespace) -> dict[str, Any]:
     about = {"suite": args.suite, "run": args.run}
     write_items(args.items, [about | row for row in rows], scorer.SIGNATURES)
     frame = read_items([args.items])
-    found = {"suite": args.suite, "rows": system_values(frame), "paired": compare(frame)}
-    return found | facts
+    found = {"suite": args.suite, "note": args.note}
+    return found | {"rows": system_values(frame), "paired": compare(frame)} | facts
 
 
 def parse_args() -> argparse.Namespace:
@@ -74,6 +74,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--suite", required=True)
     parser.add_argument("--run", required=True, help="the name of the tuned model's run")
     parser.add_argument("--scorer", required=True, help="a module in mindtune/evaluate/scorers")
+    parser.add_argument("--note", default="", help="what a reader of the table should know")
     parser.add_argument("--prompts", required=True, type=Path)
     parser.add_argument("--base", required=True, type=Path, help="replies of the base model")
     parser.add_argument("--tuned", required=True, type=Path, help="replies of the tuned model")

@@ -9,6 +9,7 @@ mean of its values. A metric that is not a mean is kept as what it is computed f
 NAME:PART or NAME@STRATUM:PART (see parts.py).
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ KEYS = ["suite", "run", "model", "metric", "id"]
 TEXTS = ["suite", "run", "model", "id", "cluster", "metric"]
 COLUMNS = [*TEXTS, "value"]
 FLOOR = "floor:"
+SIGNATURES = b"signatures"
 
 
 class Metric(NamedTuple):
@@ -93,9 +95,15 @@ def sort_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def write_items(path: str | Path, rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> int:
+def write_items(
+    path: str | Path,
+    rows: pd.DataFrame | Iterable[Mapping[str, Any]],
+    signatures: Mapping[str, str] | None = None,
+) -> int:
     """Write item scores sorted by KEYS, whole or not at all, and return the number of rows.
 
+    `signatures` says how each metric is computed, {NAME: text}; it is kept in the file's schema, so
+    that a table can show it. The order of names is the order of a table's rows.
     Equal rows in any order give equal bytes. Values are float64; None and NaN become null. A
     duplicate (suite, run, model, metric, id), an unknown model or an infinite value is a UserError.
     """
@@ -107,6 +115,8 @@ def write_items(path: str | Path, rows: pd.DataFrame | Iterable[Mapping[str, Any
     values = pa.array(frame["value"].to_numpy(), pa.float64(), from_pandas=True)
     with partial(path) as temporary:
         table = pa.table([*arrays, values], names=COLUMNS)
+        said = json.dumps(dict(signatures or {}), ensure_ascii=False).encode()
+        table = table.replace_schema_metadata({SIGNATURES: said})
         pq.write_table(table, temporary, compression="zstd", row_group_size=1 << 20)
     return len(frame)
 
@@ -132,3 +142,12 @@ def read_items(paths: Sequence[str | Path]) -> pd.DataFrame:
     if not tables:
         raise UserError("there is no file of item scores; score at least one suite")
     return sort_rows(as_frame(pa.concat_tables(tables).unify_dictionaries().to_pandas()))
+
+
+def read_signatures(paths: Sequence[str | Path]) -> dict[str, str]:
+    """How each metric is computed, as `write_items` was told, from several files of item scores."""
+    found: dict[str, str] = {}
+    for path in paths:
+        said = pq.read_schema(path).metadata or {}
+        found |= json.loads(said.get(SIGNATURES, b"{}"))
+    return found
