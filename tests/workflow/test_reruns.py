@@ -66,6 +66,7 @@ READERS = [
     ("verify.", PROOF),
     ("evaluate.dialogue.", REPLIES),
     ("evaluate.score.", {"score_dialogue"}),
+    ("gates", None),  # the demo has none: tested apart
     ("serve.engine", None),  # lmdeploy needs a GPU
     ("serve.model_name", {"verify_serving"}),
     ("serve.", {*REPLIES, "verify_serving"}),
@@ -218,6 +219,12 @@ def test_only_a_run_in_4_bits_asks_for_the_quantiser(project, followers):
     }
 
 
+def test_a_gate_is_decided_before_anything_is_published_and_nothing_else_reruns(project, followers):
+    planned = project.planned({"gates": {"dialogue.chrF": {"max_loss": 2.0}}})
+    published = followers({"publish_export"}) - {"draw_rulegraph"}
+    assert planned - {"draw_rulegraph"} == {"decide_gates", *published}
+
+
 @pytest.fixture
 def edited(project):
     """Append a comment to a file of the project; taken back afterwards, with the file's time."""
@@ -246,6 +253,10 @@ def edited(project):
         ("scripts/deploy/verify_export.py", {"publish_export"}),
         ("scripts/mindtune/train/packing.py", {"pack_stats"}),
         ("scripts/mindtune/evaluate/metrics.py", {"score_dialogue"}),
+        ("scripts/mindtune/evaluate/forest.py", {"evaluation_table"}),
+        ("scripts/mindtune/evaluate/compare.py", {"score_dialogue", "evaluation_table"}),
+        ("scripts/mindtune/evaluate/gates.py", set()),  # the demo has none
+        ("scripts/gate.py", set()),
         ("scripts/mindtune/train/swift.py", {"cache_dataset", "train_lora"}),
         ("scripts/mindtune/train/flags.py", {"train_lora"}),
         ("scripts/mindtune/train/swift_plugin/mindtune_plugin.py", {"train_lora"}),
