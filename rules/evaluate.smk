@@ -39,6 +39,12 @@ ASKED = (
 )
 
 
+# Before a plan: a file that is missing behind an input function would be silence
+for spec in config["suites"].values():
+    for path in [*spec["reads"], *([spec["path"]] if spec["path"] else [])]:
+        at(path)
+
+
 def suite_place(suite, dataset):
     """Where a suite's data lie, as seen from the working directory."""
     spec = config["suites"][suite]
@@ -219,8 +225,15 @@ rule measure_base_letters:
     input:
         model=ancient("results/base/model"),
         model_record="results/base/fetch_model.json",
-        replies="results/base/replies/{dataset}/{suite}.jsonl",
-        replies_record=ancient("results/base/replies/{dataset}/{suite}.json"),
+        prompts="results/prompts/{dataset}/{suite}.jsonl",
+        # only the canary reads them: another suite, or longer replies, change nothing here
+        replies=ancient("results/base/replies/{dataset}/{suite}.jsonl"),
+        records=ancient(
+            [
+                "results/prompts/{dataset}/{suite}.json",
+                "results/base/replies/{dataset}/{suite}.json",
+            ]
+        ),
         env=ancient(env_ready(SERVE_ENV)),
     output:
         letters="results/base/letters/{dataset}/{suite}.jsonl",
@@ -241,8 +254,9 @@ rule measure_base_letters:
         exec >{log:q} 2>&1
         {PY[engine]:q} {SCRIPTS:q}/measure_letters.py \
             --model {input.model:q} \
+            --prompts {input.prompts:q} \
             --replies {input.replies:q} \
-            --made-by {input.model_record:q} {input.replies_record:q} \
+            --made-by {input.model_record:q} {input.records:q} \
             --engine {params.engine:q} \
             --letters {output.letters:q} \
             --record {output.record:q}
@@ -253,8 +267,14 @@ use rule measure_base_letters as measure_tuned_letters with:
     input:
         model=ancient("results/runs/{run}/export"),
         model_record="results/runs/{run}/export_model.json",
-        replies="results/runs/{run}/replies/{suite}.jsonl",
-        replies_record=ancient("results/runs/{run}/replies/{suite}.json"),
+        prompts=lambda w: f"results/prompts/{dataset_of(w.run)}/{w.suite}.jsonl",
+        replies=ancient("results/runs/{run}/replies/{suite}.jsonl"),
+        records=lambda w: ancient(
+            [
+                f"results/prompts/{dataset_of(w.run)}/{w.suite}.json",
+                f"results/runs/{w.run}/replies/{w.suite}.json",
+            ]
+        ),
         env=ancient(env_ready(SERVE_ENV)),
     output:
         letters="results/runs/{run}/letters/{suite}.jsonl",

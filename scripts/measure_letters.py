@@ -4,7 +4,7 @@ A canary comes first: the model's served replies are known, so at their places t
 choose the very tokens that were served. If they do not, the way to the scores is broken, and the
 program stops instead of printing chance.
 
-Reads   a model folder and its replies to a suite of questions
+Reads   a model folder, the prompts of a suite of questions, and the model's replies to them
 Writes  one JSON row a question {id, scores: {letter: log probability}}, and the stage's record
 """
 
@@ -110,6 +110,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, type=Path)
+    parser.add_argument("--prompts", required=True, type=Path)
     parser.add_argument("--replies", required=True, type=Path)
     add_made_by(parser)
     parser.add_argument("--engine", required=True, type=json.loads, help="JSON: the serve branch")
@@ -120,11 +121,14 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    inputs = hash_inputs([args.model, args.replies], args.made_by)
-    rows, chat = list(read_jsonl(args.replies)), load_chat(args.model)
+    inputs = hash_inputs([args.model, args.prompts, args.replies], args.made_by)
+    replies, chat = {row["id"]: row for row in read_jsonl(args.replies)}, load_chat(args.model)
+    # a prompt that left no room for a reply is not asked here either
+    rows = [row for row in read_jsonl(args.prompts) if row["id"] in replies]
     with next_token(args.model, args.engine) as scores:
-        found = canary(rows, chat, scores)
+        found = canary(list(replies.values()), chat, scores)
         count = write_jsonl(args.letters, measured(rows, chat, scores))
+    del inputs[args.replies.as_posix()]  # the letters are not made from them
     write_record(
         args.record,
         "measure_letters",

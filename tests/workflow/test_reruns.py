@@ -25,6 +25,7 @@ DEMO = resolve(
     SCHEMA,
 )
 REPLIES = {"generate_base_replies", "generate_tuned_replies"}
+LETTERS = {"measure_base_letters", "measure_tuned_letters"}
 PLAN = {"pack_stats", "train_lora"}
 
 # The merged shards are temporary, so what reads them makes them anew
@@ -64,7 +65,19 @@ READERS = [
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
     ("export.", PROOF),
     ("verify.", PROOF),
-    ("evaluate.dialogue.", REPLIES),
+    ("evaluate.only", None),  # fewer suites are another graph: test_suites.py
+    *[
+        (f"evaluate.suites.{suite}.{key}", rules)
+        for suite in ("dialogue", "crisis", "over_refusal")
+        for key, rules in (
+            ("max_new_tokens", REPLIES),
+            ("max_items", {"prepare_suite"}),
+            ("path", None),
+        )
+    ],
+    ("evaluate.system", {"prepare_suite"}),
+    ("evaluate.concurrency", REPLIES),
+    ("evaluate.dialogue.", {"prepare_suite"}),
     ("evaluate.score.", {"score_dialogue"}),
     ("gates", None),  # the demo has none: tested apart
     ("serve.engine", None),  # lmdeploy needs a GPU
@@ -95,6 +108,7 @@ VALUES = {
     "train.memory": "fixed",
     "evaluate.dialogue.max_turns_per_dialogue": 3,
     "evaluate.dialogue.max_dialogues": 5,
+    **{f"evaluate.suites.{suite}.max_items": 3 for suite in ("dialogue", "crisis", "over_refusal")},
     "data.clean.role_map": {"妈妈": "human"},
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",
@@ -268,9 +282,17 @@ def edited(project):
         ("scripts/mindtune/serve/transformers_server.py", {*REPLIES, "verify_serving"}),
         ("scripts/mindtune/export/model_card.md.j2", PROOF),
         ("scripts/mindtune/data/datasheet.md.j2", {"write_datasheet"}),
-        ("config/hotlines.yaml", {"clean_dialogues"}),
+        ("config/hotlines.yaml", {"clean_dialogues", "score_suite"}),
+        ("config/suites/knowledge.yaml", set()),  # a comment
+        ("scripts/prepare_suite.py", {"prepare_suite"}),
+        ("scripts/mindtune/evaluate/questions.py", {"prepare_suite"}),
+        ("scripts/mindtune/evaluate/letters.py", {"score_suite"}),
+        ("scripts/mindtune/evaluate/scorers/crisis.py", {"score_suite"}),
+        ("scripts/mindtune/evaluate/next_token.py", LETTERS),
+        ("scripts/mindtune/evaluate/reply_store.py", REPLIES),
+        ("resources/crisis/items.yaml", {"score_suite"}),
         ("resources/dialogues/zh.jsonl", {"fetch_dataset"}),
-        ("resources/knowledge/questions.jsonl", {"split_dialogues"}),
+        ("resources/knowledge/questions.jsonl", {"split_dialogues", "prepare_suite"}),
         ("scripts/tools/demo.py", set()),
         ("resources/README.md", set()),
     ],
