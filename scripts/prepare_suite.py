@@ -60,10 +60,13 @@ def choice_rows(
     spec: Mapping[str, Any], files: Sequence[Path], name: str
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Prompts of a multiple-choice suite, and the questions that were left out."""
-    questions, excluded = checked(FORMS[spec["form"]](files), spec["dirt"], f"suite {name}")
-    questions = [question for question in questions if question.lang in spec["languages"]]
-    if spec["categories"]:
-        questions = [q for q in questions if set(q.strata) & set(spec["categories"])]
+    wanted = (
+        question
+        for question in FORMS[spec["form"]](files)
+        if question.lang in spec["languages"]
+        and (not spec["categories"] or set(question.strata) & set(spec["categories"]))
+    )
+    questions, excluded = checked(wanted, spec["dirt"], f"suite {name}")
     with_clusters(questions)
     questions = questions[: spec["max_items"]]
     return question_prompts(questions, spec["instruction"], spec["shuffles"]), excluded
