@@ -51,7 +51,7 @@ export PATH := $(CURDIR)/.venv/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit plan why reproduce diff lint lock docs clean-demo look row erase bench-data verify serve chat dashboard deployment sbom
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit plan why reproduce diff lint lock docs clean-demo look row erase tables gate bench-data verify serve chat dashboard deployment sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,15 @@ erase: .venv/READY ## remove a dialogue from all that the working directory hold
 bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGPT=FOLDER [TOKENIZER=FOLDER] [SIZES="10000 100000"]
 	@"$$($(DRIVER) $(CORE))" scripts/bench/bench_data.py --sharegpt="$$SHAREGPT" --tokenizer="$$TOKENIZER" --parts $$PARTS \
 		--sizes $$SIZES --near-size="$$NEAR" --peers="$$PEERS" --records docs/records
+
+tables: .venv/READY ## tables, summary and forest plot again, from the item scores alone, without a GPU [WORKDIR=demo]
+	@python="$$($(DRIVER) $(CORE))" && at="$$PWD/scripts" && cd "$$WORKDIR" && \
+		exec "$$python" "$$at/evaluation_table.py" --items results/runs/*/items/*.parquet --made-by results/runs/*/scores/*.json \
+			$(foreach file,csv=evaluation.csv markdown=evaluation.md latex=evaluation.tex summary=summary.md worse=worse.md \
+			forest=differences.svg record=evaluation_table.json,--$(subst =,=results/tables/,$(file)))
+
+gate: .venv/READY ## which gates each run passed; fails if one failed or is not certified [WORKDIR=demo]
+	@$(DRIVER) scripts/gate.py --gates "$$WORKDIR/results/gates.json"
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo

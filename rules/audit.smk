@@ -35,9 +35,22 @@ def all_records():
             stage=["fetch_dataset", "clean_dialogues", "split_dialogues"],
         ),
         *expand(
-            "results/base/replies/{dataset}/{suite}.json",
+            [
+                "results/prompts/{dataset}/{suite}.json",
+                "results/base/replies/{dataset}/{suite}.json",
+            ],
             dataset=USED_DATASETS,
             suite=SUITES,
+        ),
+        *expand(
+            "results/base/letters/{dataset}/{suite}.json",
+            dataset=USED_DATASETS,
+            suite=LETTER_SUITES,
+        ),
+        *expand(
+            "results/runs/{run}/letters/{suite}.json",
+            run=RUNS,
+            suite=LETTER_SUITES,
         ),
         *expand(
             "results/runs/{run}/{stage}.json",
@@ -56,6 +69,7 @@ def all_records():
         f"results/runs/{EXPORT_RUN}/smoke.json",
         "results/export.json",
         "results/tables/evaluation_table.json",
+        *(["results/gates.json"] if config["gates"] else []),
         "results/report/rulegraph.json",
     ]
 
@@ -97,6 +111,7 @@ rule write_report:
     input:
         records=all_records(),
         images=[
+            "results/tables/differences.svg",
             "results/report/rulegraph.svg",
             *expand(
                 "results/runs/{run}/figures/{figure}.svg",
@@ -104,7 +119,10 @@ rule write_report:
                 figure=["lengths", "fill", "loss"],
             ),
         ],
-        table="results/tables/evaluation.md",
+        tables=[
+            f"results/tables/{table}.md"
+            for table in ("summary", "evaluation", "worse")
+        ],
         env=ancient(env_ready("core")),
     output:
         report=report("results/report/report.html", category="report"),
@@ -121,7 +139,7 @@ rule write_report:
         # a program's arguments have 2 MB in all; lists that grow with the runs go through a file
         {PY[core]:q} {SCRIPTS:q}/write_report.py \
             --records @<(printf '%s\n' {input.records:q}) --images @<(printf '%s\n' {input.images:q}) \
-            --tables {input.table:q} \
+            --tables {input.tables:q} \
             --title {params.title:q} --report {output.report:q} --record {output.record:q}
         """
 

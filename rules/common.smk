@@ -24,6 +24,7 @@ from mindtune.config import read_files, read_schema, resolve, run_settings, to_p
 from mindtune.environments import venvs_folder
 from mindtune.erased import LIST as ERASED
 from mindtune.erased import with_erased
+from mindtune.evaluate.suites import check_room, chosen_suites
 from mindtune.identity import check_identity
 from mindtune.source_files import (
     check_configured,
@@ -56,6 +57,8 @@ def configuration():
             f"remove it there and give it once, as --config replace={replace}"
         )
     resolved = with_erased(resolve(given, read_schema()), Path(BASE, ERASED))
+    resolved["suites"] = chosen_suites(resolved["evaluate"], Path(workflow.basedir))
+    check_room(resolved["suites"], resolved["serve"]["session_len"])
     if workflow.is_main_process:
         check_configured(resolved, BASE)
         check_name(os.path.abspath(venvs_folder(BASE)))
@@ -91,7 +94,7 @@ os.umask(0o027 if config["privacy"]["group_readable"] else 0o077)
 RUNS = sorted(config["runs"])
 EXPORT_RUN = config["export"]["run"]
 USED_DATASETS = sorted({config["runs"][run]["dataset"] for run in RUNS})
-SUITES = ["dialogue"]
+SUITES = sorted(config["suites"])
 SERVE_ENV = "serve" if config["serve"]["engine"] == "lmdeploy" else "train"
 
 

@@ -1,68 +1,163 @@
 """
-Stage: evaluate.  Base and tuned answer the same held-out prompts; scores with intervals and floors become tables.
+Stage: evaluate.  Base and tuned answer the prompts of all suites; item scores become tables.
 
-INPUTS   results/data/{dataset}/test.jsonl, results/base/model/, results/runs/{run}/export/
-OUTPUTS  results/base/replies/{dataset}/{suite}.jsonl, results/runs/{run}/replies/{suite}.jsonl,
-         results/runs/{run}/scores/{suite}.json, results/tables/
+INPUTS   config/suites/*.yaml and the data that they name, results/data/{dataset}/{train,test}.jsonl,
+         results/base/model/, results/runs/{run}/export/
+OUTPUTS  results/prompts/{dataset}/{suite}.jsonl, results/base/replies/{dataset}/{suite}.jsonl,
+         results/runs/{run}/replies/{suite}.jsonl, .../letters/{suite}.jsonl,
+         results/runs/{run}/items/{suite}.parquet, results/runs/{run}/scores/{suite}.json, results/tables/, results/gates.json
+STATE    state/replies/   replies that came in already; a new suite asks only its own prompts
+
+A suite is a file in config/suites; nothing here knows one by its name.
 """
 
 # Replies do not depend on the name under which the model is served
 REPLY_ENGINE = as_json(**{**config["serve"], "model_name": "replies"})
+# What every table and gate is made from, and the records that stand behind it
+ITEMS = expand("results/runs/{run}/items/{suite}.parquet", run=RUNS, suite=SUITES)
+ITEM_RECORDS = expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES)
+LONGEST = as_json(
+    **{suite: spec["max_new_tokens"] for suite, spec in config["suites"].items()}
+)
+# The functions that score single items; dialogues have a program of their own
+DIALOGUE_SUITES = [
+    suite for suite in SUITES if config["suites"][suite]["scorer"] == "dialogue"
+]
+ITEM_SUITES = [suite for suite in SUITES if suite not in DIALOGUE_SUITES]
+LETTER_SUITES = [suite for suite in SUITES if config["suites"][suite]["likelihood"]]
+# Of a suite's file, what its prompts depend on
+ASKED = (
+    "form",
+    "dirt",
+    "categories",
+    "languages",
+    "instruction",
+    "system",
+    "max_items",
+    "shuffles",
+    "sha256",
+)
+
+
+# Before a plan: a file that is missing behind an input function would be silence
+for spec in config["suites"].values():
+    for path in [*spec["reads"], *([spec["path"]] if spec["path"] else [])]:
+        at(path)
+
+
+def suite_place(suite, dataset):
+    """Where a suite's data lie, as seen from the working directory."""
+    spec = config["suites"][suite]
+    if spec["source"] == "split":
+        return f"results/data/{dataset}/test.jsonl"
+    if spec["source"] in ("repository", "user"):
+        return at(spec["path"])
+    return f"results/suites/{suite}/raw"
+
+
+def suite_files(suite, dataset):
+    """The files of a suite's data, so that an edit of one is seen; a hub's folder as a whole."""
+    place = suite_place(suite, dataset)
+    try:
+        return files_below(place) if os.path.isdir(place) else [place]
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def suite_records(suite, dataset):
+    """The records of the stages that made what a suite's prompts are made from."""
+    records = [f"results/data/{dataset}/split_dialogues.json"]
+    if config["suites"][suite]["source"] in ("modelscope", "huggingface"):
+        records.append(f"results/suites/{suite}/fetch_suite.json")
+    return records
+
+
+def letters(suite, pattern):
+    """The letters' likelihoods of a suite, if it measures them."""
+    return pattern if config["suites"][suite]["likelihood"] else []
+
+
+use rule fetch_dataset as fetch_suite with:
+    input:
+        env=ancient(env_ready("core")),
+    output:
+        raw=directory("results/suites/{suite}/raw"),
+        record="results/suites/{suite}/fetch_suite.json",
+    log:
+        "logs/suites/{suite}/fetch_suite.log",
+    benchmark:
+        "benchmarks/suites/{suite}/fetch_suite.tsv"
+    params:
+        code=code_hash("fetch_dataset.py"),
+        spec=lambda w: as_json(
+            **{
+                key: config["suites"][w.suite][key]
+                for key in ("source", "id", "revision", "sha256", "licence")
+            }
+        ),
+        local="",
+
+
+rule prepare_suite:
+    """Make a suite's prompts from its data, checked, with the system prompt of the training."""
+    input:
+        files=lambda w: suite_files(w.suite, w.dataset),
+        train="results/data/{dataset}/train.jsonl",
+        records=lambda w: ancient(suite_records(w.suite, w.dataset)),
+        env=ancient(env_ready("core")),
+    output:
+        prompts="results/prompts/{dataset}/{suite}.jsonl",
+        record="results/prompts/{dataset}/{suite}.json",
+    log:
+        "logs/prompts/{dataset}/{suite}.log",
+    benchmark:
+        "benchmarks/prompts/{dataset}/{suite}.tsv"
+    localrule: True
+    params:
+        code=code_hash("prepare_suite.py"),
+        spec=lambda w: as_json(**{key: config["suites"][w.suite][key] for key in ASKED}),
+        settings=lambda w: leaves_json(
+            "evaluate/system",
+            *(
+                ["evaluate/dialogue"]
+                if config["suites"][w.suite]["form"] == "dialogues"
+                else []
+            ),
+        ),
+        data=lambda w: suite_place(w.suite, w.dataset),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]:q} {SCRIPTS:q}/prepare_suite.py \
+            --suite {wildcards.suite:q} \
+            --spec {params.spec:q} \
+            --settings {params.settings:q} \
+            --data {params.data:q} \
+            --train {input.train:q} \
+            --made-by {input.records:q} \
+            --prompts {output.prompts:q} \
+            --record {output.record:q}
+        """
 
 
 rule generate_base_replies:
-    """Let the base model answer; every run on this dataset is compared with these replies."""
+    """Let the base model answer all suites; every run on this dataset is compared with these replies."""
     input:
         model=ancient("results/base/model"),
         model_record="results/base/fetch_model.json",
-        prompts="results/data/{dataset}/test.jsonl",
-        prompts_record=ancient("results/data/{dataset}/split_dialogues.json"),
-        env=ancient(env_ready("core", SERVE_ENV)),
-    output:
-        replies="results/base/replies/{dataset}/{suite}.jsonl",
-        record="results/base/replies/{dataset}/{suite}.json",
-    log:
-        program="logs/base/replies/{dataset}/{suite}.log",
-        server="logs/base/replies/{dataset}/{suite}.server.log",
-    benchmark:
-        "benchmarks/base/replies/{dataset}/{suite}.tsv"
-    threads: 8 if ON_GPU else 1
-    resources:
-        gpu=ON_GPU,
-        mem_mb=64000 if ON_GPU else 1000,
-    params:
-        code=code_hash("generate_replies.py"),
-        engine=REPLY_ENGINE,
-        settings=lambda w: as_json(**config["evaluate"][w.suite]),
-    shell:
-        r"""
-        exec >{log.program:q} 2>&1
-        {PY[core]:q} {SCRIPTS:q}/generate_replies.py \
-            --model {input.model:q} --suite {wildcards.suite:q} --prompts {input.prompts:q} \
-            --made-by {input.model_record:q} {input.prompts_record:q} \
-            --engine {params.engine:q} --engine-python {PY[engine]:q} --settings {params.settings:q} \
-            --replies {output.replies:q} --record {output.record:q} --log {log.server:q}
-        """
-
-
-rule generate_tuned_replies:
-    """Let the exported model answer the same prompts."""
-    input:
-        model=ancient("results/runs/{run}/export"),
-        model_record="results/runs/{run}/export_model.json",
-        prompts=lambda w: f"results/data/{dataset_of(w.run)}/test.jsonl",
-        prompts_record=lambda w: ancient(
-            f"results/data/{dataset_of(w.run)}/split_dialogues.json"
+        prompts=expand("results/prompts/{{dataset}}/{suite}.jsonl", suite=SUITES),
+        prompts_records=ancient(
+            expand("results/prompts/{{dataset}}/{suite}.json", suite=SUITES)
         ),
         env=ancient(env_ready("core", SERVE_ENV)),
     output:
-        replies="results/runs/{run}/replies/{suite}.jsonl",
-        record="results/runs/{run}/replies/{suite}.json",
+        replies=expand("results/base/replies/{{dataset}}/{suite}.jsonl", suite=SUITES),
+        records=expand("results/base/replies/{{dataset}}/{suite}.json", suite=SUITES),
     log:
-        program="logs/runs/{run}/replies/{suite}.log",
-        server="logs/runs/{run}/replies/{suite}.server.log",
+        program="logs/base/replies/{dataset}.log",
+        server="logs/base/replies/{dataset}.server.log",
     benchmark:
-        "benchmarks/runs/{run}/replies/{suite}.tsv"
+        "benchmarks/base/replies/{dataset}.tsv"
     threads: 8 if ON_GPU else 1
     resources:
         gpu=ON_GPU,
@@ -70,55 +165,234 @@ rule generate_tuned_replies:
     params:
         code=code_hash("generate_replies.py"),
         engine=REPLY_ENGINE,
-        settings=lambda w: as_json(**config["evaluate"][w.suite]),
+        suites=LONGEST,
+        concurrency=config["evaluate"]["concurrency"],
+        state="state/replies/base/{dataset}",
     shell:
         r"""
         exec >{log.program:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/generate_replies.py \
-            --model {input.model:q} --suite {wildcards.suite:q} --prompts {input.prompts:q} \
-            --made-by {input.model_record:q} {input.prompts_record:q} \
-            --engine {params.engine:q} --engine-python {PY[engine]:q} --settings {params.settings:q} \
-            --replies {output.replies:q} --record {output.record:q} --log {log.server:q}
+            --model {input.model:q} \
+            --suites {params.suites:q} \
+            --prompts {input.prompts:q} \
+            --made-by {input.model_record:q} {input.prompts_records:q} \
+            --engine {params.engine:q} \
+            --engine-python {PY[engine]:q} \
+            --concurrency {params.concurrency} \
+            --code {params.code:q} \
+            --state {params.state:q} \
+            --replies {output.replies:q} \
+            --records {output.records:q} \
+            --log {log.server:q}
         """
+
+
+use rule generate_base_replies as generate_tuned_replies with:
+    input:
+        model=ancient("results/runs/{run}/export"),
+        model_record="results/runs/{run}/export_model.json",
+        prompts=lambda w: expand(
+            "results/prompts/{dataset}/{suite}.jsonl",
+            dataset=dataset_of(w.run),
+            suite=SUITES,
+        ),
+        prompts_records=lambda w: ancient(
+            expand(
+                "results/prompts/{dataset}/{suite}.json",
+                dataset=dataset_of(w.run),
+                suite=SUITES,
+            )
+        ),
+        env=ancient(env_ready("core", SERVE_ENV)),
+    output:
+        replies=expand("results/runs/{{run}}/replies/{suite}.jsonl", suite=SUITES),
+        records=expand("results/runs/{{run}}/replies/{suite}.json", suite=SUITES),
+    log:
+        program="logs/runs/{run}/replies.log",
+        server="logs/runs/{run}/replies.server.log",
+    benchmark:
+        "benchmarks/runs/{run}/replies.tsv"
+    params:
+        code=code_hash("generate_replies.py"),
+        engine=REPLY_ENGINE,
+        suites=LONGEST,
+        concurrency=config["evaluate"]["concurrency"],
+        state="state/replies/runs/{run}",
+
+
+rule measure_base_letters:
+    """Ask the base model itself how likely each letter is; a canary shows that the way to it works."""
+    input:
+        model=ancient("results/base/model"),
+        model_record="results/base/fetch_model.json",
+        prompts="results/prompts/{dataset}/{suite}.jsonl",
+        # only the canary reads them: another suite, or longer replies, change nothing here
+        replies=ancient("results/base/replies/{dataset}/{suite}.jsonl"),
+        records=ancient(
+            [
+                "results/prompts/{dataset}/{suite}.json",
+                "results/base/replies/{dataset}/{suite}.json",
+            ]
+        ),
+        env=ancient(env_ready(SERVE_ENV)),
+    output:
+        letters="results/base/letters/{dataset}/{suite}.jsonl",
+        record="results/base/letters/{dataset}/{suite}.json",
+    log:
+        "logs/base/letters/{dataset}/{suite}.log",
+    benchmark:
+        "benchmarks/base/letters/{dataset}/{suite}.tsv"
+    threads: 8 if ON_GPU else 1
+    resources:
+        gpu=ON_GPU,
+        mem_mb=64000 if ON_GPU else 2000,
+    params:
+        code=code_hash("measure_letters.py"),
+        engine=REPLY_ENGINE,
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[engine]:q} {SCRIPTS:q}/measure_letters.py \
+            --model {input.model:q} \
+            --prompts {input.prompts:q} \
+            --replies {input.replies:q} \
+            --made-by {input.model_record:q} {input.records:q} \
+            --engine {params.engine:q} \
+            --letters {output.letters:q} \
+            --record {output.record:q}
+        """
+
+
+use rule measure_base_letters as measure_tuned_letters with:
+    input:
+        model=ancient("results/runs/{run}/export"),
+        model_record="results/runs/{run}/export_model.json",
+        prompts=lambda w: f"results/prompts/{dataset_of(w.run)}/{w.suite}.jsonl",
+        replies=ancient("results/runs/{run}/replies/{suite}.jsonl"),
+        records=lambda w: ancient(
+            [
+                f"results/prompts/{dataset_of(w.run)}/{w.suite}.json",
+                f"results/runs/{w.run}/replies/{w.suite}.json",
+            ]
+        ),
+        env=ancient(env_ready(SERVE_ENV)),
+    output:
+        letters="results/runs/{run}/letters/{suite}.jsonl",
+        record="results/runs/{run}/letters/{suite}.json",
+    log:
+        "logs/runs/{run}/letters/{suite}.log",
+    benchmark:
+        "benchmarks/runs/{run}/letters/{suite}.tsv"
 
 
 rule score_dialogue:
     """Compare replies with the counsellors' own: BLEU, chrF, ROUGE with Chinese tokenizers, beside floors."""
     input:
-        base=lambda w: f"results/base/replies/{dataset_of(w.run)}/dialogue.jsonl",
-        tuned="results/runs/{run}/replies/dialogue.jsonl",
+        base=lambda w: f"results/base/replies/{dataset_of(w.run)}/{w.suite}.jsonl",
+        tuned="results/runs/{run}/replies/{suite}.jsonl",
         replies_records=lambda w: [
-            ancient(f"results/base/replies/{dataset_of(w.run)}/dialogue.json"),
-            ancient(f"results/runs/{w.run}/replies/dialogue.json"),
+            ancient(f"results/base/replies/{dataset_of(w.run)}/{w.suite}.json"),
+            ancient(f"results/runs/{w.run}/replies/{w.suite}.json"),
         ],
         env=ancient(env_ready("core")),
     output:
-        scores="results/runs/{run}/scores/dialogue.json",
+        item_scores="results/runs/{run}/items/{suite}.parquet",
+        scores="results/runs/{run}/scores/{suite}.json",
     log:
-        "logs/runs/{run}/scores/dialogue.log",
+        "logs/runs/{run}/scores/{suite}.log",
     benchmark:
-        "benchmarks/runs/{run}/scores/dialogue.tsv"
+        "benchmarks/runs/{run}/scores/{suite}.tsv"
+    wildcard_constraints:
+        suite="|".join(DIALOGUE_SUITES) or "-",
     params:
         code=code_hash("score_dialogue.py"),
         settings=as_json(**config["evaluate"]["score"]),
+        note=lambda w: config["suites"][w.suite]["note"],
     shell:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/score_dialogue.py \
-            --base {input.base:q} --tuned {input.tuned:q} --made-by {input.replies_records:q} \
-            --settings {params.settings:q} --scores {output.scores:q}
+            --base {input.base:q} \
+            --tuned {input.tuned:q} \
+            --made-by {input.replies_records:q} \
+            --suite {wildcards.suite:q} \
+            --run {wildcards.run:q} \
+            --note {params.note:q} \
+            --settings {params.settings:q} \
+            --items {output.item_scores:q} \
+            --scores {output.scores:q}
+        """
+
+
+rule score_suite:
+    """Score every item of a suite for base and tuned by the function that the suite's file names."""
+    input:
+        prompts=lambda w: f"results/prompts/{dataset_of(w.run)}/{w.suite}.jsonl",
+        base=lambda w: f"results/base/replies/{dataset_of(w.run)}/{w.suite}.jsonl",
+        tuned="results/runs/{run}/replies/{suite}.jsonl",
+        records=lambda w: ancient(
+            [
+                f"results/prompts/{dataset_of(w.run)}/{w.suite}.json",
+                f"results/base/replies/{dataset_of(w.run)}/{w.suite}.json",
+                f"results/runs/{w.run}/replies/{w.suite}.json",
+            ]
+        ),
+        base_letters=lambda w: letters(
+            w.suite, f"results/base/letters/{dataset_of(w.run)}/{w.suite}.jsonl"
+        ),
+        tuned_letters=lambda w: letters(
+            w.suite, f"results/runs/{w.run}/letters/{w.suite}.jsonl"
+        ),
+        reads=lambda w: [at(path) for path in config["suites"][w.suite]["reads"]],
+        env=ancient(env_ready("core")),
+    output:
+        item_scores="results/runs/{run}/items/{suite}.parquet",
+        scores="results/runs/{run}/scores/{suite}.json",
+    log:
+        "logs/runs/{run}/scores/{suite}.log",
+    benchmark:
+        "benchmarks/runs/{run}/scores/{suite}.tsv"
+    wildcard_constraints:
+        suite="|".join(ITEM_SUITES) or "-",
+    params:
+        code=lambda w: code_hash(
+            "score_suite.py",
+            f"mindtune/evaluate/scorers/{config['suites'][w.suite]['scorer']}.py",
+        ),
+        scorer=lambda w: config["suites"][w.suite]["scorer"],
+        note=lambda w: config["suites"][w.suite]["note"],
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]:q} {SCRIPTS:q}/score_suite.py \
+            --suite {wildcards.suite:q} \
+            --run {wildcards.run:q} \
+            --scorer {params.scorer:q} \
+            --note {params.note:q} \
+            --prompts {input.prompts:q} \
+            --base {input.base:q} \
+            --tuned {input.tuned:q} \
+            --letters {input.base_letters:q} {input.tuned_letters:q} \
+            --reads {input.reads:q} \
+            --made-by {input.records:q} \
+            --items {output.item_scores:q} \
+            --scores {output.scores:q}
         """
 
 
 rule evaluation_table:
-    """Put every score of every run into one table, in three formats."""
+    """Make tables, summary and forest plot from the item scores of every run and suite."""
     input:
-        scores=expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES),
+        item_scores=ITEMS,
+        records=ancient(ITEM_RECORDS),
         env=ancient(env_ready("core")),
     output:
         csv="results/tables/evaluation.csv",
         markdown="results/tables/evaluation.md",
         latex="results/tables/evaluation.tex",
+        summary="results/tables/summary.md",
+        worse="results/tables/worse.md",
+        forest="results/tables/differences.svg",
         record="results/tables/evaluation_table.json",
     log:
         "logs/tables/evaluation_table.log",
@@ -127,11 +401,54 @@ rule evaluation_table:
     localrule: True
     params:
         code=code_hash("evaluation_table.py"),
-        runs=[run for run in RUNS for _ in SUITES],
     shell:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/evaluation_table.py \
-            --scores @<(printf '%s\n' {input.scores:q}) --runs @<(printf '%s\n' {params.runs:q}) \
-            --csv {output.csv:q} --markdown {output.markdown:q} --latex {output.latex:q} --record {output.record:q}
+            --items @<(printf '%s\n' {input.item_scores:q}) \
+            --made-by @<(printf '%s\n' {input.records:q}) \
+            --csv {output.csv:q} \
+            --markdown {output.markdown:q} \
+            --latex {output.latex:q} \
+            --summary {output.summary:q} \
+            --worse {output.worse:q} \
+            --forest {output.forest:q} \
+            --record {output.record:q}
         """
+
+
+rule decide_gates:
+    """Decide for every run which gates of the configuration it passes; a gate that fails is no error here."""
+    input:
+        item_scores=ITEMS,
+        records=ancient(ITEM_RECORDS),
+        env=ancient(env_ready("core")),
+    output:
+        record="results/gates.json",
+    log:
+        "logs/decide_gates.log",
+    localrule: True
+    params:
+        code=code_hash("decide_gates.py"),
+        gates=as_json(**config["gates"]),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]:q} {SCRIPTS:q}/decide_gates.py \
+            --items @<(printf '%s\n' {input.item_scores:q}) \
+            --made-by @<(printf '%s\n' {input.records:q}) \
+            --gates {params.gates:q} \
+            --record {output.record:q}
+        """
+
+
+rule gate:
+    """Fail if a gate of the exported run fails or could not be decided; what people type."""
+    input:
+        gates="results/gates.json",
+        env=ancient(env_ready("core")),
+    localrule: True
+    params:
+        run=EXPORT_RUN,
+    shell:
+        "{PY[core]:q} {SCRIPTS:q}/gate.py --gates {input.gates:q} --run {params.run:q}"

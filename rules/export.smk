@@ -124,6 +124,7 @@ rule publish_export:
     input:
         export=ancient(f"results/runs/{EXPORT_RUN}/export"),
         export_record=f"results/runs/{EXPORT_RUN}/export_model.json",
+        gates="results/gates.json" if config["gates"] else [],
         env=ancient(env_ready("core")),
     output:
         export=directory("results/export"),
@@ -135,10 +136,12 @@ rule publish_export:
     localrule: True
     params:
         code=code_hash("publish_export.py"),
+        run=EXPORT_RUN,
     shell:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/publish_export.py \
             --export {input.export:q} --made-by {input.export_record:q} \
+            --gates {input.gates:q} --run {params.run:q} \
             --published {output.export:q} --record {output.record:q}
         """

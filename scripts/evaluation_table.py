@@ -1,88 +1,71 @@
-"""Put the scores of all runs and suites into one table: base, tuned, their difference, floors and
-n.
+"""Make the tables and the figure of the evaluation from item scores alone.
 
-Reads scores records with the names of their runs. Writes the long table as CSV (one row per run,
-suite, system and metric), the readable tables as Markdown and LaTeX, and a record; prints the
-Markdown.
+Reads the item scores of all runs and suites (Parquet). Writes the long table as CSV (one row a run,
+suite, system and metric), the readable tables as Markdown and LaTeX, a summary with one sentence a
+suite, the list of everything that got worse, a forest plot as SVG, and a record; prints the summary.
 """
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from mindtune.cli import UserError, run
-from mindtune.provenance import read_record
+from mindtune.cli import run
+from mindtune.provenance import add_made_by, hash_inputs, read_records
 from mindtune.records import write_record, write_text
 
-
-def read_scores(paths: list[Path], runs: list[str]) -> list[tuple[str, dict[str, Any]]]:
-    """The (run, facts) pairs of scores records."""
-    if len(paths) != len(runs):
-        raise UserError(
-            f"{len(paths)} --scores but {len(runs)} --runs: give each scores file the name of its "
-            f"run"
-        )
-    scores: list[tuple[str, dict[str, Any]]] = []
-    for path, name in zip(paths, runs, strict=True):
-        facts = read_record(path)["facts"]
-        missing = [key for key in ("suite", "rows", "paired") if key not in facts]
-        if missing:
-            raise UserError(
-                f"{path} is no scores record: facts.{missing[0]} is missing; delete it and score "
-                f"again"
-            )
-        if (name, facts["suite"]) in [(other, found["suite"]) for other, found in scores]:
-            raise UserError(
-                f"{path}: run {name} already has scores of the suite {facts['suite']}; give each "
-                f"suite once"
-            )
-        scores.append((name, facts))
-    return scores
+WRITTEN = ("csv", "markdown", "latex", "summary", "worse", "forest")
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         fromfile_prefix_chars="@",
     )
     parser.add_argument(
-        "--scores",
+        "--items",
         type=Path,
         nargs="+",
         required=True,
-        help="scores records; @FILE: one a line in FILE",
+        help="item scores; @FILE: one a line in FILE",
     )
-    parser.add_argument(
-        "--runs",
-        nargs="+",
-        required=True,
-        help="the run of each scores record, in the same order; or @FILE",
-    )
-    parser.add_argument("--csv", type=Path, required=True)
-    parser.add_argument("--markdown", type=Path, required=True)
-    parser.add_argument("--latex", type=Path, required=True)
+    add_made_by(parser)
+    for name in WRITTEN:
+        parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--record", type=Path, required=True)
-    args = parser.parse_args()
+    return parser.parse_args()
 
-    scores = read_scores(args.scores, args.runs)
+
+def main() -> None:
+    args = parse_args()
+    inputs = hash_inputs(args.items, args.made_by)
     from mindtune.evaluate import tables
+    from mindtune.evaluate.compare import compare, system_values
+    from mindtune.evaluate.forest import forest
+    from mindtune.evaluate.items import read_items, read_signatures
+    from mindtune.evaluate.summary import plotted, summary, worse
 
-    long = tables.long_table(scores)
-    readable = tables.markdown(long)
+    items, signatures = read_items(args.items), read_signatures(args.items)
+    values, compared = system_values(items), compare(items)
+    said_of = (record["facts"] for record in read_records(args.made_by).values())
+    notes = {facts["suite"]: facts.get("note", "") for facts in said_of}
+    long = tables.long_table(values, compared, signatures)
+    said = summary(items, values, compared)
     write_text(args.csv, long.to_csv(index=False, lineterminator="\n"))
-    write_text(args.markdown, readable)
-    write_text(args.latex, tables.latex(long))
+    write_text(args.markdown, tables.markdown(values, compared, signatures, notes))
+    write_text(args.latex, tables.latex(values, compared, signatures, notes))
+    write_text(args.summary, said)
+    write_text(args.worse, worse(compared))
+    write_text(args.forest, forest(plotted(compared)))
     write_record(
         args.record,
         "evaluation_table",
-        inputs=args.scores,
-        outputs=[args.csv, args.markdown, args.latex],
-        params={"runs": args.runs},
+        inputs=inputs,
+        outputs=[getattr(args, name) for name in WRITTEN],
+        params={},
         facts={"rows": len(long), "suites": sorted(set(long["suite"]))},
-        packages=["pandas", "tabulate"],
+        packages=["pandas", "pyarrow", "scipy", "tabulate"],
     )
-    print(readable)
+    print(said)
 
 
 if __name__ == "__main__":

@@ -1,232 +1,179 @@
-"""Let a served model answer every counsellor turn of a set of dialogues, with the true history
-before it.
+"""Let a served model answer the prompts of all suites: one start of the server, greedy, many
+requests at once, output in the order of the input.
 
-For counsellor turn k of a dialogue the prompt is all that was said before it, as it was said, and
-the reference is the turn itself; so a poor reply cannot spoil later prompts. Greedy, many requests
-at once, output in the order of the input.
+Every reply is kept in the state folder as it comes in, so that a run that was killed, or a suite
+that was added, asks only what is new.
 
-Reads   a model folder and a JSONL file of clean ShareGPT dialogues
-Writes  one JSON row a counsellor turn, the stage's record, and the server's log
+Reads   a model folder and the prompts of each suite (prepare_suite.py)
+Writes  for each suite one JSON row a prompt and a record; the server's log
 """
 
 import argparse
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mindtune.chat_template import ChatTokenizer, Message, load_chat, to_messages
+from mindtune.chat_template import ChatTokenizer, load_chat
 from mindtune.cli import UserError, run
+from mindtune.evaluate.reply_store import ReplyStore, prompt_key, store_key
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, write_jsonl, write_record
-from mindtune.serve.client import Client, Reply
+from mindtune.serve.client import Client
 from mindtune.serve.engine import serve
 from mindtune.serve.engine_settings import check_engine, check_engine_node
 
-SETTINGS = {
-    "max_new_tokens",
-    "max_dialogues",
-    "max_turns_per_dialogue",
-    "system",
-    "seed",
-    "concurrency",
-}
-
 
 @dataclass(frozen=True)
-class Prompt:
-    """A counsellor turn to be answered: the number `turn` (from 0) among the counsellor turns of
-    `dialogue`.
+class Asked:
+    """The prompts of one suite that fit into a session, with their texts, lengths in tokens and
+    keys; `skipped` has a line for each of the others.
     """
 
-    dialogue: str
-    turn: int
-    messages: list[Message]
-    reference: str
+    suite: str
+    max_new_tokens: int
+    rows: list[dict[str, Any]]
+    texts: list[str]
+    lengths: list[int]
+    skipped: list[dict[str, Any]]
 
-    @property
-    def id(self) -> str:
-        """`<dialogue>#<turn>`, unique in a replies file."""
-        return f"{self.dialogue}#{self.turn}"
-
-
-def choose_dialogues(
-    rows: Sequence[dict[str, Any]], limit: int | None, seed: int
-) -> list[dict[str, Any]]:
-    """At most `limit` rows, in their order: those whose ids, hashed with the seed, come first."""
-    if limit is None or limit >= len(rows):
-        return list(rows)
-    ranked = sorted(
-        rows, key=lambda row: hashlib.sha256(f"{seed}\0{row['id']}".encode()).hexdigest()
-    )
-    chosen = {row["id"] for row in ranked[:limit]}
-    return [row for row in rows if row["id"] in chosen]
+    def reply_keys(self) -> list[str]:
+        """The store's key of each row."""
+        return [prompt_key(text, self.max_new_tokens) for text in self.texts]
 
 
-def choose_turns(count: int, limit: int | None) -> list[int]:
-    """At most `limit` of the turns 0..count-1, evenly spaced, the last one always among them."""
-    if limit is None or limit >= count:
-        return list(range(count))
-    return [-(-(step + 1) * count // limit) - 1 for step in range(limit)]
-
-
-def dialogue_prompts(row: dict[str, Any], limit: int | None, system: str | None) -> list[Prompt]:
-    """The prompts of one dialogue. `system` is used where the dialogue has no system turn of its
-    own.
-    """
-    messages = to_messages(row["conversations"])
-    if system is not None and messages[0]["role"] != "system":
-        messages = [{"role": "system", "content": system}, *messages]
-    replies = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
-    for place in replies:
-        if place == 0 or messages[place - 1]["role"] != "user":
-            raise UserError(
-                f"dialogue {row['id']}: turn {place} answers no client turn; clean the data with "
-                f"clean_dialogues.py"
-            )
-    return [
-        Prompt(row["id"], turn, messages[: replies[turn]], messages[replies[turn]]["content"])
-        for turn in choose_turns(len(replies), limit)
-    ]
-
-
-def read_prompts(path: Path, settings: dict[str, Any]) -> list[Prompt]:
-    """All prompts of a file of clean dialogues, in its order."""
-    rows = list(read_jsonl(path))
-    chosen = choose_dialogues(rows, settings["max_dialogues"], settings["seed"])
-    limit, system = settings["max_turns_per_dialogue"], settings["system"]
-    prompts = [prompt for row in chosen for prompt in dialogue_prompts(row, limit, system)]
-    if not prompts:
-        raise UserError(
-            f"{path} holds no counsellor turn to answer ({len(rows)} dialogues read); raise the "
-            f"share of test data"
-        )
-    return prompts
-
-
-def render(prompts: Iterable[Prompt], chat: ChatTokenizer) -> list[str]:
-    """The text that each prompt becomes under the model's chat template."""
-    return [chat.render(prompt.messages, add_generation_prompt=True) for prompt in prompts]
-
-
-def sha256_prompts(prompts: Sequence[Prompt], texts: Sequence[str]) -> str:
+def sha256_prompts(rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> str:
     """Hash of ids and rendered prompts: equal for two models exactly if both were asked the same,
     byte for byte.
     """
     digest = hashlib.sha256()
-    for prompt, text in zip(prompts, texts, strict=True):
-        digest.update(f"{prompt.id}\0{text}\0".encode())
+    for row, text in zip(rows, texts, strict=True):
+        digest.update(f"{row['id']}\0{text}\0".encode())
     return digest.hexdigest()
 
 
-def split_by_room(
-    prompts: Sequence[Prompt], lengths: Sequence[int], room: int
-) -> tuple[list[Prompt], list[dict[str, Any]]]:
-    """Prompts of at most `room` tokens, and for each of the others a line for the record."""
-    fitting = [prompt for prompt, length in zip(prompts, lengths, strict=True) if length <= room]
+def prepared(
+    suite: str, rows: Sequence[dict[str, Any]], chat: ChatTokenizer, limit: int, session_len: int
+) -> Asked:
+    """Render a suite's prompts and set those aside that leave no room for a reply of `limit`."""
+    texts = [chat.render(row["prompt"], add_generation_prompt=True) for row in rows]
+    lengths, room = chat.count(texts), session_len - limit
+    fits = [place for place, length in enumerate(lengths) if length <= room]
     skipped = [
         {
-            "id": prompt.id,
+            "id": row["id"],
             "reason": f"prompt of {length} tokens, over session_len - max_new_tokens = {room}",
         }
-        for prompt, length in zip(prompts, lengths, strict=True)
+        for row, length in zip(rows, lengths, strict=True)
         if length > room
     ]
-    return fitting, skipped
+    if not fits:
+        raise UserError(
+            f"none of the {len(rows)} prompts of suite {suite} fits into {room} tokens; raise "
+            f"session_len or lower its max_new_tokens"
+        )
+    chosen = ([part[place] for place in fits] for part in (rows, texts, lengths))
+    return Asked(suite, limit, *chosen, skipped)
 
 
-def ask_all(
-    client: Client, prompts: Sequence[Prompt], max_tokens: int, concurrency: int, log: Path
-) -> list[Reply]:
-    """Answers in the order of the prompts; the first request that fails ends it."""
+def ask_missing(
+    client: Client, asked: Sequence[Asked], store: ReplyStore, concurrency: int, log: Path
+) -> int:
+    """Ask what the store does not hold, and return how many that were. The first request that fails
+    ends it; what came in before is kept.
+    """
     from openai import OpenAIError
 
-    replies = []
+    missing = {
+        key: (row, part.max_new_tokens)
+        for part in asked
+        for key, row in zip(part.reply_keys(), part.rows, strict=True)
+        if key not in store.kept
+    }
     with ThreadPoolExecutor(concurrency) as pool:
-        try:
-            for reply in pool.map(lambda prompt: client.chat(prompt.messages, max_tokens), prompts):
-                replies.append(reply)
-                if len(replies) % 100 == 0:
-                    print(f"answered {len(replies)} of {len(prompts)} prompts")
-        except OpenAIError as error:
-            pool.shutdown(cancel_futures=True)
-            asked = prompts[len(replies)].id
-            raise UserError(
-                f"the server did not answer {asked} ({type(error).__name__}: {error}); read {log}"
-            ) from error
-    return replies
+        waiting = {
+            pool.submit(client.chat, row["prompt"], limit): (key, row["id"])
+            for key, (row, limit) in missing.items()
+        }
+        for done, future in enumerate(as_completed(waiting), 1):
+            key, name = waiting[future]
+            try:
+                store.add(key, asdict(future.result()))
+            except OpenAIError as error:
+                pool.shutdown(cancel_futures=True)
+                raise UserError(
+                    f"the server did not answer {name} ({type(error).__name__}: {error}); read "
+                    f"{log}, and run again to go on with the {done - 1} replies that came in"
+                ) from error
+            if done % 100 == 0:
+                print(f"answered {done} of {len(missing)} prompts", flush=True)
+    return len(missing)
 
 
-def to_row(prompt: Prompt, reply: Reply) -> dict[str, Any]:
-    """A row of the replies file."""
-    return {
-        "id": prompt.id,
-        "dialogue": prompt.dialogue,
-        "turn": prompt.turn,
-        "prompt": prompt.messages,
-        "reference": prompt.reference,
-        "reply": reply.text,
-        "finish_reason": reply.finish_reason,
-        "prompt_tokens": reply.prompt_tokens,
-        "completion_tokens": reply.completion_tokens,
+def to_row(row: Mapping[str, Any], reply: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the replies file: the prompt's row, and what was replied."""
+    return {**row, "reply": reply["text"]} | {
+        key: reply[key] for key in ("finish_reason", "prompt_tokens", "completion_tokens")
     }
 
 
-def summarise(
-    prompts: Sequence[Prompt], replies: Sequence[Reply], lengths: Sequence[int]
-) -> dict[str, Any]:
+def summarise(asked: Asked, replies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Counts for the record. `lengths` are our own token counts of the prompts; the server's
     should be the same.
     """
     n = len(replies)
     return {
+        "suite": asked.suite,
         "n": n,
-        "dialogues": len({prompt.dialogue for prompt in prompts}),
-        "empty": sum(not reply.text.strip() for reply in replies),
-        "truncated": sum(reply.finish_reason == "length" for reply in replies),
-        "mean_prompt_tokens": round(sum(reply.prompt_tokens for reply in replies) / n, 2),
-        "mean_completion_tokens": round(sum(reply.completion_tokens for reply in replies) / n, 2),
-        "prompts_counted_otherwise_by_server": sum(
-            reply.prompt_tokens != length for reply, length in zip(replies, lengths, strict=True)
+        "empty": sum(not reply["text"].strip() for reply in replies),
+        "truncated": sum(reply["finish_reason"] == "length" for reply in replies),
+        "mean_prompt_tokens": round(sum(reply["prompt_tokens"] for reply in replies) / n, 2),
+        "mean_completion_tokens": round(
+            sum(reply["completion_tokens"] for reply in replies) / n, 2
         ),
+        "prompts_counted_otherwise_by_server": sum(
+            reply["prompt_tokens"] != length
+            for reply, length in zip(replies, asked.lengths, strict=True)
+        ),
+        "skipped": asked.skipped,
+        "skipped_n": len(asked.skipped),
+        "prompts_sha256": sha256_prompts(asked.rows, asked.texts),
     }
 
 
-def generate(args: argparse.Namespace) -> dict[str, Any]:
-    """Write the replies and return the facts of the record."""
-    settings, engine = args.settings, {**args.engine, "python": args.engine_python}
+def generate(args: argparse.Namespace, model_hash: str) -> list[dict[str, Any]]:
+    """Write the replies of every suite and return the facts of their records."""
+    engine = {**args.engine, "python": args.engine_python}
     check_engine(engine)
     check_engine_node(engine, args.log)
     chat = load_chat(args.model)
-    prompts = read_prompts(args.prompts, settings)
-    lengths = chat.count(render(prompts, chat))
-    room = engine["session_len"] - settings["max_new_tokens"]
-    asked, skipped = split_by_room(prompts, lengths, room)
-    if not asked:
-        raise UserError(
-            f"none of the {len(prompts)} prompts fits into {room} tokens; raise session_len or "
-            f"lower max_new_tokens"
+    asked = [
+        prepared(suite, list(read_jsonl(path)), chat, limit, engine["session_len"])
+        for (suite, limit), path in zip(args.suites.items(), args.prompts, strict=True)
+    ]
+    key = store_key(model=model_hash, engine=args.engine, code=args.code)
+    store = ReplyStore(args.state / f"{key}.jsonl")
+    new = 0
+    if any(key not in store.kept for part in asked for key in part.reply_keys()):
+        with serve(args.model, engine, args.log) as server:
+            new = ask_missing(server.client(), asked, store, args.concurrency, args.log)
+    else:
+        args.log.write_text("every reply was there already: no server was started\n")
+    facts = []
+    for part, path in zip(asked, args.replies, strict=True):
+        replies = [store.kept[key] for key in part.reply_keys()]
+        write_jsonl(path, map(to_row, part.rows, replies))
+        facts.append(summarise(part, replies))
+        print(
+            "{suite}: {n} replies (empty {empty}, cut {truncated}, skipped {skipped_n})".format(
+                **facts[-1]
+            )
         )
-    with serve(args.model, engine, args.log) as server:
-        replies = ask_all(
-            server.client(), asked, settings["max_new_tokens"], settings["concurrency"], args.log
-        )
-    write_jsonl(args.replies, map(to_row, asked, replies))
-    texts = render(asked, chat)
-    facts = summarise(asked, replies, chat.count(texts))
-    print(
-        "answered {n} prompts (empty {empty}, cut at the limit {truncated})".format(**facts)
-        + f", skipped {len(skipped)}"
-    )
-    return {
-        **facts,
-        "skipped": skipped,
-        "skipped_n": len(skipped),
-        "prompts_sha256": sha256_prompts(asked, texts),
-    }
+    print(f"asked {new}, the others were there already")
+    return facts
 
 
 def parse_args() -> argparse.Namespace:
@@ -235,8 +182,10 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, type=Path)
-    parser.add_argument("--suite", required=True, choices=("dialogue",))
-    parser.add_argument("--prompts", required=True, type=Path)
+    parser.add_argument(
+        "--suites", required=True, type=json.loads, help="JSON: {suite: longest reply in tokens}"
+    )
+    parser.add_argument("--prompts", required=True, type=Path, nargs="+", help="in that order")
     add_made_by(parser)
     parser.add_argument(
         "--engine", required=True, type=json.loads, help="JSON: the config's serve branch"
@@ -244,34 +193,34 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--engine-python", required=True, help="interpreter of the environment that serves"
     )
-    parser.add_argument(
-        "--settings", required=True, type=json.loads, help=f"JSON: {', '.join(sorted(SETTINGS))}"
-    )
-    parser.add_argument("--replies", required=True, type=Path)
-    parser.add_argument("--record", required=True, type=Path)
+    parser.add_argument("--concurrency", required=True, type=int, help="requests in flight")
+    parser.add_argument("--code", required=True, help="hash of the code, part of the state's key")
+    parser.add_argument("--state", required=True, type=Path, help="folder of kept replies")
+    parser.add_argument("--replies", required=True, type=Path, nargs="+")
+    parser.add_argument("--records", required=True, type=Path, nargs="+")
     parser.add_argument("--log", required=True, type=Path, help="what the server prints")
     args = parser.parse_args()
-    for name in sorted(SETTINGS ^ args.settings.keys()):
-        raise UserError(
-            f"--settings {'lacks' if name in SETTINGS else 'has an unknown key'} {name}; give "
-            f"{sorted(SETTINGS)}"
-        )
+    if not len(args.suites) == len(args.prompts) == len(args.replies) == len(args.records):
+        raise UserError("--suites, --prompts, --replies and --records name one of each a suite")
     return args
 
 
 def main() -> None:
     args = parse_args()
-    inputs = hash_inputs([args.model, args.prompts], args.made_by)
-    facts = generate(args)
-    write_record(
-        args.record,
-        "generate_replies",
-        inputs=inputs,
-        outputs=[args.replies],
-        params={"suite": args.suite, "engine": args.engine, "settings": args.settings},
-        facts=facts,
-        packages=["jinja2", "openai", "tokenizers"],
-    )
+    inputs = hash_inputs([args.model, *args.prompts], args.made_by)
+    model = args.model.as_posix()
+    facts = generate(args, inputs[model])
+    parts = zip(args.suites.items(), args.prompts, args.replies, args.records, facts, strict=True)
+    for (suite, limit), prompts, replies, record, found in parts:
+        write_record(
+            record,
+            "generate_replies",
+            inputs={path: inputs[path] for path in (model, prompts.as_posix())},
+            outputs=[replies],
+            params={"suite": suite, "max_new_tokens": limit, "engine": args.engine},
+            facts=found,
+            packages=["jinja2", "openai", "tokenizers"],
+        )
 
 
 if __name__ == "__main__":

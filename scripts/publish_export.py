@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.verify_export import MANIFEST, check
 from mindtune.cli import UserError, run
-from mindtune.provenance import add_made_by, check_inputs
+from mindtune.provenance import add_made_by, check_inputs, read_record
 from mindtune.records import (
     link_or_copy,
     list_files,
@@ -20,6 +20,8 @@ from mindtune.records import (
     sha256_listing,
     write_hashed_record,
 )
+
+PASSED = "passed"
 
 
 def publish(export: Path, folder: Path) -> dict[str, str]:
@@ -37,15 +39,35 @@ def publish(export: Path, folder: Path) -> dict[str, str]:
     return {name: hashes.get(name) or sha256_file(folder / name) for name in list_files(folder)}
 
 
+def check_gates(gates: Path, run_name: str) -> None:
+    """A run that does not pass its gates is not published."""
+    verdict = read_record(gates)["facts"]["verdicts"][run_name]
+    if verdict != PASSED:
+        raise UserError(
+            f"{gates}: run {run_name} is {verdict} by its gates, and only a run that passes is "
+            f"published; see the gates' sentences there, or edit gates in the configuration"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--export", required=True, type=Path, help="export folder of a run")
     add_made_by(parser)
+    parser.add_argument(
+        "--gates",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="the record of the gates, if there are any",
+    )
+    parser.add_argument("--run", required=True, help="the run whose export it is")
     parser.add_argument("--published", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)
     args = parser.parse_args()
+    for gates in args.gates:
+        check_gates(gates, args.run)
     with partial_folder(args.published) as folder:
         hashes = publish(args.export, folder)
         listing = sha256_listing(hashes)
@@ -54,7 +76,8 @@ def main() -> None:
     write_hashed_record(
         args.record,
         "publish_export",
-        inputs={args.export.as_posix(): listing},
+        inputs={args.export.as_posix(): listing}
+        | {path.as_posix(): sha256_file(path) for path in args.gates},
         outputs={args.published.as_posix(): listing},
         params={},
         facts={"files": len(hashes), "bytes": size, "manifest_sha256": hashes[MANIFEST]},

@@ -1,9 +1,9 @@
-"""Score base and tuned replies to the same prompts, with intervals over dialogues and with floors.
+"""Score base and tuned replies to the same prompts, item by item, with floors beside them.
 
-Reads two replies files (one JSON row a counsellor turn). Writes one JSON record whose facts hold
-the rows of the evaluation table: BLEU, chrF, ROUGE, distinct-1/2, repetition, length ratio, empty
-and truncated counts, and the paired differences tuned - base. These numbers are a regression
-check, not the quality of counselling.
+Reads two replies files (one JSON row a counsellor turn). Writes the item scores as Parquet (BLEU,
+chrF, ROUGE, distinct-1/2, repetition, length ratio, empty and truncated replies, each by language),
+from which tables, gates and figures are made, and a record with the values and the paired
+differences. These numbers are a regression check, not the quality of counselling.
 """
 
 import argparse
@@ -51,13 +51,15 @@ def check_same_prompts(
     base: dict[str, dict[str, Any]], tuned: dict[str, dict[str, Any]], names: tuple[Path, Path]
 ) -> None:
     """Base and tuned must have answered the same prompts, or their difference means nothing."""
-    lonely = sorted(base.keys() ^ tuned.keys())
-    if lonely:
-        raise UserError(
-            f"{names[0]} and {names[1]} hold different turns ({len(lonely)} in one of them only, "
-            f"such as {lonely[0]}); "
-            "generate both from the same test file"
-        )
+    for file, other, lacking in (
+        (names[0], names[1], tuned.keys() - base.keys()),
+        (names[1], names[0], base.keys() - tuned.keys()),
+    ):
+        if lacking:
+            raise UserError(
+                f"{file} lacks {len(lacking)} of the replies that {other} has, such as "
+                f"{min(lacking)}; generate both from the same test file"
+            )
     for key, row in base.items():
         for part in ("prompt", "reference", "dialogue"):
             if row[part] != tuned[key][part]:
@@ -68,33 +70,24 @@ def check_same_prompts(
     dialogues = {row["dialogue"] for row in base.values()}
     if len(dialogues) < 2:
         raise UserError(
-            f"{names[0]} holds {len(dialogues)} dialogue(s), and intervals need at least 2; raise "
+            f"{names[0]} holds {len(dialogues)} dialogue(s), and floors need at least 2; raise "
             f"the share of test data"
         )
 
 
-def score(
-    base: list[dict[str, Any]], tuned: list[dict[str, Any]], settings: dict[str, Any]
-) -> dict[str, Any]:
-    """The facts of the record, from rows of equal prompts in equal order."""
-    from mindtune.evaluate.metrics import compare, floors, is_chinese
+def facts_of(items: Path, suite: str, note: str, references: list[str]) -> dict[str, Any]:
+    """The facts of the record, read from the item scores as everybody else reads them."""
+    from mindtune.evaluate.compare import compare, system_values
+    from mindtune.evaluate.items import read_items
+    from mindtune.evaluate.tokens import is_chinese
 
-    replies = {"base": base, "tuned": tuned}
-    references = [row["reference"] for row in base]
-    rows, paired = compare(
-        {system: [row["reply"] for row in found] for system, found in replies.items()}
-        | floors(base, settings["fixed_line"], settings["seed"]),
-        references,
-        [row["dialogue"] for row in base],
-        {system: [row["finish_reason"] for row in found] for system, found in replies.items()},
-        seed=settings["seed"],
-        resamples=settings["resamples"],
-    )
+    frame = read_items([items])
     chinese = sum(map(is_chinese, references))
     return {
-        "suite": "dialogue",
-        "rows": rows,
-        "paired": paired,
+        "suite": suite,
+        "note": note,
+        "rows": system_values(frame),
+        "paired": compare(frame),
         "languages": {"zh": chinese, "en": len(references) - chinese},
     }
 
@@ -112,35 +105,40 @@ def main() -> None:
         "--settings",
         type=json.loads,
         required=True,
-        help='JSON {"seed", "resamples", "fixed_line": {"zh", "en"}}',
+        help='JSON {"seed", "fixed_line": {"zh", "en"}}',
     )
+    parser.add_argument("--suite", required=True, help="the suite's name")
+    parser.add_argument("--note", default="", help="what a reader of the table should know")
+    parser.add_argument("--run", required=True, help="the name of the tuned model's run")
+    parser.add_argument("--items", type=Path, required=True, help="the item scores to write")
     parser.add_argument("--scores", type=Path, required=True, help="the record to write")
     args = parser.parse_args()
 
     inputs = hash_inputs([args.base, args.tuned], args.made_by)
     base, tuned = read_replies(args.base), read_replies(args.tuned)
     check_same_prompts(base, tuned, (args.base, args.tuned))
-    facts = score(list(base.values()), [tuned[key] for key in base], args.settings)
+    replies = {"base": list(base.values()), "tuned": [tuned[key] for key in base]}
+    from mindtune.evaluate.dialogue import dialogue_items
+    from mindtune.evaluate.items import write_items
+    from mindtune.evaluate.metrics import signatures
+
+    settings = args.settings
+    items = dialogue_items(replies, args.run, settings["fixed_line"], settings["seed"])
+    write_items(args.items, items.assign(suite=args.suite), signatures())
+    facts = facts_of(
+        args.items, args.suite, args.note, [row["reference"] for row in replies["base"]]
+    )
     write_record(
         args.scores,
         "score_dialogue",
         inputs=inputs,
-        outputs=[],
-        params=args.settings,
+        outputs=[args.items],
+        params=settings | {"suite": args.suite, "run": args.run},
         facts=facts,
-        packages=["sacrebleu", "rouge-score", "numpy"],
+        packages=["sacrebleu", "numpy", "pyarrow", "scipy"],
     )
-    first = facts["rows"][0]
-    print(
-        f"scored {first['n']} replies of {first['n_dialogues']} dialogues, tuned - base over the "
-        f"dialogues:"
-    )
-    for row in facts["paired"]:
-        interval = f"{row['low']:.4f} to {row['high']:.4f}"
-        print(
-            f"  {row['metric']}: {row['difference']:+.4f} (95 % interval {interval}, p "
-            f"{row['p']:.4f})"
-        )
+    clusters = len({row["dialogue"] for row in replies["base"]})
+    print(f"scored {len(base)} replies of {clusters} dialogues for two systems and their floors")
 
 
 if __name__ == "__main__":

@@ -91,9 +91,11 @@ def measure_demo(args: argparse.Namespace) -> None:
 
 
 def score(facts: dict[str, Any], system: str, metric: str) -> str:
-    """A score with its interval."""
-    row = next(row for row in facts["rows"] if (row["system"], row["metric"]) == (system, metric))
-    return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+    """A score on Chinese replies with its interval, which few dialogues have none of."""
+    wanted = (system, metric, "zh")
+    row = next(r for r in facts["rows"] if (r["model"], r["metric"], r["stratum"]) == wanted)
+    bounds = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{row['value']:.2f}{bounds}"
 
 
 def counts(args: argparse.Namespace) -> None:

@@ -132,19 +132,16 @@ def test_the_published_export_is_that_of_the_named_run(demo):
 
 def test_scores_have_intervals_floors_and_signatures(demo):
     facts = load(demo.results / "runs/main/scores/dialogue.json")["facts"]
-    by = {(row["system"], row["metric"]): row for row in facts["rows"]}
-    assert {system for system, _ in by} == {
-        "base",
-        "tuned",
-        "floor:random",
-        "floor:echo",
-        "floor:fixed",
-    }
+    by = {(row["model"], row["metric"], row["stratum"]): row for row in facts["rows"]}
+    floors = {"floor:random", "floor:same_dialogue", "floor:nearest", "floor:echo", "floor:fixed"}
+    assert {model for model, _, _ in by} == {"base", "tuned", *floors}
     for metric in ("BLEU", "chrF", "ROUGE-L"):
-        row = by["tuned", metric]
-        assert row["low"] <= row["value"] <= row["high"] and row["n"] > 0 and row["signature"]
+        row = by["tuned", metric, "zh"]
+        assert row["low"] <= row["value"] <= row["high"] and row["n"] > 0
         assert 0 < row["value"] < 100
-    assert "tok:zh" in by["base", "BLEU"]["signature"]
+    table = (demo.results / "tables/evaluation.csv").read_text(encoding="utf-8")
+    assert "tok:zh" in table and "main,dialogue,tuned-base,chrF,zh" in table
+    assert "dialogue chrF (zh): " in (demo.results / "tables/summary.md").read_text("utf-8")
     replies = [
         rows(demo.results / path)
         for path in ("base/replies/demo/dialogue.jsonl", "runs/main/replies/dialogue.jsonl")

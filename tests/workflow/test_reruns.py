@@ -25,6 +25,7 @@ DEMO = resolve(
     SCHEMA,
 )
 REPLIES = {"generate_base_replies", "generate_tuned_replies"}
+LETTERS = {"measure_base_letters", "measure_tuned_letters"}
 PLAN = {"pack_stats", "train_lora"}
 
 # The merged shards are temporary, so what reads them makes them anew
@@ -68,9 +69,22 @@ READERS = [
     ("verify.max_swapped_margin", {*PROOF, "verify_serving"}),
     ("archive.", set()),  # only what is archived when it is asked for by name
     ("verify.", PROOF),
-    ("evaluate.dialogue.", REPLIES),
+    ("evaluate.only", None),  # fewer suites are another graph: test_suites.py
+    *[
+        (f"evaluate.suites.{suite}.{key}", rules)
+        for suite in ("dialogue", "crisis", "over_refusal")
+        for key, rules in (
+            ("max_new_tokens", REPLIES),
+            ("max_items", {"prepare_suite"}),
+            ("path", None),
+        )
+    ],
+    ("evaluate.system", {"prepare_suite"}),
+    ("evaluate.concurrency", REPLIES),
+    ("evaluate.dialogue.", {"prepare_suite"}),
     ("evaluate.score.", {"score_dialogue"}),
     ("privacy.group_readable", set()),
+    ("gates", None),  # the demo has none: tested apart
     ("serve.engine", None),  # lmdeploy needs a GPU
     ("serve.model_name", {"verify_serving"}),
     ("serve.", {*REPLIES, "verify_serving"}),
@@ -102,6 +116,7 @@ VALUES = {
     "train.memory": "fixed",
     "evaluate.dialogue.max_turns_per_dialogue": 3,
     "evaluate.dialogue.max_dialogues": 5,
+    **{f"evaluate.suites.{suite}.max_items": 3 for suite in ("dialogue", "crisis", "over_refusal")},
     "data.clean.role_map": {"妈妈": "human"},
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",
@@ -232,6 +247,12 @@ def test_only_a_run_in_4_bits_asks_for_the_quantiser(project, followers):
     }
 
 
+def test_a_gate_is_decided_before_anything_is_published_and_nothing_else_reruns(project, followers):
+    planned = project.planned({"gates": {"dialogue.chrF": {"max_loss": 2.0}}})
+    published = followers({"publish_export"}) - {"draw_rulegraph"}
+    assert planned - {"draw_rulegraph"} == {"decide_gates", *published}
+
+
 @pytest.fixture
 def edited(project):
     """Append a comment to a file of the project; taken back afterwards, with the file's time."""
@@ -260,6 +281,10 @@ def edited(project):
         ("scripts/deploy/verify_export.py", {"publish_export"}),
         ("scripts/mindtune/train/packing.py", {"pack_stats"}),
         ("scripts/mindtune/evaluate/metrics.py", {"score_dialogue"}),
+        ("scripts/mindtune/evaluate/forest.py", {"evaluation_table"}),
+        ("scripts/mindtune/evaluate/compare.py", {"score_dialogue", "evaluation_table"}),
+        ("scripts/mindtune/evaluate/gates.py", set()),  # the demo has none
+        ("scripts/gate.py", set()),
         ("scripts/mindtune/train/swift.py", {"cache_dataset", "train_lora"}),
         ("scripts/mindtune/train/flags.py", {"train_lora"}),
         ("scripts/mindtune/train/swift_plugin/mindtune_plugin.py", {"train_lora"}),
@@ -271,9 +296,17 @@ def edited(project):
         ("scripts/mindtune/serve/transformers_server.py", {*REPLIES, "verify_serving"}),
         ("scripts/mindtune/export/model_card.md.j2", PROOF),
         ("scripts/mindtune/data/datasheet.md.j2", {"write_datasheet"}),
-        ("config/hotlines.yaml", {"clean_dialogues"}),
+        ("config/hotlines.yaml", {"clean_dialogues", "score_suite"}),
+        ("config/suites/knowledge.yaml", set()),  # a comment
+        ("scripts/prepare_suite.py", {"prepare_suite"}),
+        ("scripts/mindtune/evaluate/questions.py", {"prepare_suite"}),
+        ("scripts/mindtune/evaluate/letters.py", {"score_suite"}),
+        ("scripts/mindtune/evaluate/scorers/crisis.py", {"score_suite"}),
+        ("scripts/mindtune/evaluate/next_token.py", LETTERS),
+        ("scripts/mindtune/evaluate/reply_store.py", REPLIES),
+        ("resources/crisis/items.yaml", {"score_suite"}),
         ("resources/dialogues/zh.jsonl", {"fetch_dataset"}),
-        ("resources/knowledge/questions.jsonl", {"split_dialogues"}),
+        ("resources/knowledge/questions.jsonl", {"split_dialogues", "prepare_suite"}),
         ("scripts/tools/demo.py", set()),
         ("resources/README.md", set()),
     ],

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mindtune.environments import venvs_folder
+from mindtune.environments import venv_name, venvs_folder
+from mindtune.records import sha256_file
 from planning import ROOT, snakemake
 from sealed import write_sealed
 
@@ -56,32 +57,37 @@ STAGES = (
     "export_model",
     "replies/dialogue",
 )
-SCORE = {
-    "metric": "bleu",
-    "value": 1.5,
-    "low": 1.0,
-    "high": 2.0,
-    "n": 3,
-    "n_dialogues": 3,
-    "signature": "nrefs:1",
-}
-SCORES = {
-    "suite": "dialogue",
-    "rows": [SCORE | {"system": system} for system in ("base", "tuned")],
-    "paired": [],
-}
+# Run by the environment that has Parquet: the item scores of every run
+WRITE_ITEMS = """
+import sys
+from mindtune.evaluate.items import write_items
+row = {"suite": "dialogue", "id": "题1", "cluster": "对话1", "metric": "ROUGE-1@zh", "value": 20.0}
+for run in sys.stdin.read().split():
+    rows = [row | {"run": run, "model": model} for model in ("base", "tuned")]
+    write_items(f"results/runs/{run}/items/dialogue.parquet", rows, {"ROUGE-1": "tok:cjk"})
+"""
 
 
 def write_finished(work: Path, runs: list[str]) -> None:
     """The small files from which tables and report are made."""
 
-    def record(path: str, **facts: object) -> None:
-        write_sealed(work / "results" / path, Path(path).stem, facts=facts)
+    subprocess.run(
+        [f"{VENVS}/{venv_name('core', on_gpu=False)}/bin/python", "-c", WRITE_ITEMS],
+        input=" ".join(runs),
+        text=True,
+        cwd=work,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "scripts"), "PYTHONUTF8": "1"},
+        check=True,
+    )
+
+    def record(path: str, outputs: dict[str, str] | None = None) -> None:
+        write_sealed(work / "results" / path, Path(path).stem, outputs=outputs or {})
 
     for run in runs:
         for stage in STAGES:
             record(f"runs/{run}/{stage}.json")
-        record(f"runs/{run}/scores/dialogue.json", **SCORES)
+        made = f"results/runs/{run}/items/dialogue.parquet"
+        record(f"runs/{run}/scores/dialogue.json", {made: sha256_file(work / made)})
         for figure in ("lengths", "fill", "loss"):
             path = work / f"results/runs/{run}/figures/{figure}.svg"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from mindtune.records import list_files, read_json, seal, sha256_file, sha256_li
 
 RESULTS = Path("results")
 PLACES = (
-    "*.json", "base/*.json", "base/replies/*/*.json", "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json",
+    "*.json", "base/*.json", "base/replies/*/*.json", "base/letters/*/*.json", "prompts/*/*.json", "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json", "runs/*/letters/*.json",
     "runs/*/scores/*.json", "tables/*.json", "report/*.json",
     "archive/*.json",
 )  # fmt: skip
@@ -34,8 +34,10 @@ MAKERS = (
     (r"(results/runs/[^/]+)/(adapter|history\.csv|figures/loss\.svg)", r"\1/train_lora.json"),
     (r"(results/runs/[^/]+)/merged", r"\1/merge_adapter.json"),
     (r"(results/runs/[^/]+)/export", r"\1/export_model.json"),
-    (r"(results/.+/replies/.+)\.jsonl", r"\1.json"),
-    (r"results/tables/evaluation\.(csv|md|tex)", r"results/tables/evaluation_table.json"),
+    (r"(results/.+/(?:replies|letters)/.+)\.jsonl", r"\1.json"),
+    (r"(results/prompts/.+)\.jsonl", r"\1.json"),
+    (r"(results/runs/[^/]+)/items/(.+)\.parquet", r"\1/scores/\2.json"),
+    (r"results/tables/.+\.(csv|md|tex|svg)", r"results/tables/evaluation_table.json"),
     (r"results/report/(rulegraph\.svg|dag\.mmd)", r"results/report/rulegraph.json"),
     (r"results/report/report\.html", r"results/report/write_report.json"),
     (r"results/export", r"results/export.json"),

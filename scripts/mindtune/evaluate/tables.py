@@ -1,39 +1,29 @@
-"""The evaluation table, from the scores of several runs and suites: long for programs, wide in
-Markdown and LaTeX.
+"""The evaluation tables, from item scores alone: long for programs, readable in Markdown and LaTeX.
 
-Every scores record has facts {"suite", "rows", "paired"}: rows (system, metric, value, low, high,
-n, signature) of the systems base, tuned and floor:NAME, and the paired differences tuned - base
-(metric, difference, low, high, p).
+A comparison has a table of its own, metrics as rows; systems stand as rows beside each other in a
+second one, so that no table grows wider with more runs or floors.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from mindtune.evaluate.items import FLOOR
+from mindtune.evaluate.wording import interval, label, number, p_text, size
 from mindtune.markdown import markdown_text
 
 COLUMNS = [
-    "run",
-    "suite",
-    "system",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "p",
-    "n",
-    "n_dialogues",
-    "signature",
-]
+    "run", "suite", "system", "metric", "stratum", "value", "low", "high", "p", "mde", "lost",
+    "gained", "n", "n_clusters", "unscored", "signature",
+]  # fmt: skip
 DIFFERENCE = "tuned-base"
 READING = (
-    "Value (95 % interval). A difference is tuned - base on the same prompts, with its own "
-    "interval and p value."
+    "Value and 95 % interval over clusters (dialogues, or questions with one stem). A difference is "
+    "tuned - base on the same items. p is adjusted for all tests of the run (Holm); exact McNemar "
+    "for shares of single items. n is items in clusters. MDE is the smallest true difference that such data show in 4 of 5 "
+    "cases. Shares are in points of 100."
 )
-NOTES = {
-    "dialogue": "Overlap with one reference is a regression check, not the quality of counselling."
-}
 TEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -44,144 +34,167 @@ TEX = {
     "\n": " ",
 } | {character: "\\" + character for character in "&%$#_{}"}
 
+Row = Mapping[str, Any]
+
 
 def latex_text(text: str) -> str:
     """Text as itself inside LaTeX."""
     return text.translate(str.maketrans(TEX))
 
 
-def long_table(scores: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
-    """One row per run, suite, system and metric, from (run, facts) pairs; differences are the
-    system "tuned-base".
+def long_table(
+    values: Sequence[Row], compared: Sequence[Row], signatures: Mapping[str, str]
+) -> pd.DataFrame:
+    """One row a run, suite, system, metric and stratum, from `compare.system_values` and
+    `compare.compare`; differences are the system "tuned-base". Values are as they were measured,
+    shares from 0 to 1.
     """
-    rows = []
-    for run, facts in scores:
-        about = {"run": run, "suite": facts["suite"]}
-        rows += [about | row for row in facts["rows"]]
-        base = {row["metric"]: row for row in facts["rows"] if row["system"] == "base"}
-        for pair in facts["paired"]:
-            same = {key: base[pair["metric"]].get(key) for key in ("n", "n_dialogues", "signature")}
-            rows.append(about | same | pair | {"system": DIFFERENCE, "value": pair["difference"]})
+    rows = [{**row, "system": row["model"]} for row in values]
+    rows += [{**row, "system": DIFFERENCE, "value": row["difference"]} for row in compared]
+    rows = [row | {"signature": signatures.get(row["metric"], "")} for row in rows]
     # Objects, so that counts stay whole numbers beside decimals.
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
 
 
-def comparable_runs(long: pd.DataFrame) -> list[pd.DataFrame]:
-    """Split by suite, then by base and floor rows: runs share a table only if they were measured
-    on the same prompts.
-    """
-    groups: dict[Any, list[pd.DataFrame]] = {}
-    for (_, suite), part in long.groupby(["run", "suite"], sort=False):
-        shared = part[~part["system"].isin(["tuned", DIFFERENCE])].drop(columns="run")
-        groups.setdefault((suite, shared.to_csv(index=False)), []).append(part)
-    return [pd.concat(parts) for parts in groups.values()]
-
-
-def plain(value: float, decimals: int, sign: str = "") -> str:
-    """A number for a cell: a count whole, the rest with fixed decimals and no negative zero."""
-    return (
-        f"{value:{sign}d}"
-        if isinstance(value, int)
-        else f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"
+def in_order(rows: Sequence[Row], signatures: Mapping[str, str]) -> list[Row]:
+    """Rows with metrics in the order of their signatures, unknown ones last, by stratum."""
+    order = {metric: place for place, metric in enumerate(signatures)}
+    return sorted(
+        rows, key=lambda row: (row["stratum"], order.get(row["metric"], len(order)), row["metric"])
     )
 
 
-def cell(row: Mapping[str, Any], decimals: int) -> str:
-    """A value with its interval and p where it has them: "+2.10 (1.00 to 3.20), p 0.001"."""
-    text = plain(row["value"], decimals, "+" if row["system"] == DIFFERENCE else "")
-    if pd.notna(row["low"]):
-        text += f" ({plain(row['low'], decimals)} to {plain(row['high'], decimals)})"
-    if pd.notna(row["p"]):
-        text += f", p {row['p']:.3f}" if row["p"] >= 0.0005 else ", p < 0.001"
-    return text
+def comparison_table(rows: Sequence[Row]) -> pd.DataFrame:
+    """Base and tuned of one run and suite, metrics as rows, cells as text."""
+    cells = [
+        {
+            "metric": label(row),
+            "base": number(row, "base") + interval(row, "base_"),
+            "tuned": number(row, "tuned") + interval(row, "tuned_"),
+            "tuned - base": number(row, "difference", "+") + interval(row),
+            "p": p_text(row["p"]),
+            "MDE": number(row, "mde"),
+            "n": size(row),
+        }
+        for row in rows
+    ]
+    return pd.DataFrame(cells)
 
 
-def column_names(runs: Sequence[str], systems: Iterable[str]) -> dict[tuple[str, str], str]:
-    """The wide table's columns in order, {(run, system): heading}: base, then tuned and difference
-    by run, then floors.
+def homes(values: Sequence[Row]) -> dict[tuple[str, str], str]:
+    """{(run, suite): the first run whose base has the very same values}: only such runs were measured
+    on the same prompts, share base and floors, and may be compared.
     """
-    names = {(runs[0], "base"): "base"}
-    for run in runs:
-        names |= {(run, "tuned"): f"tuned: {run}", (run, DIFFERENCE): f"{run} - base"}
-    return names | {
-        (runs[0], floor): floor.replace(":", ": ")
-        for floor in systems
-        if floor.startswith("floor:")
+    bases: dict[tuple[str, str], list[Any]] = {}
+    for row in values:
+        if row["model"] == "base":
+            found = row["metric"], row["stratum"], row["value"], row["n"]
+            bases.setdefault((row["run"], row["suite"]), []).append(found)
+    first: dict[str, str] = {}
+    return {
+        (run, suite): first.setdefault(f"{suite} {base}", run)
+        for (run, suite), base in sorted(bases.items())
     }
 
 
-def wide_table(group: pd.DataFrame) -> pd.DataFrame:
-    """One row per metric, one column per system of one group of comparable runs, cells as text."""
-    columns = column_names(list(dict.fromkeys(group["run"])), dict.fromkeys(group["system"]))
-    rows = []
-    for metric, part in group.groupby("metric", sort=False):
-        # Shares and ratios need a third decimal, percentages do not.
-        decimals = 3 if part["value"].abs().max() < 2 else 2
-        found = {
-            (row["run"], row["system"]): cell(row, decimals) for row in part.to_dict("records")
-        }
-        first = part.iloc[0]
-        size = str(first["n"]) + (
-            f" in {first['n_dialogues']}" if pd.notna(first["n_dialogues"]) else ""
-        )
-        rows.append(
-            {"metric": metric}
-            | {name: found.get(key, "") for key, name in columns.items()}
-            | {"n": size}
-        )
-    return pd.DataFrame(rows)
-
-
-def signatures(group: pd.DataFrame) -> dict[str, str]:
-    """{metric: signature}, in the order of the table."""
-    return dict(zip(group["metric"], group["signature"], strict=True))
-
-
-def reading(group: pd.DataFrame) -> str:
-    """How to read the table of a group of runs: what the cells are, what n counts, what the suite
-    can show.
+def system_name(row: Row, home: str, only: bool) -> str:
+    """A system as a table names it: base, tuned: RUN, floor: NAME; base and floors with the run they
+    belong to where there are several.
     """
-    counted = ["n is replies in dialogues."] if group["n_dialogues"].notna().any() else []
-    return " ".join(
-        [READING, *counted, *([NOTES[s]] if (s := group["suite"].iloc[0]) in NOTES else [])]
+    if row["model"] == "tuned":
+        return f"tuned: {row['run']}"
+    name = str(row["model"]).replace(FLOOR, "floor: ")
+    return name if only else f"{name} of {home}"
+
+
+def systems_table(
+    rows: Sequence[Row], columns: Sequence[str], home: Mapping[tuple[str, str], str]
+) -> pd.DataFrame:
+    """The systems of one suite and stratum as rows, the metrics `columns` as columns, values only."""
+    cells: dict[str, dict[str, str]] = {}
+    places = {(row["run"], row["suite"]): home[row["run"], row["suite"]] for row in rows}
+    for row in rows:
+        mine = places[row["run"], row["suite"]]
+        name = system_name(row, mine, only=len(set(places.values())) == 1)
+        cells.setdefault(name, {}).setdefault(row["metric"], number(row, "value"))
+    models = sorted(
+        cells, key=lambda name: (not name.startswith("base"), name.startswith("floor"), name)
+    )
+    return pd.DataFrame(
+        [
+            {"system": name} | {column: cells[name].get(column, "-") for column in columns}
+            for name in models
+        ]
     )
 
 
-def markdown(long: pd.DataFrame) -> str:
-    """The tables for a reader, each with its reading and the signatures of its metrics."""
-    parts = []
-    for group in comparable_runs(long):
-        title = f"{group['suite'].iloc[0]}: {', '.join(dict.fromkeys(group['run']))}"
-        table = wide_table(group).map(markdown_text).rename(columns=markdown_text)
-        parts.append(f"## {markdown_text(title)}\n\n{reading(group)}\n")
-        parts.append(table.to_markdown(index=False, disable_numparse=True) + "\n")
-        # Code spans: signatures are full of bars. Nothing but a backtick ends one.
-        found = {
-            metric: " ".join(text.replace("`", "'").split())
-            for metric, text in signatures(group).items()
-        }
-        parts.append(
-            "".join(f"- {markdown_text(metric)}: `{text}`\n" for metric, text in found.items())
-        )
+def sections(
+    values: Sequence[Row], compared: Sequence[Row], signatures: Mapping[str, str]
+) -> list[tuple[str, str, pd.DataFrame]]:
+    """(title, suite, table) of every readable table: a comparison a run and suite, then a table of
+    systems a suite and stratum that has floors or several runs.
+    """
+    found, home = [], homes(values)
+    for suite in sorted({row["suite"] for row in values}):
+        mine = in_order([row for row in compared if row["suite"] == suite], signatures)
+        for run in sorted({row["run"] for row in mine}):
+            table = comparison_table([row for row in mine if row["run"] == run])
+            found.append((f"{suite}: {run}", suite, table))
+        every = in_order([row for row in values if row["suite"] == suite], signatures)
+        for stratum in sorted({row["stratum"] for row in every}):
+            rows = [row for row in every if row["stratum"] == stratum and row["value"] is not None]
+            columns = list(dict.fromkeys(row["metric"] for row in rows))
+            table = systems_table(rows, columns, home)
+            if len(table) > 2:
+                named = f"{suite} ({stratum})" if stratum else suite
+                found.append((f"{named}: systems", suite, table))
+    return found
+
+
+def reading(note: str) -> str:
+    """How to read a suite's comparison: what the cells are, and what the suite can show."""
+    return " ".join([READING, *([note] if note else [])])
+
+
+def markdown(
+    values: Sequence[Row],
+    compared: Sequence[Row],
+    signatures: Mapping[str, str],
+    notes: Mapping[str, str],
+) -> str:
+    """The tables for a reader, each with its suite's note, then the signatures of their metrics."""
+    parts, said = [], set()
+    for title, suite, table in sections(values, compared, signatures):
+        shown = table.map(markdown_text).rename(columns=markdown_text)
+        parts.append(f"## {markdown_text(title)}\n")
+        if suite not in said:
+            parts.append(f"{reading(notes.get(suite, ''))}\n")
+            said.add(suite)
+        parts.append(shown.to_markdown(index=False, disable_numparse=True) + "\n")
+    # Code spans: signatures are full of bars. Nothing but a backtick ends one.
+    found = {name: " ".join(text.replace("`", "'").split()) for name, text in signatures.items()}
+    parts.append("".join(f"- {markdown_text(name)}: `{text}`\n" for name, text in found.items()))
     return "\n".join(parts)
 
 
-def latex(long: pd.DataFrame) -> str:
+def latex(
+    values: Sequence[Row],
+    compared: Sequence[Row],
+    signatures: Mapping[str, str],
+    notes: Mapping[str, str],
+) -> str:
     """The tables for a paper, as wide as its text, with the rules of the booktabs package."""
     parts = ["% needs \\usepackage{booktabs,graphicx}\n"]
-    for number, group in enumerate(comparable_runs(long), 1):
-        table = wide_table(group).map(latex_text).rename(columns=latex_text)
-        tabular = table.to_latex(index=False, column_format="l" + "r" * (table.shape[1] - 1))
-        caption = f"Suite {group['suite'].iloc[0]}. {reading(group)}"
-        notes = "; ".join(
-            f"{metric}: {signature}" for metric, signature in signatures(group).items()
-        )
+    for count, (title, suite, table) in enumerate(sections(values, compared, signatures), 1):
+        shown = table.map(latex_text).rename(columns=latex_text)
+        caption = f"{title}. {reading(notes.get(suite, ''))}"
+        tabular = shown.to_latex(index=False, column_format="l" + "r" * (shown.shape[1] - 1))
         parts.append(
             "\\begin{table}[htbp]\n"
             f"\\caption{{{latex_text(caption)}}}\n"
-            f"\\label{{tab:evaluation-{number}}}\n"
+            f"\\label{{tab:evaluation-{count}}}\n"
             f"\\resizebox{{\\linewidth}}{{!}}{{%\n{tabular}}}\n"
-            f"\\par\\footnotesize {latex_text(notes)}\n"
             "\\end{table}\n"
         )
-    return "\n".join(parts)
+    notes = "; ".join(f"{name}: {signature}" for name, signature in signatures.items())
+    return "\n".join([*parts, f"\\par\\footnotesize {latex_text(notes)}\n"])

@@ -1,20 +1,20 @@
-"""Which prompts are asked, in which order, and what the record says about those that are not."""
+"""All suites of a model in one go: what is asked, in which order, what is never asked twice, and what
+the records say about the prompts that were not asked.
+"""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from generate_replies import (
-    Prompt,
-    choose_dialogues,
-    choose_turns,
-    dialogue_prompts,
-    sha256_prompts,
-    split_by_room,
-)
+from generate_replies import prepared, sha256_prompts
+from mindtune.chat_template import load_chat
 from mindtune.cli import UserError
+from mindtune.evaluate.reply_store import ReplyStore, prompt_key, store_key
 from models import build_small_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,179 +22,153 @@ ENGINE = {
     "engine": "transformers", "backend": "pytorch", "model_name": "demo", "tp": 1, "session_len": 200,
     "cache_max_entry_count": 0.8, "device": "cpu", "threads": 1, "startup_timeout_s": 120,
 }  # fmt: skip
-SETTINGS = {
-    "max_new_tokens": 16, "max_dialogues": None, "max_turns_per_dialogue": None, "system": "你是咨询师。", "seed": 42, "concurrency": 8,
-}  # fmt: skip
+SUITES = {"knowledge": 4, "crisis": 16}
 
 
-def dialogue(name: str, *turns: str, system: str | None = None) -> dict:
-    """A clean row: client and counsellor in turn."""
-    said = [
-        {"from": ("human", "gpt")[place % 2], "value": turn} for place, turn in enumerate(turns)
-    ]
+def prompt(name: str, text: str) -> dict:
     return {
         "id": name,
-        "conversations": ([{"from": "system", "value": system}] if system else []) + said,
+        "cluster": name,
+        "lang": "zh",
+        "prompt": [{"role": "user", "content": text}],
     }
 
 
-def test_the_prompt_is_the_true_history_and_the_reference_the_turn():
-    row = dialogue("甲", "我失眠", "多久了？", "两个月", "我们看看作息", "好")
-    first, second = dialogue_prompts(row, None, "简短")
-    system = {"role": "system", "content": "简短"}
-    assert (first.id, first.messages, first.reference) == (
-        "甲#0",
-        [system, {"role": "user", "content": "我失眠"}],
-        "多久了？",
-    )
-    assert second.messages[2:] == [
-        {"role": "assistant", "content": "多久了？"},
-        {"role": "user", "content": "两个月"},
-    ]
-    assert (second.id, second.reference) == ("甲#1", "我们看看作息")
+ROWS = {
+    "knowledge": [prompt(f"题{number}", "感觉和知觉" * (number + 1)) for number in range(6)],
+    "crisis": [prompt(f"危机{number}", "睡不着" * (number + 1)) for number in range(6)]
+    + [prompt("长", "睡不着" * 300)],
+}
 
 
-def test_a_dialogues_own_system_turn_stays():
-    (prompt,) = dialogue_prompts(
-        dialogue("乙", "你好", "你好，请说", system="你是朋友"), None, "简短"
-    )
-    assert (
-        prompt.messages[0] == {"role": "system", "content": "你是朋友"}
-        and len(prompt.messages) == 2
-    )
-    (prompt,) = dialogue_prompts(dialogue("乙", "你好", "你好，请说"), None, None)
-    assert [message["role"] for message in prompt.messages] == ["user"]
+def write_prompts(folder: Path) -> None:
+    for suite, rows in ROWS.items():
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / f"{suite}.prompts.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def test_a_reply_to_nobody_is_refused():
-    row = {"id": "丙", "conversations": [{"from": "gpt", "value": "你好"}]}
-    with pytest.raises(UserError, match="dialogue 丙: turn 0"):
-        dialogue_prompts(row, None, None)
-
-
-@pytest.mark.parametrize(
-    ("count", "limit", "turns"),
-    [
-        (5, None, [0, 1, 2, 3, 4]),
-        (5, 9, [0, 1, 2, 3, 4]),
-        (5, 1, [4]),
-        (5, 2, [2, 4]),
-        (9, 3, [2, 5, 8]),
-        (7, 6, [1, 2, 3, 4, 5, 6]),
-    ],
-)
-def test_turns_are_evenly_spaced_and_hold_the_last(count, limit, turns):
-    assert choose_turns(count, limit) == turns
-
-
-def test_turns_are_always_as_many_as_asked_for():
-    for count in range(1, 30):
-        for limit in range(1, count + 1):
-            turns = choose_turns(count, limit)
-            assert (
-                len(set(turns)) == limit
-                and turns == sorted(turns)
-                and turns[-1] == count - 1
-                and turns[0] >= 0
-            )
-
-
-def test_dialogues_are_drawn_by_seed_and_keep_their_order():
-    rows = [dialogue(f"来访{number}", "你好", "请说") for number in range(50)]
-    first, again, other = (choose_dialogues(rows, 10, seed) for seed in (42, 42, 43))
-    assert first == again != other and len(first) == 10
-    assert first == [row for row in rows if row in first] != rows[:10]
-    without_one = [row for row in rows if row is not first[3]]
-    assert [row for row in first if row is not first[3]] == [
-        row for row in choose_dialogues(without_one, 10, 42) if row in first
-    ]
-
-
-def test_prompts_without_room_are_listed():
-    prompts = [Prompt("丁", turn, [], "好") for turn in range(3)]
-    fitting, skipped = split_by_room(prompts, [100, 101, 99], 100)
-    assert [prompt.turn for prompt in fitting] == [0, 2]
-    assert skipped == [
-        {"id": "丁#1", "reason": "prompt of 101 tokens, over session_len - max_new_tokens = 100"}
-    ]
-
-
-def test_the_prompts_hash_sees_ids_and_text():
-    one, two = Prompt("a", 0, [], ""), Prompt("b", 0, [], "")
-    hashes = {
-        sha256_prompts(prompts, texts)
-        for prompts, texts in [
-            ([one], ["好"]),
-            ([two], ["好"]),
-            ([one], ["坏"]),
-            ([one, two], ["好", ""]),
-        ]
-    }
-    assert len(hashes) == 4
+def command(folder: Path, model: Path, name: str, suites: dict[str, int], state: str) -> list:
+    """The program's command line for some suites, with the files of a run called `name`."""
+    files = [[folder / f"{suite}.{name}.{end}" for suite in suites] for end in ("jsonl", "json")]
+    return [
+        sys.executable, ROOT / "scripts/generate_replies.py", "--model", model,
+        "--suites", json.dumps(suites), "--prompts", *(folder / f"{s}.prompts.jsonl" for s in suites),
+        "--engine", json.dumps(ENGINE), "--engine-python", sys.executable, "--concurrency", "2",
+        "--code", "1", "--state", folder / state, "--replies", *files[0], "--records", *files[1],
+        "--log", folder / f"{name}.log",
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, tuple[list[dict], dict, bytes]]:
-    """Rows, record and bytes of three runs: one model twice, and another."""
+def place(tmp_path_factory) -> tuple[Path, Path]:
+    """A folder with prompts, and a model; `whole` are its replies to both suites in one run."""
     folder = tmp_path_factory.mktemp("replies")
-    prompts = [
-        dialogue(f"来访{number}", *("失眠" * (number + 1), "多久了？") * 3) for number in range(8)
-    ]
-    prompts.append(dialogue("长", "睡不着" * 300, "慢慢说"))
-    (folder / "test.jsonl").write_text(
-        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in prompts), encoding="utf-8"
+    write_prompts(folder)
+    model = build_small_model(folder / "base", seed=1)
+    subprocess.run(command(folder, model, "whole", SUITES, "state"), check=True)
+    return folder, model
+
+
+def read(folder: Path, suite: str, name: str) -> tuple[list[dict], dict]:
+    text = (folder / f"{suite}.{name}.jsonl").read_text(encoding="utf-8")
+    record = json.loads((folder / f"{suite}.{name}.json").read_text(encoding="utf-8"))
+    return [json.loads(line) for line in text.splitlines()], record
+
+
+def test_every_prompt_of_every_suite_is_answered_in_order_or_listed(place):
+    folder, _ = place
+    for suite, limit in SUITES.items():
+        rows, record = read(folder, suite, "whole")
+        facts = record["facts"]
+        listed = [entry["id"] for entry in facts["skipped"]]
+        assert [row["id"] for row in rows] + listed == [row["id"] for row in ROWS[suite]]
+        assert listed == (["长"] if suite == "crisis" else []) and facts["n"] == len(rows)
+        assert facts["prompts_counted_otherwise_by_server"] == 0
+        assert facts["truncated"] == sum(row["finish_reason"] == "length" for row in rows)
+        assert all(row["completion_tokens"] <= limit for row in rows)
+        assert record["params"]["suite"] == suite and len(record["outputs"]) == 1
+
+
+def test_a_suite_that_is_added_asks_only_its_own_prompts(place):
+    folder, model = place
+    one = {"knowledge": SUITES["knowledge"]}
+    subprocess.run(command(folder, model, "one", one, "grown"), check=True)
+    kept = next((folder / "grown").glob("*.jsonl")).read_bytes()
+    done = subprocess.run(
+        command(folder, model, "both", SUITES, "grown"), check=True, capture_output=True, text=True
     )
-    models = {
-        "base": build_small_model(folder / "base", seed=1),
-        "tuned": build_small_model(folder / "tuned", seed=2),
-    }
-    found = {}
-    for name, model in (("base", "base"), ("again", "base"), ("tuned", "tuned")):
-        flags = {
-            "--model": models[model], "--suite": "dialogue", "--prompts": folder / "test.jsonl", "--engine": json.dumps(ENGINE),
-            "--engine-python": sys.executable, "--settings": json.dumps(SETTINGS), "--replies": folder / f"{name}.jsonl",
-            "--record": folder / f"{name}.json", "--log": folder / f"{name}.log",
-        }  # fmt: skip
-        command = [
-            sys.executable,
-            ROOT / "scripts/generate_replies.py",
-            *(part for pair in flags.items() for part in pair),
-        ]
-        subprocess.run(command, check=True)
-        rows = [
-            json.loads(line)
-            for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-        ]
-        found[name] = (
-            rows,
-            json.loads((folder / f"{name}.json").read_text(encoding="utf-8")),
-            (folder / f"{name}.jsonl").read_bytes(),
+    assert "asked 6, the others were there already" in done.stdout
+    assert next((folder / "grown").glob("*.jsonl")).read_bytes().startswith(kept)
+    for suite in SUITES:
+        whole, both = (folder / f"{suite}.{name}.jsonl" for name in ("whole", "both"))
+        assert whole.read_bytes() == both.read_bytes()
+
+
+def test_with_every_reply_kept_no_server_is_started(place):
+    folder, model = place
+    unable = command(folder, model, "again", SUITES, "state")
+    unable[unable.index("--engine-python") + 1] = "/nowhere/python"
+    done = subprocess.run(unable, check=True, capture_output=True, text=True)
+    assert "asked 0" in done.stdout
+    again, whole = (folder / f"crisis.{name}.jsonl" for name in ("again", "whole"))
+    assert again.read_bytes() == whole.read_bytes()
+
+
+def test_killed_at_any_reply_nothing_is_asked_twice_and_the_bytes_are_the_same(place):
+    folder, model = place
+    asked = []
+    for kill_after in (1, 7):
+        state = f"killed{kill_after}"
+        process = subprocess.Popen(
+            command(folder, model, state, SUITES, state),
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
-    return found
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            found = list((folder / state).glob("*.jsonl"))
+            if found and found[0].read_bytes().count(b"\n") >= kill_after:
+                break
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kept = len(ReplyStore(next((folder / state).glob("*.jsonl"))).kept)
+        done = subprocess.run(
+            command(folder, model, state, SUITES, state), check=True, capture_output=True, text=True
+        )
+        asked.append((kept, int(done.stdout.split("asked ")[1].split(",")[0])))
+        for suite in SUITES:
+            whole, mine = (folder / f"{suite}.{name}.jsonl" for name in ("whole", state))
+            assert whole.read_bytes() == mine.read_bytes()
+    assert all(kept + new == 12 for kept, new in asked) and all(kept for kept, _ in asked), asked
 
 
-def test_every_turn_is_answered_in_order_or_listed(runs):
-    rows, record, _ = runs["base"]
-    facts = record["facts"]
-    expected = [f"来访{number}#{turn}" for number in range(8) for turn in range(3)]
-    assert [row["id"] for row in rows] + [entry["id"] for entry in facts["skipped"]] == [
-        *expected,
-        "长#0",
-    ]
-    assert (
-        facts["n"] == len(rows)
-        and facts["skipped_n"] == 1
-        and facts["prompts_counted_otherwise_by_server"] == 0
-    )
-    assert facts["truncated"] == sum(row["finish_reason"] == "length" for row in rows)
-    assert all(
-        row["prompt_tokens"] + SETTINGS["max_new_tokens"] <= ENGINE["session_len"] for row in rows
-    )
+def test_a_torn_line_is_asked_again_and_nothing_behind_it_is_lost(tmp_path):
+    store = ReplyStore(tmp_path / "a.jsonl")
+    store.add("一", {"text": "好"})
+    store.add("二", {"text": "慢慢说"})
+    content = (tmp_path / "a.jsonl").read_bytes()
+    (tmp_path / "a.jsonl").write_bytes(content[:-5])
+    again = ReplyStore(tmp_path / "a.jsonl")
+    assert set(again.kept) == {"一"}
+    again.add("二", {"text": "慢慢说"})
+    assert (tmp_path / "a.jsonl").read_bytes() == content
 
 
-def test_equal_runs_give_equal_bytes_and_two_models_see_the_same_prompts(runs):
-    assert runs["base"][2] == runs["again"][2]
-    base, tuned = runs["base"][1]["facts"], runs["tuned"][1]["facts"]
-    assert base["prompts_sha256"] == tuned["prompts_sha256"]
-    assert [row["prompt"] for row in runs["base"][0]] == [row["prompt"] for row in runs["tuned"][0]]
-    assert [row["reply"] for row in runs["base"][0]] != [row["reply"] for row in runs["tuned"][0]]
+def test_keys_change_with_what_could_change_a_reply():
+    assert len({prompt_key("好", 1), prompt_key("好", 2), prompt_key("坏", 1)}) == 3
+    parts = {"model": "a", "engine": {"tp": 1}, "code": "x"}
+    keys = {store_key(**parts)} | {store_key(**(parts | {name: "other"})) for name in parts}
+    assert len(keys) == 4
+
+
+def test_a_suite_of_which_no_prompt_fits_is_a_sentence(place):
+    _, model = place
+    with pytest.raises(UserError, match="none of the 1 prompts of suite 长 fits into 84 tokens"):
+        prepared("长", ROWS["crisis"][-1:], load_chat(model), 16, 100)
+
+
+def test_the_prompts_hash_sees_ids_and_text():
+    one, two = prompt("a", ""), prompt("b", "")
+    cases = [([one], ["好"]), ([two], ["好"]), ([one], ["坏"]), ([one, two], ["好", ""])]
+    assert len({sha256_prompts(rows, texts) for rows, texts in cases}) == 4

@@ -1,143 +1,169 @@
-"""The evaluation table: one row per run, system and metric; readable, escaped, and only of
-comparable runs.
+"""Tables, summary, findings and figure: from item scores alone, escaped, and never wider with more
+runs.
 """
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import numpy as np
+import pytest
+from item_scores import binary_pair, item_scores, together
 from markdown_it import MarkdownIt
-from mindtune.evaluate import tables
-from sealed import write_sealed
+from mindtune.evaluate import summary, tables
+from mindtune.evaluate.compare import compare, system_values
+from mindtune.evaluate.forest import forest
+from mindtune.evaluate.items import write_items
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "evaluation_table.py"
-SIGNATURE = "nrefs:1|case:mixed|eff:no|tok:zh|smooth:exp|version:2.6.0"
+SIGNATURES = {"accuracy": "letter|log-likelihood", "ROUGE-L": "tok:cjk|f"}
+WRITTEN = {
+    "csv": "e.csv", "markdown": "e.md", "latex": "e.tex", "summary": "s.md", "worse": "w.md", "forest": "f.svg",
+}  # fmt: skip
 
 
-def facts(base: float, tuned: float) -> dict:
-    """Facts of a scores record, as score_dialogue.py writes them."""
-
-    def row(system: str, metric: str, value: float, signature: str, half: float | None) -> dict:
-        bounds = (
-            {"low": None, "high": None}
-            if half is None
-            else {"low": value - half, "high": value + half}
-        )
-        sizes = {"n": 58, "n_dialogues": 12}
-        return (
-            {"system": system, "metric": metric, "value": value, "signature": signature}
-            | bounds
-            | sizes
-        )
-
-    return {
-        "suite": "dialogue",
-        "rows": [
-            row("base", "BLEU", base, SIGNATURE, 1.0),
-            row("base", "empty", 3, "count", None),
-            row("tuned", "BLEU", tuned, SIGNATURE, 1.0),
-            row("tuned", "empty", 0, "count", None),
-            row("floor:random", "BLEU", 2.23, SIGNATURE, 0.5),
-        ],
-        "paired": [
-            {
-                "metric": "BLEU",
-                "difference": tuned - base,
-                "low": 0.5,
-                "high": 3.5,
-                "p": 0.0004,
-                "n_dialogues": 12,
-            }
-        ],
+def run_items(run="main", loss=0.02, seed=1, prompts=0):
+    """Item scores of a run: knowledge, and a dialogue suite with a floor. Runs with the same
+    `prompts` share their base.
+    """
+    shared, own = np.random.default_rng(prompts), np.random.default_rng(seed)
+    answers = binary_pair(np.random.default_rng(prompts), 1169, loss)
+    base = shared.normal(20, 4, 60)
+    replies = {
+        "base": base,
+        "tuned": base - 1 + own.normal(0, 1, 60),
+        "floor:random": base - 10,
     }
-
-
-def test_long_table_has_a_row_per_run_system_and_metric():
-    long = tables.long_table([("main", facts(3.0, 5.0)), ("seed7", facts(3.0, 4.5))])
-    assert len(long) == 2 * 6 and list(long.columns) == tables.COLUMNS
-    difference = long[(long["run"] == "seed7") & (long["system"] == "tuned-base")].iloc[0]
-    assert (difference["value"], difference["n"], difference["signature"]) == (1.5, 58, SIGNATURE)
-    assert long["n"].notna().all() and long["signature"].notna().all()
-
-
-def test_runs_on_the_same_prompts_share_a_table_and_others_do_not():
-    long = tables.long_table(
-        [("main", facts(3.0, 5.0)), ("other_data", facts(9.0, 9.5)), ("seed7", facts(3.0, 4.5))]
+    return together(
+        [
+            item_scores(answers, run=run),
+            item_scores(replies, suite="dialogue", run=run, metric="ROUGE-L@zh", size=3),
+        ]
     )
-    groups = [list(dict.fromkeys(group["run"])) for group in tables.comparable_runs(long)]
-    assert groups == [["main", "seed7"], ["other_data"]]
 
 
-def test_wide_table_shows_value_interval_difference_floor_and_n():
-    wide = tables.wide_table(tables.long_table([("main", facts(3.0, 5.0))])).set_index("metric")
-    assert wide.loc["BLEU"].to_dict() == {
-        "base": "3.00 (2.00 to 4.00)",
-        "tuned: main": "5.00 (4.00 to 6.00)",
-        "main - base": "+2.00 (0.50 to 3.50), p < 0.001",
-        "floor: random": "2.23 (1.73 to 2.73)",
-        "n": "58 in 12",
+def rows_of(items):
+    return system_values(items), compare(items)
+
+
+def test_a_suite_is_one_sentence():
+    items = run_items()
+    found = list(summary.run_sentences(compare(items)))
+    assert found == [
+        "dialogue ROUGE-L (zh): 19.26 against 20.31, -1.05 (-1.33 to -0.77): worse (p < 0.001); "
+        "smaller than 0.39 cannot be seen with n = 60 in 20 clusters",
+        "knowledge: 66.7 against 68.3, -1.5 (-4.2 to 1.2): no detectable change; smaller than 3.8 "
+        "cannot be seen with n = 1,169",
+    ]
+
+
+def test_everything_that_got_worse_is_named_with_what_is_shown_first():
+    text = summary.worse(compare(run_items()))
+    assert "2 of 2 comparisons got worse, 1 of them by an interval that excludes 0" in text
+    assert text.index("ROUGE-L") < text.index("accuracy")
+    assert "0 of 1" in summary.worse(compare(item_scores({"base": [0] * 20, "tuned": [1] * 20})))
+
+
+def test_three_runs_have_a_mean_and_a_spread_and_pairs_only_on_the_same_prompts():
+    items = together([run_items(f"seed{n}", seed=n) for n in (42, 43, 44)])
+    text = summary.summary(items, *rows_of(items))
+    assert "dialogue ROUGE-L (zh) over 3 runs: 19." in text and "± " in text
+    assert text.count("seed43 - seed42") == 2 and text.count("seed44 - seed42") == 2
+    other = together([run_items("a"), run_items("b", prompts=9)])
+    assert "b - a" not in summary.summary(other, *rows_of(other))
+    assert "over 2 runs" not in summary.summary(other, *rows_of(other))
+
+
+def test_systems_are_rows_and_no_table_grows_with_the_runs():
+    items = together([run_items(f"seed{n}", seed=n) for n in range(12)])
+    widths = {
+        title: table.shape[1] for title, _, table in tables.sections(*rows_of(items), SIGNATURES)
     }
-    assert wide.loc["empty", "base"] == "3", "counts stay whole"
+    assert max(widths.values()) == 7
+    systems = {title: table for title, _, table in tables.sections(*rows_of(items), {})}
+    names = list(systems["dialogue (zh): systems"]["system"])
+    assert names[0] == "base" and names[-1] == "floor: random" and len(names) == 14
 
 
-def test_no_negative_zero():
-    assert tables.plain(-0.0004, 2) == "0.00"
+def test_bases_of_other_prompts_are_rows_of_their_own():
+    items = together([run_items("a"), run_items("b", prompts=9)])
+    systems = {title: table for title, _, table in tables.sections(*rows_of(items), {})}
+    names = list(systems["dialogue (zh): systems"]["system"])
+    assert names[:2] == ["base of a", "base of b"]
 
 
-def test_markdown_is_one_table_whose_names_cannot_add_columns_or_markup():
-    long = tables.long_table([("a|b <script>*x*", facts(3.0, 5.0))])
-    html = MarkdownIt("commonmark").enable("table").render(tables.markdown(long))
-    assert html.count("<table>") == 1 and html.count("<th ") == 6
+def test_markdown_names_cannot_add_columns_or_markup():
+    values, compared = rows_of(run_items("a|b <script>*x*"))
+    html = (
+        MarkdownIt("commonmark")
+        .enable("table")
+        .render(tables.markdown(values, compared, SIGNATURES, {}))
+    )
     assert "<script>" not in html and "<em>" not in html
     assert "tuned: a|b &lt;script&gt;*x*" in html
-    assert f"<code>{SIGNATURE}</code>" in html
-    assert "not the quality of counselling" in html
+    assert "<code>tok:cjk|f</code>" in html and "not the quality of counselling" in html
 
 
-def test_latex_escapes_names_and_signatures():
-    text = tables.latex(tables.long_table([("50%_a&b#1", facts(3.0, 5.0))]))
-    assert r"tuned: 50\%\_a\&b\#1" in text and r"50%_a" not in text
-    assert r"nrefs:1\textbar{}case:mixed" in text and r"95 \% interval" in text
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
-    body = [line for line in text.splitlines() if line.startswith("BLEU &")]
-    assert len(body) == 1 and body[0].count(" & ") == 5
+def test_latex_escapes_names_and_compiles_in_one_page_width(tmp_path):
+    text = tables.latex(*rows_of(run_items("50%_a&b#1")), SIGNATURES, {})
+    assert r"tuned: 50\%\_a\&b\#1" in text and "50%_a" not in text
+    assert r"tok:cjk\textbar{}f" in text and r"95 \% interval" in text
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 3
+    if not (tex := shutil.which("pdflatex")):
+        pytest.skip("pdflatex is not installed: whether the table compiles was not tried")
+    page = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}"
+    (tmp_path / "t.tex").write_text(page + text + r"\end{document}", encoding="utf-8")
+    done = subprocess.run(
+        [tex, "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout[-2000:]
 
 
-def run_script(folder: Path, scores: list[str], runs: list[str]) -> subprocess.CompletedProcess:
-    outputs = ["--csv", "e.csv", "--markdown", "e.md", "--latex", "e.tex", "--record", "e.json"]
-    command = [sys.executable, SCRIPT, "--scores", *scores, "--runs", *runs, *outputs]
+def test_the_forest_plot_is_well_formed_and_shows_every_difference():
+    compared = compare(run_items("甲<b>"))
+    root = ET.fromstring(forest(summary.plotted(compared)))
+    texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "knowledge accuracy" in texts and "-1.5 (-4.2 to 1.2)" in texts
+    places = [
+        float(node.get("x"))
+        for node in root.iter("{http://www.w3.org/2000/svg}rect")
+        if node.get("x")
+    ]
+    assert len(places) == 2 and all(300 <= x <= 680 for x in places)
+    assert "too few clusters" in forest([])
+
+
+def run_script(folder, *items):
+    outputs = [part for name, file in WRITTEN.items() for part in (f"--{name}", file)]
+    command = [sys.executable, SCRIPT, "--items", *items, *outputs, "--record", "e.json"]
     return subprocess.run(command, cwd=folder, check=False, capture_output=True, encoding="utf-8")
 
 
-def test_program_writes_all_forms_and_prints_the_table(tmp_path: Path):
-    write_sealed(tmp_path / "s.json", facts=facts(3.0, 5.0))
-    done = run_script(tmp_path, ["s.json"], ["main"])
+def test_program_writes_all_forms_the_same_again(tmp_path):
+    write_items(tmp_path / "i.parquet", run_items(), SIGNATURES)
+    done = run_script(tmp_path, "i.parquet")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "e.md").read_text(encoding="utf-8") in done.stdout
+    assert (tmp_path / "s.md").read_text(encoding="utf-8") in done.stdout
     with open(tmp_path / "e.csv", encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == 6 and rows[1] | {"low": "", "value": "3", "p": ""} == rows[1]
+    assert len(rows) == 3 + 2 + 2
+    assert {row["signature"] for row in rows} == set(SIGNATURES.values())
     record = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))
-    assert record["stage"] == "evaluation_table" and set(record["outputs"]) == {
-        "e.csv",
-        "e.md",
-        "e.tex",
-    }
+    assert set(record["outputs"]) == set(WRITTEN.values())
+    first = {file: (tmp_path / file).read_bytes() for file in (*WRITTEN.values(), "e.json")}
+    assert run_script(tmp_path, "i.parquet").returncode == 0
+    assert first == {file: (tmp_path / file).read_bytes() for file in first}
 
 
-def test_wrong_input_stops_with_one_sentence(tmp_path: Path):
-    write_sealed(tmp_path / "s.json", facts=facts(3.0, 5.0))
-    write_sealed(tmp_path / "merge.json", facts={"shards": 8})
-    text = (tmp_path / "s.json").read_text(encoding="utf-8")
-    (tmp_path / "forged.json").write_text(text.replace("5.0", "55.0"), encoding="utf-8")
-    for scores, runs, sentence in (
-        (["s.json"], ["main", "seed7"], "1 --scores but 2 --runs"),
-        (["forged.json"], ["main"], "forged.json is not as a_stage wrote it"),
-        (["merge.json"], ["main"], "merge.json is no scores record"),
-        (["s.json", "s.json"], ["main", "main"], "already has scores of the suite dialogue"),
-    ):
-        done = run_script(tmp_path, scores, runs)
-        assert done.returncode == 2 and sentence in done.stderr and done.stderr.count("\n") == 1
-        assert not (tmp_path / "e.csv").exists()
+def test_the_same_scores_twice_stop_with_one_sentence(tmp_path):
+    write_items(tmp_path / "i.parquet", run_items())
+    done = run_script(tmp_path, "i.parquet", "i.parquet")
+    assert done.returncode == 2 and "stands there twice" in done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "e.csv").exists()

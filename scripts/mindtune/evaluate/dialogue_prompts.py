@@ -1,0 +1,78 @@
+"""Counsellor turns of held-out dialogues as prompts, each with the true history before it.
+
+For counsellor turn k of a dialogue the prompt is all that was said before it, as it was said, and
+the reference is the turn itself; so a poor reply cannot spoil later prompts.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mindtune.chat_template import to_messages
+from mindtune.cli import UserError
+from mindtune.records import read_jsonl
+
+
+def choose_dialogues(
+    rows: Sequence[dict[str, Any]], limit: int | None, seed: int
+) -> list[dict[str, Any]]:
+    """At most `limit` rows, in their order: those whose ids, hashed with the seed, come first."""
+    if limit is None or limit >= len(rows):
+        return list(rows)
+    ranked = sorted(
+        rows, key=lambda row: hashlib.sha256(f"{seed}\0{row['id']}".encode()).hexdigest()
+    )
+    chosen = {row["id"] for row in ranked[:limit]}
+    return [row for row in rows if row["id"] in chosen]
+
+
+def choose_turns(count: int, limit: int | None) -> list[int]:
+    """At most `limit` of the turns 0..count-1, evenly spaced, the last one always among them."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    return [-(-(step + 1) * count // limit) - 1 for step in range(limit)]
+
+
+def dialogue_prompts(
+    row: dict[str, Any], limit: int | None, system: str | None
+) -> list[dict[str, Any]]:
+    """The prompts of one dialogue, rows of the prompts file. `system` is used where the dialogue
+    has no system turn of its own.
+    """
+    messages = to_messages(row["conversations"])
+    if system is not None and messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": system}, *messages]
+    replies = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
+    for place in replies:
+        if place == 0 or messages[place - 1]["role"] != "user":
+            raise UserError(
+                f"dialogue {row['id']}: turn {place} answers no client turn; clean the data with "
+                f"clean_dialogues.py"
+            )
+    return [
+        {
+            "id": f"{row['id']}#{turn}",
+            "dialogue": row["id"],
+            "turn": turn,
+            "prompt": messages[: replies[turn]],
+            "reference": messages[replies[turn]]["content"],
+        }
+        for turn in choose_turns(len(replies), limit)
+    ]
+
+
+def read_dialogue_prompts(
+    path: Path, settings: dict[str, Any], system: str | None
+) -> list[dict[str, Any]]:
+    """All prompts of a file of clean dialogues, in its order."""
+    rows = list(read_jsonl(path))
+    chosen = choose_dialogues(rows, settings["max_dialogues"], settings["seed"])
+    limit = settings["max_turns_per_dialogue"]
+    prompts = [prompt for row in chosen for prompt in dialogue_prompts(row, limit, system)]
+    if not prompts:
+        raise UserError(
+            f"{path} holds no counsellor turn to answer ({len(rows)} dialogues read); raise the "
+            f"share of test data"
+        )
+    return prompts

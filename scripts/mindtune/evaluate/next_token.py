@@ -1,0 +1,61 @@
+"""The scores of all next tokens after a text, from the model itself: transformers on a CPU,
+LMDeploy's pipeline on a GPU, behind one function.
+
+Never over HTTP: LMDeploy's server takes `echo` and `logprobs` of /v1/completions and leaves them
+unread, and a server that does so gives exactly chance, without a word.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mindtune.safe_loading import check_folder, load_model
+
+# Token ids of a text -> scores of every token of the vocabulary as the next one, a tensor (V,)
+NextToken = Callable[[Sequence[int]], Any]
+
+
+@contextmanager
+def next_token(folder: Path, engine: Mapping[str, Any]) -> Iterator[NextToken]:
+    """The function for a model folder, by the device that the engine's settings name."""
+    if engine["engine"] == "lmdeploy":
+        with lmdeploy_scores(folder, engine) as found:
+            yield found
+    else:
+        yield transformers_scores(folder, engine)
+
+
+def transformers_scores(folder: Path, engine: Mapping[str, Any]) -> NextToken:
+    """The arithmetic of the server of engine transformers: float32 on a CPU."""
+    import torch
+
+    torch.set_num_threads(engine["threads"])
+    dtype, device = (torch.float32, "cpu") if engine["device"] == "cpu" else ("auto", "cuda")
+    model = load_model(folder, dtype).to(device).eval()
+
+    def scores(ids: Sequence[int]) -> Any:
+        with torch.inference_mode():
+            out = model(input_ids=torch.tensor([list(ids)], device=device), logits_to_keep=1)
+        return out.logits[0, -1].float().cpu()
+
+    return scores
+
+
+@contextmanager
+def lmdeploy_scores(folder: Path, engine: Mapping[str, Any]) -> Iterator[NextToken]:
+    """One greedy token of LMDeploy's pipeline with the logits that it was chosen by."""
+    from lmdeploy import GenerationConfig, PytorchEngineConfig, TurbomindEngineConfig, pipeline
+
+    check_folder(folder)
+    kind = PytorchEngineConfig if engine["backend"] == "pytorch" else TurbomindEngineConfig
+    settings = kind(
+        tp=engine["tp"],
+        session_len=engine["session_len"],
+        cache_max_entry_count=engine["cache_max_entry_count"],
+    )
+    one = GenerationConfig(max_new_tokens=1, do_sample=False, output_logits="generation")
+    with pipeline(str(folder), backend_config=settings, trust_remote_code=False) as pipe:
+        yield (
+            lambda ids: pipe(list(ids), gen_config=one, do_preprocess=False).logits[0].float().cpu()
+        )
