@@ -9,8 +9,8 @@ import pandas as pd
 
 from mindtune.evaluate.compare import compare
 from mindtune.evaluate.tables import comparison_table, homes
-from mindtune.markdown import markdown_text
 from mindtune.evaluate.wording import SHARES, is_shown, is_worse, label, number, sentence
+from mindtune.markdown import markdown_text
 
 # Pairs grow with the square of the runs: of more than these nobody reads a table.
 MOST_RUNS = 10
