@@ -97,7 +97,7 @@ rule score_dialogue:
         ],
         env=ancient(env_ready("core")),
     output:
-        items="results/runs/{run}/items/dialogue.parquet",
+        item_scores="results/runs/{run}/items/dialogue.parquet",
         scores="results/runs/{run}/scores/dialogue.json",
     log:
         "logs/runs/{run}/scores/dialogue.log",
@@ -112,14 +112,14 @@ rule score_dialogue:
         {PY[core]:q} {SCRIPTS:q}/score_dialogue.py \
             --base {input.base:q} --tuned {input.tuned:q} --made-by {input.replies_records:q} \
             --settings {params.settings:q} --run {wildcards.run:q} \
-            --items {output.items:q} --scores {output.scores:q}
+            --items {output.item_scores:q} --scores {output.scores:q}
         """
 
 
 rule evaluation_table:
     """Make tables, summary and forest plot from the item scores of every run and suite."""
     input:
-        items=ITEMS,
+        item_scores=ITEMS,
         records=ancient(ITEM_RECORDS),
         env=ancient(env_ready("core")),
     output:
@@ -141,7 +141,7 @@ rule evaluation_table:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/evaluation_table.py \
-            --items @<(printf '%s\n' {input.items:q}) --made-by @<(printf '%s\n' {input.records:q}) \
+            --items @<(printf '%s\n' {input.item_scores:q}) --made-by @<(printf '%s\n' {input.records:q}) \
             --csv {output.csv:q} --markdown {output.markdown:q} --latex {output.latex:q} \
             --summary {output.summary:q} --worse {output.worse:q} --forest {output.forest:q} --record {output.record:q}
         """
@@ -150,7 +150,7 @@ rule evaluation_table:
 rule decide_gates:
     """Decide for every run which gates of the configuration it passes; a gate that fails is no error here."""
     input:
-        items=ITEMS,
+        item_scores=ITEMS,
         records=ancient(ITEM_RECORDS),
         env=ancient(env_ready("core")),
     output:
@@ -165,7 +165,7 @@ rule decide_gates:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/decide_gates.py \
-            --items @<(printf '%s\n' {input.items:q}) --made-by @<(printf '%s\n' {input.records:q}) \
+            --items @<(printf '%s\n' {input.item_scores:q}) --made-by @<(printf '%s\n' {input.records:q}) \
             --gates {params.gates:q} --record {output.record:q}
         """
 
