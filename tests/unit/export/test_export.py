@@ -18,6 +18,7 @@ import verify_export
 import yaml
 from mindtune.records import list_files, sha256_path
 from proven_run import ROOT, export_words, proven_run, run_program
+from sealed import write_sealed
 
 
 @pytest.fixture(scope="session")
@@ -390,3 +391,22 @@ def test_a_damaged_export_is_not_published(copied, tmp_path):
     assert "tokenizer.json: byte 1000 is" in done.stderr
     assert not (tmp_path / "export").exists()
     assert not (tmp_path / "export.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status"), [("passed", 0), ("failed", 2), ("not certified", 2)]
+)
+def test_only_a_run_that_passes_its_gates_is_published(exported, tmp_path, verdict, status):
+    verdicts = {"main": verdict, "other": "failed"}
+    gates = write_sealed(tmp_path / "gates.json", "decide_gates", facts={"verdicts": verdicts})
+    flags = {
+        "--export": exported / "export",
+        "--gates": gates,
+        "--run": "main",
+        "--published": tmp_path / "export",
+        "--record": tmp_path / "export.json",
+    }
+    done = run_program("publish_export.py", *(part for pair in flags.items() for part in pair))
+    assert done.returncode == status
+    assert (tmp_path / "export").exists() is (status == 0)
+    assert status == 0 or f"run main is {verdict} by its gates" in done.stderr

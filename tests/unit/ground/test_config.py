@@ -34,7 +34,7 @@ def test_shipped_configurations_are_complete(name):
     )
     resolved = resolve(config, SCHEMA)
     assert resolved["train"]["lora"]["rank"] == 8
-    assert resolved["evaluate"]["score"]["resamples"] >= 100
+    assert resolved["evaluate"]["score"]["fixed_line"]["zh"]
     assert dict(leaves(resolved)).keys() > dict(leaves(config)).keys()
 
 
@@ -265,3 +265,18 @@ def test_arguments_lie_over_files_and_hold_numbers(tmp_path):
     (tmp_path / "list.yaml").write_text("- a\n")
     with pytest.raises(UserError, match=r"list\.yaml is no mapping"):
         read_files([tmp_path / "list.yaml"])
+
+
+def test_the_example_gates_fit_and_a_gate_that_names_no_suite_does_not():
+    overlay = read_files([CONFIG / "config.yaml", CONFIG / "gates.yaml"], [])
+    gates = resolve(overlay, SCHEMA)["gates"]
+    assert gates["knowledge.accuracy"] == {
+        "max_loss": 0.05,
+        "better": None,
+        "level": 0.95,
+        "min_items": 0,
+        "if_missing": "not_certified",
+    }
+    for wrong in ({"accuracy": {"max_loss": 0.05}}, {"knowledge.accuracy": {"max_los": 0.05}}):
+        with pytest.raises(UserError, match="gates"):
+            resolve(overlay | {"gates": wrong}, SCHEMA)
