@@ -1,12 +1,11 @@
-"""Tokenise a run's training and dev dialogues once, on a CPU, with the trainer's own template and
-in the trainer's own order.
+"""Tokenise a run's dialogues once, on a CPU, with the trainer's template and in its order.
+
+A template of ms-swift's that does not read dialogues as the model's own is refused here, before a
+GPU is asked for.
 
 Reads   the train and dev splits, and the tokenizer folder
-Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with two columns more,
-        token_ids and token_labels, so
-        that the trainer need not tokenise while a GPU waits; lengths.parquet beside them (one row
-        a dialogue, in training order: id, split, source file, tokens, trained_tokens, sha256 of
-        ids and labels), and the stage's record
+Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with the tokens added;
+        lengths.parquet (a row a dialogue, in training order), and the stage's record
 """
 
 import argparse
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
+from mindtune.export.proof_prompts import fixed_chats, prove_prompts
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import (
     partial_folder,
@@ -131,7 +131,8 @@ def sources(columns: Mapping[str, list[Any]], dialogues: Path) -> list[str]:
     return [source_of[name] for name in columns["id"]]
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
+    """Command line; the flags are named after the rule's parts."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -147,42 +148,64 @@ def main() -> None:
     )
     parser.add_argument("--cached", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
-    args = parser.parse_args()
+    return parser.parse_args()
 
-    inputs = hash_inputs([args.train, args.dev, args.tokenizer], args.made_by)
+
+def fill(args: argparse.Namespace, folder: Path) -> Any:
+    """Cache both splits in `folder`; return the table of their dialogues.
+
+    Its columns: split, source, id, tokens, trained_tokens, sha256 (of ids and labels).
+    """
     import pandas
 
     tables = []
-    with partial_folder(args.cached) as folder:
-        cache(args, folder / "swift")
-        for split, name, dialogues in (("train", "train", args.train), ("dev", "val", args.dev)):
-            columns = encode(
-                folder / "swift" / name, args.tokenizer, args.model, args.settings["max_length"]
-            )
-            files = sources(columns, dialogues)
-            add_tokens(folder / "swift" / name, folder / name, columns)
-            tables.append(pandas.DataFrame({"split": split, "source": files, **count(columns)}))
-        remove(folder / "swift")
-        remove(folder / "cache")
-        lengths = pandas.concat(tables, ignore_index=True)
-        lengths.to_parquet(folder / "lengths.parquet", index=False)
+    cache(args, folder / "swift")
+    for split, name, dialogues in (("train", "train", args.train), ("dev", "val", args.dev)):
+        columns = encode(
+            folder / "swift" / name, args.tokenizer, args.model, args.settings["max_length"]
+        )
+        files = sources(columns, dialogues)
+        add_tokens(folder / "swift" / name, folder / name, columns)
+        tables.append(pandas.DataFrame({"split": split, "source": files, **count(columns)}))
+    remove(folder / "swift")
+    remove(folder / "cache")
+    lengths = pandas.concat(tables, ignore_index=True)
+    lengths.to_parquet(folder / "lengths.parquet", index=False)
+    return lengths
+
+
+def count_splits(lengths: Any) -> dict[str, dict[str, int]]:
+    """Rows, tokens and trained tokens of each split; one without a token to train on is a
+    UserError.
+    """
     facts = {}
     for split, part in lengths.groupby("split"):
         facts[str(split)] = {
-            "rows": len(part), "tokens": int(part.tokens.sum()), "trained_tokens": int(part.trained_tokens.sum())
-        }  # fmt: skip
+            "rows": len(part),
+            "tokens": int(part.tokens.sum()),
+            "trained_tokens": int(part.trained_tokens.sum()),
+        }
         if not facts[str(split)]["trained_tokens"]:
             raise UserError(
                 f"the {split} split has no token to train on: no counsellor turn gets a label; "
                 f"check model.template"
             )
+    return facts
+
+
+def main() -> None:
+    args = parse_args()
+    inputs = hash_inputs([args.train, args.dev, args.tokenizer], args.made_by)
+    prove_prompts(args.tokenizer, fixed_chats(), args.model)
+    with partial_folder(args.cached) as folder:
+        lengths = fill(args, folder)
     write_record(
         args.record,
         "cache_dataset",
         inputs=inputs,
         outputs=[args.cached],
         params={"model": args.model, **args.settings},
-        facts=facts,
+        facts=count_splits(lengths),
         packages=["ms-swift", "transformers", "tokenizers", "datasets"],
     )
 

@@ -5,26 +5,14 @@ unchanged, and recompute only if needed.
 from collections.abc import Mapping
 from typing import Any
 
+from mindtune.model_shape import DTYPE_BYTES, key_value_width, query_width, weights
+
 # Of the card's memory: the rest is for the allocator's gaps, the output layer's chunks and the
 # CUDA context
 SHARE = 0.75
-BYTES = {"bfloat16": 2, "float32": 4}
 # Of a weight in NF4: 4 bits, and for 64 weights one constant, held in 8 bits and 32 more for 256
 # of them (QLoRA, section 3)
 NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
-
-
-def weights(model: Mapping[str, Any]) -> int:
-    """Number of weights of a Qwen2-like model, from its config.json."""
-    hidden, inner, layers = (
-        model["hidden_size"],
-        model["intermediate_size"],
-        model["num_hidden_layers"],
-    )
-    keys = hidden // model["num_attention_heads"] * model["num_key_value_heads"]
-    layer = hidden * (2 * hidden + 2 * keys + 3 * inner) + 2 * keys + 3 * hidden
-    output = 1 if model["tie_word_embeddings"] else 2
-    return layers * layer + output * model["vocab_size"] * hidden + hidden
 
 
 def stored_bytes(model: Mapping[str, Any]) -> int:
@@ -46,7 +34,7 @@ def fixed_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> float:
     """Bytes of a card's memory that a training takes before the first token, without what belongs
     to an adapter.
     """
-    size = BYTES[settings["dtype"]]
+    size = DTYPE_BYTES[settings["dtype"]]
     if settings["method"] == "full":
         return 4 * size * weights(model)  # weights, gradients and the optimizer's two moments
     if settings["method"] == "qlora":
@@ -62,10 +50,10 @@ def checkpoint_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> i
     bits, on all seven matrices.
     """
     if settings["method"] == "full":
-        return 3 * BYTES[settings["dtype"]] * weights(model)
+        return 3 * DTYPE_BYTES[settings["dtype"]] * weights(model)
     hidden, inner = model["hidden_size"], model["intermediate_size"]
-    keys = hidden // model["num_attention_heads"] * model["num_key_value_heads"]
-    ends = 2 * 2 * hidden + 2 * (hidden + keys) + 3 * (hidden + inner)
+    queries, keys = query_width(model), key_value_width(model)
+    ends = 2 * (hidden + queries) + 2 * (hidden + keys) + 3 * (hidden + inner)
     return 3 * 4 * settings["lora"]["rank"] * ends * model["num_hidden_layers"]
 
 
@@ -73,16 +61,16 @@ def activation_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> i
     """Bytes that a token leaves for the backward pass in all layers without recompute, with the
     fast kernels, in 16 bits.
 
-    Per layer, h = hidden, k = key/value width, i = intermediate size: two norms' inputs 4h, q 2h,
-    k and v 4k, attention's result 2h, gate and up 4i; and before each of the seven adapters
-    dropout(x) with its mask, 3 bytes a number: 18h + 3i. Without dropout the adapters share their
-    inputs, as do trained matrices: 4h + 2i.
+    Per layer, h = hidden, q = query width, k = key/value width, i = intermediate size: two norms'
+    inputs 4h, queries 2q, keys and values 4k, attention's result 2q, gate and up 4i; and before
+    each of the seven adapters dropout(x) with its mask, 3 bytes a number: 15h + 3q + 3i. Without
+    dropout the adapters share their inputs, as do trained matrices: 4h + 2i.
     """
     hidden, inner = model["hidden_size"], model["intermediate_size"]
-    keys = hidden // model["num_attention_heads"] * model["num_key_value_heads"]
+    queries, keys = query_width(model), key_value_width(model)
     dropped = settings["method"] != "full" and settings["lora"]["dropout"]
-    inputs = 18 * hidden + 3 * inner if dropped else 4 * hidden + 2 * inner
-    return model["num_hidden_layers"] * (8 * hidden + 4 * keys + 4 * inner + inputs)
+    inputs = 15 * hidden + 3 * queries + 3 * inner if dropped else 4 * hidden + 2 * inner
+    return model["num_hidden_layers"] * (4 * hidden + 4 * queries + 4 * keys + 4 * inner + inputs)
 
 
 def choose(
@@ -110,7 +98,10 @@ def choose(
     effective = asked["batch_size"] * asked["grad_accumulation"]
     fixed = fixed_bytes(model, settings)
     sequence = (
-        activation_bytes(model, settings) * settings["max_length"] * BYTES[settings["dtype"]] // 2
+        activation_bytes(model, settings)
+        * settings["max_length"]
+        * DTYPE_BYTES[settings["dtype"]]
+        // 2
     )
     limit = int(SHARE * card_bytes)
     # beyond four sequences the products no longer gain
