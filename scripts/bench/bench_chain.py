@@ -103,7 +103,8 @@ def snakemake(
     """
     files = [str(Path(file).resolve()) for file in (*args.configfile, *overlays)]
     command = [
-        sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(args.workdir),
+        sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory",
+        str(args.workdir),
         "--cores", str(args.cores), *words, *(["--configfile", *files] if files else []),
     ]  # fmt: skip
     log = open(args.workdir / "snakemake.log", "ab")  # noqa: SIM115 - the child keeps it

@@ -53,9 +53,12 @@ def stage(corpus: Path, out: Path, tokenizer: Path) -> list[dict[str, Any]]:
     """
     clean, split = map(json.dumps, settings())
     cleaned = timed([
-        sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", corpus.parent, "--tokenizer", tokenizer,
-        "--hotlines", ROOT / "config/hotlines.yaml", "--settings", clean, "--source-name", "bench", "--threads", 2,
-        "--clean", out / "clean.jsonl", "--rejected", out / "rejected.jsonl", "--record", out / "clean.json",
+        sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", corpus.parent, "--tokenizer",
+        tokenizer,
+        "--hotlines", ROOT / "config/hotlines.yaml", "--settings", clean, "--source-name", "bench",
+        "--threads", 2,
+        "--clean", out / "clean.jsonl", "--rejected", out / "rejected.jsonl", "--record",
+        out / "clean.json",
     ], OMP_NUM_THREADS="1")  # fmt: skip
     held_out = [
         ROOT / "resources/knowledge/questions.jsonl",
@@ -65,8 +68,10 @@ def stage(corpus: Path, out: Path, tokenizer: Path) -> list[dict[str, Any]]:
         part for side in ("train", "dev", "test") for part in (f"--{side}", out / f"{side}.jsonl")
     ]
     parted = timed([
-        sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", out / "clean.jsonl", "--held-out", *held_out,
-        "--settings", split, "--threads", 2, *sides, "--contamination", out / "contamination.jsonl", "--record", out / "split.json",
+        sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", out / "clean.jsonl",
+        "--held-out", *held_out,
+        "--settings", split, "--threads", 2, *sides, "--contamination", out / "contamination.jsonl",
+        "--record", out / "split.json",
     ], OMP_NUM_THREADS="1")  # fmt: skip
     return [cleaned, parted]
 
@@ -123,15 +128,19 @@ def measure_stage(
         others = {row["id"] for row in rejected} - near
         copies, pairs = planted(corpus)
         facts = read_json(out / "clean.json")["facts"]
+        held_out_facts = read_json(out / "split.json")["facts"]["contamination"]
         present = {f"bench-{number}" for number in range(size)} - others
         runs.append({
             "dialogues": size,
             "mb": round(corpus.stat().st_size / 1e6, 1),
             "characters_a_dialogue": round(facts_characters(corpus), 1),
-            "clean_s": cleaned["s"], "clean_cpu_s": cleaned["cpu_s"], "split_s": parted["s"], "split_cpu_s": parted["cpu_s"],
-            "minutes": round((cleaned["s"] + parted["s"]) / 60, 3), "dialogues_a_s": round(size / (cleaned["s"] + parted["s"])),
-            "peak_gb": max(cleaned["gb"], parted["gb"]), "tokens": facts["tokens"]["sum"], "kept": facts["kept"],
-            "left_out_for_held_out_texts": read_json(out / "split.json")["facts"]["contamination"]["removed"],
+            "clean_s": cleaned["s"], "clean_cpu_s": cleaned["cpu_s"], "split_s": parted["s"],
+            "split_cpu_s": parted["cpu_s"],
+            "minutes": round((cleaned["s"] + parted["s"]) / 60, 3),
+            "dialogues_a_s": round(size / (cleaned["s"] + parted["s"])),
+            "peak_gb": max(cleaned["gb"], parted["gb"]), "tokens": facts["tokens"]["sum"],
+            "kept": facts["kept"],
+            "left_out_for_held_out_texts": held_out_facts["removed"],
         } | quality(near, present, copies, pairs))  # fmt: skip
         for path in out.glob("*.jsonl"):
             path.unlink()
@@ -143,18 +152,23 @@ def measure_stage(
         else None
     )
     met = (
-        last["dialogues"] >= 1_000_000 and last["minutes"] <= 10 and last["peak_gb"] <= 4
-        and slope is not None and slope <= 1.1 and all(row["recall"] >= 0.95 and row["precision"] >= 0.99 for row in runs)
-    )  # fmt: skip
-    return record("The data stage: clean, deduplicate, count tokens, "
-"split", runs, STAGE_TARGET, met,
-                  f"Growth in log-log, of CPU seconds: {slope and round(slope, 3)}. Two processes "
-f"clean, split and look for held-out "
-                  "texts. Recall counts planted copies with a Jaccard similarity of 0.8 or more of "
-"which neither was rejected for "
-                  "something else. Sentences are drawn from the real dialogues, so the larger the "
-"corpus, the more of it quotes a reply "
-                  "of its test side and is left out of training. Wall time includes whatever else the machine did.")  # fmt: skip
+        last["dialogues"] >= 1_000_000
+        and last["minutes"] <= 10
+        and last["peak_gb"] <= 4
+        and slope is not None
+        and slope <= 1.1
+        and all(row["recall"] >= 0.95 and row["precision"] >= 0.99 for row in runs)
+    )
+    note = (
+        f"Growth in log-log, of CPU seconds: {slope and round(slope, 3)}. Two processes "
+        "clean, split and look for held-out texts. Recall counts planted copies with a Jaccard "
+        "similarity of 0.8 or more of which neither was rejected for something else. Sentences "
+        "are drawn from the real dialogues, so the larger the corpus, the more of it quotes a "
+        "reply of its test side and is left out of training. Wall time includes whatever else "
+        "the machine did."
+    )
+    what = "The data stage: clean, deduplicate, count tokens, split"
+    return record(what, runs, STAGE_TARGET, met, note)
 
 
 def facts_characters(corpus: Path) -> float:
@@ -258,8 +272,11 @@ def measure_tokens(scratch: Path, pool: bench_corpus.Pool, tokenizer: Path) -> d
         raise AssertionError("our token counts or ids differ from encode_batch")
     best = {name: min(row["cpu_s"] for row in runs if row["way"] == name) for name in counts}
     ratio = round(best["encode_batch"] / best["ours"], 3)
-    return record("Exact token counts", runs, {"times encode_batch": 1.3}, ratio >= 1.3,
-                  f"{ratio} times encode_batch by CPU seconds, best of three each (wall time includes whatever else the machine did); the count of every text and the ids of 2,000 are the same.")  # fmt: skip
+    note = (
+        f"{ratio} times encode_batch by CPU seconds, best of three each (wall time includes "
+        "whatever else the machine did); the count of every text and the ids of 2,000 are the same."
+    )
+    return record("Exact token counts", runs, {"times encode_batch": 1.3}, ratio >= 1.3, note)
 
 
 def record(

@@ -1,4 +1,4 @@
-"""Sizes of a decoder model, from its config.json: Qwen2, Qwen3, Llama and what is built like them."""
+"""Sizes of a model, from its config.json: Qwen2, Qwen3, Llama and what is built like them."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A trained LoRA or DoRA adapter: what its folder holds, whether it can be merged, and into what."""
+"""A trained LoRA or DoRA adapter: what its folder holds, and whether it can be merged."""
 
 import math
 import re

@@ -1,7 +1,7 @@
 """Third proof of a merge: training and serving read a dialogue as the same token ids.
 
-ms-swift's template (training), the merged folder's chat template (serving) and mindtune.chat_template
-must agree on fixed chats in Chinese and English, with and without system prompt, of one and of several
+ms-swift's template (training), the folder's chat template (serving) and mindtune.chat_template must
+agree on fixed chats in Chinese and English, with and without system prompt, of one and of several
 turns, and on the given dialogues.
 """
 

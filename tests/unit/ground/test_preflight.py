@@ -137,7 +137,8 @@ def test_a_disk_that_cannot_hold_base_and_merged_is_named_in_the_first_seconds(t
     large.
     """
     seven = {
-        "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+        "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+        "num_attention_heads": 28,
         "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False,
     }  # fmt: skip
     assert stored_bytes(seven) == 15_231_233_024
