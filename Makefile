@@ -29,10 +29,11 @@ STORE ?= exports
 OUT ?= deploy/rendered
 PUBLIC_KEY ?=
 QUICK ?=
+PLAN ?=
 
 # What people give is text: make expands nothing in it, and recipes read it from the environment ("$$DATA"), where it needs no quotes
 GIVEN := PYTHON CORES MODEL DATA WORKDIR DATASET ID SHAREGPT TOKENIZER PARTS SIZES NEAR PEERS N SEED RECORD EXPORT EXPECT CONFIG \
-	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK
+	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK PLAN
 $(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $(name)))),\
 	$(eval override $(name) := $$(value $(name)))))
 export $(GIVEN)
@@ -45,7 +46,7 @@ export PATH := $(CURDIR)/.venv/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit lint lock docs clean-demo row bench-data verify serve chat dashboard deployment h100-check
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,6 +69,10 @@ row: .venv/READY ## what happened to one dialogue, step by step: ID=... [DATASET
 bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGPT=FOLDER [TOKENIZER=FOLDER] [SIZES="10000 100000"]
 	@"$$($(DRIVER) $(CORE))" scripts/bench/bench_data.py --sharegpt="$$SHAREGPT" --tokenizer="$$TOKENIZER" --parts $$PARTS \
 		--sizes $$SIZES --near-size="$$NEAR" --peers="$$PEERS" --records docs/records
+
+h100-check: .venv/READY ## the whole chain at real size on a card, with few dialogues; records what each rule took [PLAN=1] [CORES=16]
+	@$(DRIVER) scripts/bench/bench_chain.py --configfile config/h100-check.yaml --dataset check --workdir demo-h100 \
+		--cores="$$CORES" --record demo-h100/chain.json $${PLAN:+--plan}
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo

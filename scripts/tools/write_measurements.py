@@ -2,6 +2,7 @@
 figures are never typed, and series and long commands stay in the records.
 """
 
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -35,7 +36,7 @@ def show(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {show(part)}" for key, part in value.items())
+        return ", ".join(f"{key} {show(part)}" for key, part in value.items() if part != 0)
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
@@ -125,6 +126,12 @@ def targets(record: Row) -> list[str]:
     return ["", f"Target: {show(target).replace('_', ' ')}. Met: {show(met)}."]
 
 
+def short(command: str) -> str:
+    """A command's program, or its make target, without variables and options."""
+    words = [word for word in command.split(" --")[0].split() if not re.match(r"[A-Z_]+=", word)]
+    return " ".join(words[:3])
+
+
 def section(name: str, record: Row) -> str:
     """One record as Markdown: title, headline, target, the columns that matter, where it is."""
     page = PAGES.get(name) or any_page(record)
@@ -133,7 +140,7 @@ def section(name: str, record: Row) -> str:
     machine = record["machine"]
     place = machine if isinstance(machine, str) else show(machine.get("cards") or machine["cpu"])
     place = place.strip("[]'").split(",")[0]
-    command = record["command"].split(" --")[0].split(" {")[0]
+    command = short(record["command"])
     return "\n".join(
         [
             f"## {page['title']}",

@@ -10,6 +10,8 @@ from mindtune.model_shape import DTYPE_BYTES, key_value_width, query_width, weig
 # Of the card's memory: the rest is for the allocator's gaps, the output layer's chunks and the
 # CUDA context
 SHARE = 0.75
+# A checkpoint holds what is trained and the optimizer's two moments of it
+CHECKPOINT_COPIES = 3
 # Of a weight in NF4: 4 bits, and for 64 weights one constant, held in 8 bits and 32 more for 256
 # of them (QLoRA, section 3)
 NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
@@ -50,11 +52,11 @@ def checkpoint_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> i
     bits, on all seven matrices.
     """
     if settings["method"] == "full":
-        return 3 * DTYPE_BYTES[settings["dtype"]] * weights(model)
+        return CHECKPOINT_COPIES * DTYPE_BYTES[settings["dtype"]] * weights(model)
     hidden, inner = model["hidden_size"], model["intermediate_size"]
     queries, keys = query_width(model), key_value_width(model)
     ends = 2 * (hidden + queries) + 2 * (hidden + keys) + 3 * (hidden + inner)
-    return 3 * 4 * settings["lora"]["rank"] * ends * model["num_hidden_layers"]
+    return CHECKPOINT_COPIES * 4 * settings["lora"]["rank"] * ends * model["num_hidden_layers"]
 
 
 def activation_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
@@ -76,8 +78,7 @@ def activation_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> i
 def choose(
     model: Mapping[str, Any], settings: Mapping[str, Any], card_bytes: int | None
 ) -> tuple[dict[str, Any], str]:
-    """Return (batch_size, grad_accumulation, gradient_checkpointing) to use, and the reason in one
-    sentence.
+    """Return {batch_size, grad_accumulation, gradient_checkpointing} to use, and why.
 
     `card_bytes` is the card's memory, None without a GPU. With `train.memory: fixed`, plain
     kernels, or a method that the fast ones do not know, the settings are taken as they are; else
@@ -87,13 +88,7 @@ def choose(
     asked = {
         key: settings[key] for key in ("batch_size", "grad_accumulation", "gradient_checkpointing")
     }
-    reasons = {
-        "no GPU": card_bytes is None,
-        "train.memory is fixed": settings["memory"] == "fixed",
-        "plain kernels": settings["kernels"] == "plain",
-        f"method {settings['method']}": settings["method"] in ("qlora", "dora"),
-    }
-    if why := next((reason for reason, holds in reasons.items() if holds), None):
+    if why := taken_as_configured(settings, card_bytes):
         return asked, f"{describe(asked)} as configured ({why})"
     effective = asked["batch_size"] * asked["grad_accumulation"]
     fixed = fixed_bytes(model, settings)
@@ -120,6 +115,17 @@ def choose(
         f"{settings['max_length']} tokens "
         f"{sequence / 2**30:.1f} GiB, of {limit / 2**30:.1f} GiB ({SHARE:.0%} of the card's memory)"
     )
+
+
+def taken_as_configured(settings: Mapping[str, Any], card_bytes: int | None) -> str:
+    """Why nothing is chosen; empty if something is."""
+    reasons = {
+        "no GPU": card_bytes is None,
+        "train.memory is fixed": settings["memory"] == "fixed",
+        "plain kernels": settings["kernels"] == "plain",
+        f"method {settings['method']}": settings["method"] in ("qlora", "dora"),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def describe(chosen: Mapping[str, Any]) -> str:

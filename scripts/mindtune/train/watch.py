@@ -23,6 +23,7 @@ from typing import Any
 from swift.callbacks import TrainerCallback
 
 from mindtune.train.card import Card, training_flops
+from mindtune.train.memory import CHECKPOINT_COPIES
 
 WINDOW, FACTOR = (
     20,
@@ -196,7 +197,7 @@ class Watch(TrainerCallback):
             for part in self.trainer.model.parameters()
             if part.requires_grad
         )
-        needed = 2 * 3 * trained + SPARE_BYTES
+        needed = 2 * CHECKPOINT_COPIES * trained + SPARE_BYTES
         if free < needed:
             self.stop(
                 f"{folder} has {free >> 20} MiB free and a checkpoint needs {needed >> 20} MiB; "

@@ -11,7 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from mindtune import preflight
+from mindtune import nvml, preflight
 from mindtune.cli import UserError
 from mindtune.train.memory import stored_bytes
 
@@ -22,7 +22,7 @@ BUILD = {"torch": "2.9.0+cu126", "cuda": "12.6", "cards": 1}
 
 def without_driver() -> bool:
     try:
-        ctypes.CDLL(preflight.NVML)
+        ctypes.CDLL(nvml.NVML)
     except OSError:
         return True
     return False

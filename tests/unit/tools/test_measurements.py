@@ -36,7 +36,7 @@ def test_a_section_has_a_figure_and_no_series(name):
     text = section(name, RECORDS[name])
     title, headline = text.split("\n\n")[:2]
     assert title.startswith("## ") and re.search(r"\d", headline)
-    assert max(map(len, text.splitlines())) <= 160
+    assert max(map(len, text.splitlines())) <= 180
     assert not re.search(r"[0-9a-f]{64}|(\d[\d.]*, ){5}", text)
     assert name.removeprefix("docs/") in text
 
