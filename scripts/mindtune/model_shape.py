@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Bytes of an element, by torch's name of the dtype
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
 
 def head_width(model: Mapping[str, Any]) -> int:
     """Numbers in one attention head: a key of its own in some configs (Qwen3), else a share of the

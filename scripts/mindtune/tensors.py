@@ -9,14 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
-from mindtune.model_shape import DTYPE_BYTES
 from mindtune.records import read_json
 
 # torch's name of a dtype: its name in a safetensors header, and bytes an element
-DTYPES = {
-    name: (code, DTYPE_BYTES[name])
-    for name, code in (("float32", "F32"), ("bfloat16", "BF16"), ("float16", "F16"))
-}
+DTYPES = {"float32": ("F32", 4), "bfloat16": ("BF16", 2), "float16": ("F16", 2)}
 INDEX = "model.safetensors.index.json"
 
 

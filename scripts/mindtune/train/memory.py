@@ -5,7 +5,8 @@ unchanged, and recompute only if needed.
 from collections.abc import Mapping
 from typing import Any
 
-from mindtune.model_shape import DTYPE_BYTES, key_value_width, query_width, weights
+from mindtune.model_shape import key_value_width, query_width, weights
+from mindtune.tensors import DTYPES
 
 # Of the card's memory: the rest is for the allocator's gaps, the output layer's chunks and the
 # CUDA context
@@ -36,7 +37,7 @@ def fixed_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> float:
     """Bytes of a card's memory that a training takes before the first token, without what belongs
     to an adapter.
     """
-    size = DTYPE_BYTES[settings["dtype"]]
+    size = DTYPES[settings["dtype"]][1]
     if settings["method"] == "full":
         return 4 * size * weights(model)  # weights, gradients and the optimizer's two moments
     if settings["method"] == "qlora":
@@ -52,7 +53,7 @@ def checkpoint_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> i
     bits, on all seven matrices.
     """
     if settings["method"] == "full":
-        return CHECKPOINT_COPIES * DTYPE_BYTES[settings["dtype"]] * weights(model)
+        return CHECKPOINT_COPIES * DTYPES[settings["dtype"]][1] * weights(model)
     hidden, inner = model["hidden_size"], model["intermediate_size"]
     queries, keys = query_width(model), key_value_width(model)
     ends = 2 * (hidden + queries) + 2 * (hidden + keys) + 3 * (hidden + inner)
@@ -95,7 +96,7 @@ def choose(
     sequence = (
         activation_bytes(model, settings)
         * settings["max_length"]
-        * DTYPE_BYTES[settings["dtype"]]
+        * DTYPES[settings["dtype"]][1]
         // 2
     )
     limit = int(SHARE * card_bytes)

@@ -12,11 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import train_lora
 from mindtune.cli import UserError
 from mindtune.export.adapter_config import rank_and_alpha
 from mindtune.records import sha256_path, write_record
 from mindtune.train.state import drop_unproven, unproven
+from mindtune.train.trainer_process import watch_inputs
 from proven_run import MERGE, export_words, proven_run, run_program, verify_words
 from sealed import write_sealed
 from training import KIND, Training, environment, prepare, program
@@ -123,9 +123,7 @@ def test_with_a_card_the_inputs_are_read_once_the_first_step_is_taken(prepared, 
     unproven(tmp_path, 0)
     wrong = []
     with subprocess.Popen(["sleep", "60"]) as trainer:
-        thread = threading.Thread(
-            target=train_lora.watch_inputs(args, tmp_path, wrong), args=[trainer]
-        )
+        thread = threading.Thread(target=watch_inputs(args, tmp_path, wrong), args=[trainer])
         thread.start()
         time.sleep(0.5)
         assert (tmp_path / "unproven.json").is_file(), "no step was taken yet"
