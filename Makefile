@@ -30,6 +30,7 @@ OUT ?= deploy/rendered
 SBOM ?= sbom.json
 PUBLIC_KEY ?=
 QUICK ?=
+PLAN ?=
 FILE ?=
 ARCHIVE ?=
 RUN ?=
@@ -38,7 +39,7 @@ B ?=
 
 # What people give is text: make expands nothing in it, and recipes read it from the environment ("$$DATA"), where it needs no quotes
 GIVEN := PYTHON CORES MODEL DATA WORKDIR DATASET ID SHAREGPT TOKENIZER PARTS SIZES NEAR PEERS N SEED RECORD EXPORT EXPECT CONFIG \
-	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK SBOM FILE ARCHIVE RUN A B
+	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK SBOM PLAN FILE ARCHIVE RUN A B
 $(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $(name)))),\
 	$(eval override $(name) := $$(value $(name)))))
 export $(GIVEN)
@@ -51,7 +52,7 @@ export PATH := $(CURDIR)/.venv/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit plan why reproduce diff lint lock docs clean-demo look row erase tables gate bench-data verify serve chat dashboard deployment sbom
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit plan why reproduce diff lint lock docs clean-demo look row erase tables gate h100-check bench-data verify serve chat dashboard deployment sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -89,6 +90,10 @@ tables: .venv/READY ## tables, summary and forest plot again, from the item scor
 
 gate: .venv/READY ## which gates each run passed; fails if one failed or is not certified [WORKDIR=demo]
 	@$(DRIVER) scripts/gate.py --gates "$$WORKDIR/results/gates.json"
+
+h100-check: .venv/READY ## the whole chain at real size on a card, with few dialogues; records what each rule took [PLAN=1] [CORES=16]
+	@$(DRIVER) scripts/bench/bench_chain.py --configfile config/h100-check.yaml --dataset check --workdir demo-h100 \
+		--cores="$$CORES" --record demo-h100/chain.json $${PLAN:+--plan}
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo

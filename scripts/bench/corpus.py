@@ -20,7 +20,10 @@ SENTENCES = {"human": (1, 4), "gpt": (2, 6)}  # about 350 characters a dialogue
 LONG_REPLY = 60  # characters of a reply that is planted in another, punctuation included
 EDITS = (2, 6)  # characters that differ between a planted copy and its original
 _SENTENCE = re.compile(r"[^。！？!?\n]{4,80}[。！？!?]")
-_LETTERS = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多定行学法所民得经"
+_LETTERS = (
+    "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动"
+    "同工也能下过子说产种面而方后多定行学法所民得经"
+)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,12 @@ from functools import cache
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent.parent
-CHECKS = ("mindtune/cli.py", "mindtune/preflight.py", "mindtune/unchanged.py")
+CHECKS = (
+    "mindtune/cli.py",
+    "mindtune/nvml.py",
+    "mindtune/preflight.py",
+    "mindtune/unchanged.py",
+)
 # {program: {file: digest}} of every `code_hash` so far, of the very text that went into it
 HASHED: dict[str, dict[str, str]] = {}
 

@@ -180,12 +180,12 @@ def check_projections(config: Mapping[str, Any]) -> None:
     for run in config["runs"]:
         for name in run_settings(config, run)["lora"]["target_modules"]:
             if name not in PROJECTIONS:
+                near = f"the nearest name is {nearest(name, PROJECTIONS)}"
                 whole = "all-linear" in name or "all_linear" in name
                 raise UserError(
                     f"run {run}: train.lora.target_modules has {name!r}, which a model of type "
-                    f"{config['model']['type']} does not "
-                    f"have; "
-                    f"{'list all seven' if whole else f'the nearest name is {nearest(name, PROJECTIONS)}'} "
+                    f"{config['model']['type']} does not have; "
+                    f"{'list all seven' if whole else near} "
                     f"(of {', '.join(PROJECTIONS)})"
                 )
 

@@ -170,7 +170,8 @@ class Chain:
         """Start Snakemake as the leader of a process group, its output in a file of this folder."""
         with open(self.work / log, "ab") as stream:
             return subprocess.Popen(
-                self.command(*arguments), cwd=ROOT, env=environment(**extra), stdin=subprocess.DEVNULL, stdout=stream,
+                self.command(*arguments), cwd=ROOT, env=environment(**extra),
+                stdin=subprocess.DEVNULL, stdout=stream,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 

@@ -26,7 +26,8 @@ def planning_seconds(folder: Path, variants: int) -> float:
     edit.write_text(json.dumps({"runs": runs}), encoding="utf-8")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     status, output = snakemake(
-        "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--configfile", str(ROOT / "config/demo.yaml"),
+        "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--configfile",
+        str(ROOT / "config/demo.yaml"),
         str(edit), "--cores", "2", "--dry-run", "--quiet", "rules", "--", "all",
     )  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -120,9 +121,12 @@ def test_tables_and_report_take_more_runs_than_a_command_has_room_for(tmp_path):
     (tmp_path / "runs.json").write_text(json.dumps(overlay))
     write_finished(tmp_path, runs)
     command = [
-        sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path,
-        "--configfile", ROOT / "config/demo.yaml", tmp_path / "runs.json", "--cores", "1", "--quiet", "rules",
-        "--allowed-rules", "build_env_core", "evaluation_table", "write_report", "--", "results/report/report.html",
+        sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory",
+        tmp_path,
+        "--configfile", ROOT / "config/demo.yaml", tmp_path / "runs.json", "--cores", "1",
+        "--quiet", "rules",
+        "--allowed-rules", "build_env_core", "evaluation_table", "write_report", "--",
+        "results/report/report.html",
     ]  # fmt: skip
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "MINDTUNE_VENVS": VENVS}

@@ -60,7 +60,7 @@ def verify(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------- export
+# ------------------------------------------------------------------------------------------- export
 
 
 def test_weights_are_linked_not_copied(run_folder, exported):
@@ -126,7 +126,7 @@ def test_another_record_is_no_proof(run_folder, tmp_path):
     assert "is not the record of verify_merge.py" in done.stderr
 
 
-# ------------------------------------------------------------------------------------------------------------ model card
+# --------------------------------------------------------------------------------------- model card
 
 
 def test_card_has_front_matter_and_warnings(exported):
@@ -258,7 +258,7 @@ def test_card_of_a_hub_dataset_with_scores():
     assert "\\<svg onload=alert(1)\\>" in forged and "# Call \\<b\\>" in forged
 
 
-# ---------------------------------------------------------------------------------------------------------------- verify
+# ------------------------------------------------------------------------------------------- verify
 
 
 def test_a_whole_copy_passes_without_any_package(copied):
@@ -351,7 +351,7 @@ def test_places_beyond_the_modulus_of_adler_are_found(place):
     assert verify_export.single_change(bytes(block), digest, adler) is None
 
 
-# --------------------------------------------------------------------------------------------------------------- publish
+# ------------------------------------------------------------------------------------------ publish
 
 
 def test_published_files_are_links_and_verified(exported, tmp_path):
