@@ -39,6 +39,7 @@ ENVIRONMENT_OF = {
     "ground/test_swift_names.py": "train",
     "audit/test_folder.py": "driver",
     "evaluate/test_generate_replies.py": "train",
+    "evaluate/test_measure_letters.py": "train",
     "tools/test_dashboard.py": "driver",
     "tools/test_makefile.py": "driver",
     "deploy/test_deployment.py": "driver",
