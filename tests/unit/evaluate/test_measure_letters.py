@@ -21,7 +21,9 @@ ENGINE = {"engine": "transformers", "device": "cpu", "threads": 1}
 def prompt(number: int) -> dict:
     return {
         "id": f"题{number}",
-        "prompt": [{"role": "user", "content": f"第{number}题：" + "感觉是什么？" * (number % 5 + 1)}],
+        "prompt": [
+            {"role": "user", "content": f"第{number}题：" + "感觉是什么？" * (number % 5 + 1)}
+        ],
         "options": ["甲", "乙", "丙"],
     }
 
@@ -34,10 +36,11 @@ def made(tmp_path_factory):
     rows = []
     for row in map(prompt, range(24)):
         ids = chat.encode([chat.render(row["prompt"], add_generation_prompt=True)])[0]
-        out = model.generate(
-            torch.tensor([ids]), max_new_tokens=10, do_sample=False, eos_token_id=None
-        )
-        rows.append(row | {"reply": chat.tokenizer.decode(out[0, len(ids) :].tolist())})
+        said: list[int] = []
+        for _ in range(10):
+            with torch.inference_mode():
+                said.append(int(model(torch.tensor([ids + said])).logits[0, -1].argmax()))
+        rows.append(row | {"reply": chat.tokenizer.decode(said)})
     return folder, chat, model, rows
 
 
