@@ -72,7 +72,7 @@ READERS = [
     ("evaluate.only", None),  # fewer suites are another graph: test_suites.py
     *[
         (f"evaluate.suites.{suite}.{key}", rules)
-        for suite in ("dialogue", "crisis", "over_refusal")
+        for suite in ("dialogue", "knowledge", "crisis", "over_refusal", "safety")
         for key, rules in (
             ("max_new_tokens", REPLIES),
             ("max_items", {"prepare_suite"}),
@@ -116,7 +116,10 @@ VALUES = {
     "train.memory": "fixed",
     "evaluate.dialogue.max_turns_per_dialogue": 3,
     "evaluate.dialogue.max_dialogues": 5,
-    **{f"evaluate.suites.{suite}.max_items": 3 for suite in ("dialogue", "crisis", "over_refusal")},
+    **{
+        f"evaluate.suites.{suite}.max_items": 3
+        for suite in ("dialogue", "knowledge", "crisis", "over_refusal", "safety")
+    },
     "data.clean.role_map": {"妈妈": "human"},
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",

@@ -105,7 +105,7 @@ def test_seed_values():
             ["datasets", "'--help'"],
         ),
         ("runs." + "x" * 65, {"dataset": "mh"}, ["64"]),
-        ("evaluate.dialogue.system", "你" * 30_000, ["evaluate.dialogue.system", "at most 60,000"]),
+        ("evaluate.system", "你" * 30_000, ["evaluate.system", "at most 60,000"]),
         (
             "data.clean.role_map",
             {f"角色{n}": "human" for n in range(3000)},
@@ -129,11 +129,6 @@ def test_seed_values():
         ("train.attention", "sdpa", ["train.attention", "packing"]),
         ("train.device", "cpu", ["train.attention", "CPU"]),
         ("data.split.test_share", 0.99, ["data.split", "nothing to train on"]),
-        (
-            "evaluate.dialogue.max_new_tokens",
-            4096,
-            ["evaluate.dialogue.max_new_tokens", "serve.session_len"],
-        ),
     ],
 )
 def test_one_sentence(path, value, words):

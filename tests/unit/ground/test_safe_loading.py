@@ -25,14 +25,6 @@ ENGINE = {
     "tp": 1, "session_len": 512,
     "cache_max_entry_count": 0.5, "device": "cpu", "threads": 1, "startup_timeout_s": 60,
 }  # fmt: skip
-REPLIES = {
-    "max_dialogues": 1,
-    "max_turns_per_dialogue": 1,
-    "max_new_tokens": 4,
-    "seed": 1,
-    "system": "keep",
-    "concurrency": 1,
-}
 SMOKE = {
     "prompts": ["你好"],
     "max_new_tokens": 4,
@@ -96,6 +88,13 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
     serve = ["--device", "cpu", "--threads", "1"]
     verify = work / "verify.json"
     verify.write_text("{}")
+    asked = {
+        "id": "a",
+        "prompt": [{"role": "user", "content": "你好"}],
+        "options": ["甲"],
+        "reply": "好",
+    }
+    (work / "p.jsonl").write_text(json.dumps(asked) + "\n", encoding="utf-8")
     return {
         "cache_dataset.py": ["--train", rows, "--dev", rows, "--tokenizer", folder, "--model",
             MODEL, "--settings",
@@ -113,12 +112,12 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
         "build_demo_model.py": ["--tier", "tiny", "--part", "all", "--package", work, "--tokenizer",
             folder, "--dialogues", rows,
                                 "--model", out, "--record", work / "r.json"],
-        "generate_replies.py": ["--model", folder, "--suite", "dialogue", "--prompts", rows,
-            *engine, "--settings",
-                                json.dumps(REPLIES), "--replies", out, "--record", work / "r.json",
-                                "--log", work / "server.log"],
-        "verify_serving.py": ["--export", folder, "--verify", verify, *engine, "--settings",
-            json.dumps(SMOKE), "--smoke", out,
+        "generate_replies.py": ["--model", folder, "--suites", '{"dialogue": 4}', "--prompts", work / "p.jsonl", *engine,
+                                "--concurrency", "1", "--code", "x", "--state", work / "state", "--replies", out,
+                                "--records", work / "r.json", "--log", work / "server.log"],
+        "measure_letters.py": ["--model", folder, "--prompts", work / "p.jsonl", "--replies", work / "p.jsonl", "--engine",
+                               json.dumps(ENGINE), "--letters", out, "--record", work / "r.json"],
+        "verify_serving.py": ["--export", folder, "--verify", verify, *engine, "--settings", json.dumps(SMOKE), "--smoke", out,
                           "--server-log", work / "server.log"],
         "mindtune/serve/transformers_server.py": ["--model", folder, "--model-name", "x",
             "--session-len", "512", *serve, "--port-file", out],
@@ -127,8 +126,8 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
 
 
 PROGRAMS = (
-    "cache_dataset.py", "train_lora.py", "verify_merge.py", "build_demo_model.py",
-    "generate_replies.py", "verify_serving.py",
+    "cache_dataset.py", "train_lora.py", "verify_merge.py", "build_demo_model.py", "generate_replies.py", "measure_letters.py",
+    "verify_serving.py",
     "mindtune/serve/transformers_server.py", "mindtune/serve/greedy_reference.py",
 )  # fmt: skip
 

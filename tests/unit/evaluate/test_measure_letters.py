@@ -1,0 +1,103 @@
+"""The letters' likelihoods: equal to transformers' own, and a canary that sees a broken way to them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from measure_letters import canary, letter_ids, measured
+from mindtune.chat_template import load_chat
+from mindtune.cli import UserError
+from mindtune.evaluate.next_token import next_token
+from mindtune.safe_loading import load_model
+from models import build_small_model
+
+ROOT = Path(__file__).resolve().parents[3]
+ENGINE = {"engine": "transformers", "device": "cpu", "threads": 1}
+
+
+def prompt(number: int) -> dict:
+    return {
+        "id": f"题{number}",
+        "prompt": [
+            {"role": "user", "content": f"第{number}题：" + "感觉是什么？" * (number % 5 + 1)}
+        ],
+        "options": ["甲", "乙", "丙"],
+    }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A model folder, its tokenizer, and questions with the model's own greedy replies."""
+    folder = build_small_model(tmp_path_factory.mktemp("letters") / "model", seed=1)
+    chat, model = load_chat(folder), load_model(folder, torch.float32).eval()
+    rows = []
+    for row in map(prompt, range(24)):
+        ids = chat.encode([chat.render(row["prompt"], add_generation_prompt=True)])[0]
+        said: list[int] = []
+        for _ in range(10):
+            with torch.inference_mode():
+                said.append(int(model(torch.tensor([ids + said])).logits[0, -1].argmax()))
+        rows.append(row | {"reply": chat.tokenizer.decode(said)})
+    return folder, chat, model, rows
+
+
+def test_the_scores_are_the_models_own(made):
+    folder, chat, model, rows = made
+    with next_token(folder, ENGINE) as scores:
+        found = list(measured(rows, chat, scores))
+    for row, said in zip(rows, found, strict=True):
+        text = chat.render(row["prompt"], add_generation_prompt=True)
+        with torch.inference_mode():
+            logits = model(torch.tensor(chat.encode([text]))).logits[0, -1].log_softmax(-1)
+        expected = {
+            letter: float(logits[token])
+            for letter, token in zip("ABC", letter_ids(chat), strict=False)
+        }
+        assert said["id"] == row["id"] and said["scores"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_canary_passes_on_the_served_model(made):
+    folder, chat, _, rows = made
+    with next_token(folder, ENGINE) as scores:
+        found = canary(rows, chat, scores)
+    assert found["replies"] >= 3 and found["same"] == found["places"] >= found["replies"]
+
+
+@pytest.mark.parametrize("broken", ["constant", "without the prompt", "another model"])
+def test_a_broken_way_to_the_scores_stops_the_suite(made, tmp_path, broken):
+    folder, chat, _, rows = made
+    other = build_small_model(tmp_path / "other", seed=2) if broken == "another model" else folder
+    with next_token(other, ENGINE) as right:
+        ways = {
+            "constant": lambda ids: torch.zeros(200_000),
+            "without the prompt": lambda ids: right(ids[-1:]),
+            "another model": right,
+        }
+        with pytest.raises(UserError, match="log-likelihood path broken"):
+            canary(rows, chat, ways[broken])
+
+
+def test_too_few_replies_for_a_canary_are_one_sentence(made):
+    folder, chat, _, rows = made
+    with next_token(folder, ENGINE) as scores, pytest.raises(UserError, match="needs 3"):
+        canary([row | {"reply": " "} for row in rows], chat, scores)
+
+
+def test_the_program_measures_what_was_asked(made, tmp_path):
+    folder, _, _, rows = made
+    for name, kept in (("p", [*rows, prompt(30)]), ("r", rows)):
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    flags = {
+        "--model": folder, "--prompts": tmp_path / "p.jsonl", "--replies": tmp_path / "r.jsonl",
+        "--engine": json.dumps(ENGINE), "--letters": tmp_path / "l.jsonl", "--record": tmp_path / "l.json",
+    }  # fmt: skip
+    command = [sys.executable, ROOT / "scripts/measure_letters.py"]
+    subprocess.run([*command, *(part for pair in flags.items() for part in pair)], check=True)
+    lines = (tmp_path / "l.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [row["id"] for row in rows]
+    record = json.loads((tmp_path / "l.json").read_text(encoding="utf-8"))
+    assert record["facts"]["questions"] == 24 and str(tmp_path / "r.jsonl") not in record["inputs"]
