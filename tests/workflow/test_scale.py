@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from mindtune.environments import venv_name, venvs_folder
-from mindtune.records import sha256_file, write_json
+from mindtune.records import sha256_file
 from planning import ROOT, snakemake
+from sealed import write_sealed
 
 VARIANTS, SECONDS = 1000, 25
 # The other tests' environments are empty files
@@ -71,7 +72,7 @@ def write_finished(work: Path, runs: list[str]) -> None:
     """The small files from which tables and report are made."""
 
     subprocess.run(
-        [VENVS / venv_name("core", on_gpu=False) / "bin/python", "-c", WRITE_ITEMS],
+        [f"{VENVS}/{venv_name('core', on_gpu=False)}/bin/python", "-c", WRITE_ITEMS],
         input=" ".join(runs),
         text=True,
         cwd=work,
@@ -80,8 +81,8 @@ def write_finished(work: Path, runs: list[str]) -> None:
     )
 
     def record(path: str, outputs: dict[str, str] | None = None) -> None:
-        parts = {"inputs": {}, "outputs": outputs or {}, "params": {}, "facts": {}, "env": {}}
-        write_json(work / "results" / path, {"stage": Path(path).stem, **parts})
+        place = work / "results" / path
+        write_sealed(place, place.stem, outputs=outputs or {})
 
     for run in runs:
         for stage in STAGES:
