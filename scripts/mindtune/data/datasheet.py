@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mindtune.data.crisis import MEASURED
 from mindtune.markdown import templates
 from mindtune.sources import is_licence, source_name
 
@@ -44,6 +45,7 @@ def datasheet(name: str, spec: Facts, fetch: Facts, clean: Facts, split: Facts) 
                 "client": client,
                 "help": percent(census["counsellor_points_to_help"], client),
                 "hotline": percent(census["counsellor_names_a_hotline"], client),
+                "measured": MEASURED,
             },
         )
     )

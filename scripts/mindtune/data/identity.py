@@ -10,6 +10,7 @@ _AI = r"(?:人工智能|AI|ＡＩ|A\.I\.)"
 _MACHINE = (
     rf"(?:{_AI}?(?:大?语言模型|大模型|聊天机器人|对话机器人|机器人|虚拟助[手理]|智能助[手理]|智能体)|"
     rf"{_AI}(?:语言)?(?:助[手理]|模型|程序|系统|伙伴|朋友|咨询师|心理咨询师|心理助手|医生)?|虚拟(?:咨询师|心理咨询师|人物)|计算机程序|电脑程序)"
+    r"(?!工程|研究|专业|公司|行业|领域|从业|技术|的(?:使用者|用户|受害))"
 )
 _A = r"(?:一个|一名|一款|一位|一种|个|名|款)?"
 MACHINE_WORDS = (
@@ -18,7 +19,7 @@ MACHINE_WORDS = (
 )  # fmt: skip
 _EN_MACHINE = (
     r"(?:AI|A\.I\.|artificial intelligence|(?:large )?language model|chat ?bot|(?:virtual|digital) assistant|computer program)"
-    r"(?! (?:research|engineer|compan|student|expert|scientist|developer|product|tool|start-?up|team|ethic|project|course|teacher|artist))"
+    r"(?! (?:research|engineer|compan(?:y|ies)|student|expert|scientist|developer|product|tool|start-?up|team|ethic|project|course|teacher|artist))"
 )
 _LIMIT_WORDS = (
     r"(?:诊断|处方|开药|药物|确切|保证|承诺|线下|电话|联系方式|替[你您他她]|代替|见面|陪[你您])"
@@ -66,7 +67,7 @@ OTHER_MODEL_WORDS = (
     "google", "谷歌", "微软", "microsoft", "meta ai", "复旦大学", "清华大学", "实验室",
 )  # fmt: skip
 MACHINE_IDENTITY = re.compile(
-    rf"(?:我|本人)(?:只是|仅仅是|其实是|毕竟是|就是|是){_A}[^。！？\n，,说指想觉研做学在用问]{{0,8}}{_MACHINE}(?!工程|研究|专业|公司|行业|领域|的(?:使用者|用户|受害))"
+    rf"(?:我|本人)(?:只是|仅仅是|其实是|毕竟是|就是|是){_A}[^。！？\n，,说指想觉研做学在用问]{{0,8}}{_MACHINE}"
     rf"|作为{_A}[^。！？\n，,]{{0,6}}{_MACHINE}(?:的我|[，,：]? ?(?:我|虽然|尽管|目前|很|没有|不|无法|并|只|本)|助|[，,]你|[，,]您)"
     r"|我(?:会|能|可以|努力|一直|将|的[^。！？\n]{0,8}是|致力于|旨在|专门|被设计)[^。！？\n]{0,16}(?:回答|协助|帮助|为|服务)用户"
     r"|我[^。！？\n]{0,24}(?:用户的(?:数据|隐私|问题|需求)|用户提出)"

@@ -36,7 +36,7 @@ _ASKS = re.compile(
     re.IGNORECASE,
 )
 _UNSAID = re.compile(r"https?://\S+|[\w.+-]+@[\w.-]+|\b[A-Za-z]*\d[\w.-]*\b", re.ASCII)
-MIXED = 0.2  # from this share of Chinese on, an alphabet may stand for names and terms alone
+MIXED = 0.05  # from this share of Chinese on, an alphabet may stand for names and terms alone
 _CODE_SIGN = re.compile(r"[{}();=<>_\[\]\\/]")
 CODE_SHARE = 1 / 12
 LEAST_KANA = 5

@@ -88,7 +88,10 @@ def _drop_tags(text: str) -> str:
 
     def drop(match: re.Match[str]) -> str:
         name = match[2].lower()
-        layout = match[3].strip(" /") or _BLOCK.fullmatch(name)
+        written = match[3].strip(" /")
+        if written and "=" not in written:
+            return match[0]  # `a<b and c>d`
+        layout = written or _BLOCK.fullmatch(name)
         return "" if layout or (not match[1], name) in found else match[0]
 
     return _TAG.sub(drop, text)

@@ -179,14 +179,18 @@ def _masker(
     pattern: re.Pattern[str],
     placeholder: str,
     accept: Callable[[re.Match[str], str], bool] = lambda match, found: True,
+    fold: bool = True,
 ) -> Mask:
-    """Replace the last group of every accepted match (the whole match where there is no group)."""
+    """Replace the last group of every accepted match (the whole match where there is no group).
+
+    `fold` reads full-width digits and signs as half-width ones.
+    """
     group = pattern.groups
 
     def mask(text: str) -> tuple[str, int]:
         pieces, last, count = [], 0, 0
         for match in pattern.finditer(
-            text.translate(_HALF_WIDTH) if _FULL_WIDTH.search(text) else text
+            text.translate(_HALF_WIDTH) if fold and _FULL_WIDTH.search(text) else text
         ):
             if accept(match, match[group]):
                 pieces += [text[last : match.start(group)], placeholder]
@@ -225,7 +229,7 @@ def maskers(hotlines: Hotlines) -> dict[str, Mask]:
     spelt = _masker(SPELT_MOBILE, "[电话]", is_private)
     return {
         "mask_email": _masker(EMAIL, "[邮箱]"),
-        "mask_url": _masker(URL, "[网址]"),
+        "mask_url": _masker(URL, "[网址]", fold=False),
         "mask_id_card": _masker(ID_CARD, "[身份证]", is_id_card),
         "mask_bank_card": _masker(BANK_CARD, "[银行卡]", is_bank_card),
         "mask_qq": _masker(QQ, "[QQ]"),

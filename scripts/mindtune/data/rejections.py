@@ -84,12 +84,15 @@ def _wrong_language(rules: Rules, turns: Turns, lowered: str) -> bool:
         return "zh" not in rules.languages
     if asks_for_language(turns):
         return False
-    told = {
-        language_of(without_code("\n".join(text for role, text in turns if role == wanted)))
+    spoken = {
+        wanted: [without_code(text) for role, text in turns if role == wanted]
         for wanted in ("human", "gpt")
     }
-    told.discard(None)
-    return len(told) > 1 or not told <= rules.languages
+    client, counsellor = (
+        {*map(language_of, texts), language_of("\n".join(texts))} - {None}
+        for texts in spoken.values()
+    )
+    return bool(client and counsellor - client) or not client | counsellor <= rules.languages
 
 
 CONTENT_REJECTIONS: tuple[tuple[str, Test], ...] = (

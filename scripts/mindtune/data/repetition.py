@@ -56,8 +56,8 @@ def _runs(clause: str) -> bool:
 def loops(text: str) -> bool:
     """True when a text loops.
 
-    The same clause of some weight four times and in half of the text, any clause five times in a
-    row, a unit of at most 20 characters five times in a row inside a long clause, or one letter or
+    The same clause of some weight four times and in half of the text, a group of up to three
+    clauses four or five times in a row, a unit of at most 20 characters five times in a row inside a long clause, or one letter or
     mark twelve times.
     """
     text = _said(text)
@@ -80,14 +80,23 @@ def _clauses_loop(clauses: Sequence[str]) -> bool:
     for clause, times in counts.most_common(3):
         if times >= 4 and len(clause) * times * 2 >= whole and weight(clause) >= CLAUSE_WEIGHT:
             return True
-    return any(
-        len(set(said[start : start + 5])) == 1 and len(said[start]) > 1
-        for start in range(len(said) - 4)
-    )
+    return any(_period(said, length) for length in (1, 2, 3))
+
+
+def _period(said: Sequence[str], length: int) -> bool:
+    """True when a group of so many clauses is said five times in a row (one of weight: four)."""
+    same = 0
+    for at in range(length, len(said)):
+        same = same + 1 if said[at] == said[at - length] else 0
+        group = "".join(said[at - length + 1 : at + 1])
+        times = 3 if length > 1 and weight(group) >= CLAUSE_WEIGHT else 4
+        if same >= times * length and len(group) > 1:
+            return True
+    return False
 
 
 def said_again(turns: Sequence[str]) -> bool:
-    """True when one turn of some weight is said twice in a row, or three times and in a quarter of
+    """True when one turn of some weight is said twice in a row, or three times and in a third of
     the turns.
     """
     if len(set(turns)) == len(turns):
@@ -98,6 +107,6 @@ def said_again(turns: Sequence[str]) -> bool:
     return any(
         times >= 3
         and weight(turn) >= CLAUSE_WEIGHT
-        and (4 * times >= len(turns) or weight(turn) >= 4 * CLAUSE_WEIGHT)
+        and (3 * times >= len(turns) or weight(turn) >= 4 * CLAUSE_WEIGHT)
         for turn, times in Counter(turns).most_common(5)
     )
