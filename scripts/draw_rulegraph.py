@@ -16,7 +16,8 @@ from mindtune.cli import UserError, run
 from mindtune.records import write_record, write_text
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -31,8 +32,11 @@ def main() -> None:
     parser.add_argument("--svg", type=Path, required=True)
     parser.add_argument("--mermaid", type=Path, required=True)
     parser.add_argument("--record", type=Path, required=True)
-    args = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    args = parse()
     strange = sorted(set(args.families.values()) - COLOURS.keys())
     if strange:
         raise UserError(

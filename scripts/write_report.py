@@ -26,7 +26,8 @@ def shown(records: Mapping[str, Mapping[str, Any]], files: Sequence[Path]) -> di
     )
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -46,8 +47,11 @@ def main() -> None:
     parser.add_argument("--title", required=True)
     parser.add_argument("--report", type=Path, required=True, help="the HTML page to write")
     parser.add_argument("--record", type=Path, required=True)
-    args = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    args = parse()
     records = read_records(args.records)
     check_chain(records)
     inputs = shown(records, [*args.images, *args.tables])

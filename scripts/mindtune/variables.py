@@ -56,6 +56,7 @@ PROGRAMS = {
     "lock_environments.py": ("build",),
     "bench_chain.py": ("everything",),
     "demo.py": ("everything",),
+    "reproduce.py": ("everything",),
     "bench_demo.py": ("everything",),
     "slurm_doctor.py": ("everything",),
     "write_docs.py": ("everything",),

@@ -63,7 +63,8 @@ def refuse(findings: list[Finding]) -> None:
         )
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -76,7 +77,11 @@ def main() -> None:
         help="read only files whose size or times have changed since the last audit",
     )
     parser.add_argument("--archive", type=Path, help="look over this archive of a run instead")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
     if args.archive:
         findings = look_over(args.archive, verified(args.archive))
         show(findings)
