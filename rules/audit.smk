@@ -5,6 +5,8 @@ INPUTS   records and figures of all stages
 OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, and a record a rule
 """
 
+SNAKEFILE = place("Snakefile")
+
 
 def rule_families():
     """{rule: stage file it stands in}, for the colours of the graph; the same whichever environments are built."""
@@ -36,14 +38,21 @@ rule draw_rulegraph:
             runs=RUNS,
             engine=config["serve"]["engine"],
         ),
-        snakefile=at("Snakefile"),
     shell:
         r"""
         exec 2>{log:q}
-        {DRIVER_PYTHON:q} -m snakemake --snakefile {params.snakefile:q} --config start={START:q} \
-            --workflow-profile none --rulegraph dot --forceall all \
-            | {PY[core]:q} {SCRIPTS:q}/draw_rulegraph.py --dot - --families {params.families:q} \
-                --svg {output.svg:q} --mermaid {output.mermaid:q} --record {output.record:q}
+        {DRIVER_PYTHON:q} -m snakemake \
+            --snakefile {SNAKEFILE:q} \
+            --config start={START:q} \
+            --workflow-profile none \
+            --rulegraph dot \
+            --forceall all \
+            | {PY[core]:q} {SCRIPTS:q}/draw_rulegraph.py \
+                --dot - \
+                --families {params.families:q} \
+                --svg {output.svg:q} \
+                --mermaid {output.mermaid:q} \
+                --record {output.record:q}
         """
 
 
@@ -56,7 +65,13 @@ rule write_report:
             *expand(
                 "results/data/{dataset}/{stage}.json",
                 dataset=USED_DATASETS,
-                stage=["fetch_dataset", "clean_dialogues", "split_dialogues"],
+                stage=[
+                    "fetch_dataset",
+                    "clean_dialogues",
+                    "split_dialogues",
+                    "write_datasheet",
+                    "cache_dataset",
+                ],
             ),
             *expand(
                 "results/base/replies/{dataset}/{suite}.json",
@@ -67,7 +82,7 @@ rule write_report:
                 "results/runs/{run}/{stage}.json",
                 run=RUNS,
                 stage=[
-                    "cache_dataset",
+                    "order_dialogues",
                     "pack_stats",
                     "train_lora",
                     "merge_adapter",
@@ -106,7 +121,10 @@ rule write_report:
         exec >{log:q} 2>&1
         # a program's arguments have 2 MB in all; lists that grow with the runs go through a file
         {PY[core]:q} {SCRIPTS:q}/write_report.py \
-            --records @<(printf '%s\n' {input.records:q}) --images @<(printf '%s\n' {input.images:q}) \
+            --records @<(printf '%s\n' {input.records:q}) \
+            --images @<(printf '%s\n' {input.images:q}) \
             --tables {input.table:q} \
-            --title {params.title:q} --report {output.report:q} --record {output.record:q}
+            --title {params.title:q} \
+            --report {output.report:q} \
+            --record {output.record:q}
         """

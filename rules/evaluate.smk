@@ -7,7 +7,7 @@ OUTPUTS  results/base/replies/{dataset}/{suite}.jsonl, results/runs/{run}/replie
 """
 
 # Replies do not depend on the name under which the model is served
-REPLY_ENGINE = as_json(**{**config["serve"], "model_name": "replies"})
+REPLY_ENGINE = {"model_name": "replies"}
 
 
 rule generate_base_replies:
@@ -32,7 +32,8 @@ rule generate_base_replies:
         mem_mb=64000 if ON_GPU else 1000,
     params:
         code=code_hash("generate_replies.py"),
-        engine=REPLY_ENGINE,
+        decides=engine_decides(**REPLY_ENGINE),
+        engine=unseen(engine_json(**REPLY_ENGINE)),
         settings=lambda w: as_json(**config["evaluate"][w.suite]),
     shell:
         r"""
@@ -48,8 +49,8 @@ rule generate_base_replies:
 rule generate_tuned_replies:
     """Let the exported model answer the same prompts."""
     input:
-        model=ancient("results/runs/{run}/export"),
-        model_record="results/runs/{run}/export_model.json",
+        model=ancient("results/runs/{run}/merged"),
+        model_record="results/runs/{run}/merge_adapter.json",
         prompts=lambda w: f"results/data/{dataset_of(w.run)}/test.jsonl",
         prompts_record=lambda w: ancient(
             f"results/data/{dataset_of(w.run)}/split_dialogues.json"
@@ -69,7 +70,8 @@ rule generate_tuned_replies:
         mem_mb=64000 if ON_GPU else 1000,
     params:
         code=code_hash("generate_replies.py"),
-        engine=REPLY_ENGINE,
+        decides=engine_decides(**REPLY_ENGINE),
+        engine=unseen(engine_json(**REPLY_ENGINE)),
         settings=lambda w: as_json(**config["evaluate"][w.suite]),
     shell:
         r"""
@@ -114,6 +116,8 @@ rule evaluation_table:
     """Put every score of every run into one table, in three formats."""
     input:
         scores=expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES),
+        # no table of a model that is not what was trained
+        proofs=expand("results/runs/{run}/verify.json", run=RUNS),
         env=ancient(env_ready("core")),
     output:
         csv="results/tables/evaluation.csv",

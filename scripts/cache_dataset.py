@@ -1,11 +1,11 @@
-"""Tokenise a run's training and dev dialogues once, on a CPU, with the trainer's own template and
-in the trainer's own order.
+"""Tokenise a data set's training and dev dialogues once for all its runs, on a CPU, with the
+trainer's own template; order_dialogues.py puts them into a run's order.
 
 Reads   the train and dev splits, and the tokenizer folder
 Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with two columns more,
         token_ids and token_labels, so
         that the trainer need not tokenise while a GPU waits; lengths.parquet beside them (one row
-        a dialogue, in training order: id, split, source file, tokens, trained_tokens, sha256 of
+        a dialogue: id, split, source file, tokens, trained_tokens, sha256 of
         ids and labels), and the stage's record
 """
 
@@ -17,18 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, parser, run, settings
 from mindtune.provenance import add_made_by, hash_inputs
-from mindtune.records import (
-    partial_folder,
-    read_json,
-    read_jsonl,
-    remove,
-    sha256_file,
-    write_json,
-    write_record,
-)
+from mindtune.records import partial_folder, read_jsonl, remove, write_record
 from mindtune.safe_loading import swift_export, swift_template
+from mindtune.train.cached import save_split
 from mindtune.train.swift import data_flags, environment, render
 from mindtune.variables import caches
 
@@ -68,25 +61,7 @@ def add_tokens(source: Path, target: Path, columns: Mapping[str, list[Any]]) -> 
         split = split.add_column(
             name, [numpy.asarray(row, dtype=numpy.int32) for row in columns[name]]
         )
-    split.save_to_disk(str(target))
-    same_notes(target)
-
-
-def same_notes(split: Path) -> None:
-    """Let the notes of a saved split be the same wherever it was made, so that the folder's hash
-    is that of its rows.
-
-    Of dataset_info.json the columns' types are left, without which the rows cannot be read; the
-    rest names paths of this machine. The fingerprint, a random number here, is the hash of the
-    rows.
-    """
-    info, state = read_json(split / "dataset_info.json"), read_json(split / "state.json")
-    rows = "".join(sha256_file(split / file["filename"]) for file in state["_data_files"])
-    write_json(split / "dataset_info.json", {"features": info["features"]})
-    write_json(
-        split / "state.json",
-        state | {"_fingerprint": hashlib.sha256(rows.encode()).hexdigest()[:16]},
-    )
+    save_split(split, target)
 
 
 def count(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -107,6 +82,7 @@ def cache(args: argparse.Namespace, target: Path) -> None:
         environment(CUDA_VISIBLE_DEVICES="", **caches(target.absolute().with_name("cache")))
     )
     flags = data_flags(args.model, args.settings) | {
+        "dataset_shuffle": False,
         "model": str(args.tokenizer),
         "dataset": [str(args.train)],
         "val_dataset": [str(args.dev)],
@@ -132,22 +108,16 @@ def sources(columns: Mapping[str, list[Any]], dialogues: Path) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--train", required=True, type=Path)
-    parser.add_argument("--dev", required=True, type=Path)
-    parser.add_argument("--tokenizer", required=True, type=Path)
-    add_made_by(parser)
-    parser.add_argument(
-        "--model", required=True, type=json.loads, help='JSON: {"type", "template"}'
-    )
-    parser.add_argument(
-        "--settings", required=True, type=json.loads, help='JSON: {"max_length", "seed"}'
-    )
-    parser.add_argument("--cached", required=True, type=Path)
-    parser.add_argument("--record", required=True, type=Path)
-    args = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--train", required=True, type=Path)
+    arguments.add_argument("--dev", required=True, type=Path)
+    arguments.add_argument("--tokenizer", required=True, type=Path)
+    add_made_by(arguments)
+    arguments.add_argument("--model", required=True, type=settings("type", "template"))
+    arguments.add_argument("--settings", required=True, type=settings("max_length"))
+    arguments.add_argument("--cached", required=True, type=Path)
+    arguments.add_argument("--record", required=True, type=Path)
+    args = arguments.parse_args()
 
     inputs = hash_inputs([args.train, args.dev, args.tokenizer], args.made_by)
     import pandas

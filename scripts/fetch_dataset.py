@@ -52,7 +52,6 @@ def main() -> None:
             "files": hashes,
             "sha256": listing,
             "bytes": hub.size_of(arguments.raw),
-            "licence": spec.get("licence"),
         },
         packages=[] if local else [hub.PACKAGES[spec["source"]]],
     )

@@ -9,12 +9,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# `tiny` and `smollm2` hold one data package each, what the demo's base models are made from;
-# `qlora` what that method adds to `train`
-ENVIRONMENTS = ("core", "train", "serve", "tiny", "smollm2", "qlora")
+# Each of these holds one data package, what a base model of the demo is made from; `qlora` holds
+# what that method adds to `train`
+DEMO_MODELS = ("tiny", "smollm2")
+ENVIRONMENTS = ("core", "train", "serve", *DEMO_MODELS, "qlora")
 WITH_TORCH = ("train", "serve")
 # What builds the packages that are published as sources only
 BUILD_CONSTRAINTS = "envs/build.txt"
+
+
+def serve_env(engine: str) -> str:
+    """The environment that runs an engine."""
+    return "serve" if engine == "lmdeploy" else "train"
 
 
 def env_locks(env: str, on_gpu: bool) -> list[str]:
@@ -34,6 +40,12 @@ def torch_build(env: str, on_gpu: bool) -> str:
     if env not in WITH_TORCH:
         return ""
     return "cuda" if on_gpu or env == "serve" else "cpu"
+
+
+def site_packages(folder: str) -> str:
+    """Where an environment's packages lie; it has the Python of the driver environment."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return os.path.join(folder, "lib", version, "site-packages")
 
 
 def built_from(env: str, on_gpu: bool) -> list[str]:

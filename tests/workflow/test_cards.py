@@ -39,8 +39,9 @@ int nvmlDeviceGetHandleByIndex_v2(int index, void **card) { *card = 0; return 0;
 int nvmlDeviceGetName(void *card, char *text, unsigned size) { strncpy(text, "NVIDIA H100", size); return 0; }
 """
 GPU = {
-    "train": {"device": "gpu", "attention": "flash_attention_4", "packing": True},
-    "serve": {"engine": "lmdeploy", "device": "gpu"},
+    "device": "gpu",
+    "train": {"attention": "flash_attention_4", "packing": True},
+    "serve": {"engine": "lmdeploy"},
 }
 TARGETS = ["results/base/replies/demo/dialogue.json", "results/runs/main/train_lora.json"]
 

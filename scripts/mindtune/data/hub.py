@@ -16,7 +16,7 @@ from mindtune.cli import UserError
 from mindtune.model_files import ABOUT, check_files, matches, read_object
 from mindtune.records import copy_file, link_or_copy, list_files, sha256_file, sha256_listing
 
-SPEC_KEYS = ("source", "id", "revision", "path", "sha256", "licence")
+SPEC_KEYS = ("source", "id", "revision", "path", "sha256")
 PACKAGES = {"modelscope": "modelscope", "huggingface": "huggingface_hub"}
 CONNECT_SECONDS = 5.0  # a hub that does not answer by then is taken for unreachable
 

@@ -65,7 +65,7 @@ def prepare(folder):
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     cache = program(
         "cache_dataset.py", "--train", folder / "train.jsonl", "--dev", folder / "dev.jsonl", "--tokenizer", folder / "model",
-        "--model", json.dumps(KIND), "--settings", json.dumps({"max_length": 256, "seed": 42}),
+        "--model", json.dumps(KIND), "--settings", json.dumps({"max_length": 256}),
         "--cached", folder / "cached", "--record", folder / "cache.json",
     )  # fmt: skip
     subprocess.run(cache, env=environment(), check=True, capture_output=True)

@@ -93,12 +93,9 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
     rows, out = dialogues(work / "对话.jsonl"), work / "out"
     engine = ["--engine", json.dumps(ENGINE | {"python": ""}), "--engine-python", sys.executable]
     serve = ["--device", "cpu", "--threads", "1"]
-    verify = work / "verify.json"
-    verify.write_text("{}")
     return {
         "cache_dataset.py": ["--train", rows, "--dev", rows, "--tokenizer", folder, "--model", MODEL, "--settings",
-                             '{"max_length": 512, "seed": '
-'1}', "--cached", out, "--record", work / "r.json"],
+                             '{"max_length": 512}', "--cached", out, "--record", work / "r.json"],
         "train_lora.py": ["--run", "main", "--cached", work, "--pack-stats", work, "--model", folder, "--made-by", work,
                           "--model-kind", MODEL, "--settings", '{"method": "lora"}', "--code", "x", "--state-root", work,
                           "--adapter", out, "--history", out, "--loss-figure", out, "--record", out],
@@ -108,7 +105,7 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
                                 "--model", out, "--record", work / "r.json"],
         "generate_replies.py": ["--model", folder, "--suite", "dialogue", "--prompts", rows, *engine, "--settings",
                                 json.dumps(REPLIES), "--replies", out, "--record", work / "r.json", "--log", work / "server.log"],
-        "verify_serving.py": ["--export", folder, "--verify", verify, *engine, "--settings", json.dumps(SMOKE), "--smoke", out,
+        "verify_serving.py": ["--model", folder, *engine, "--settings", json.dumps(SMOKE), "--smoke", out,
                           "--server-log", work / "server.log"],
         "mindtune/serve/transformers_server.py": ["--model", folder, "--model-name", "x", "--session-len", "512", *serve, "--port-file", out],
         "mindtune/serve/greedy_reference.py": ["--model", folder, "--max-tokens", "4", *serve],
