@@ -7,7 +7,7 @@ PYTHON ?=
 CORES ?= 2
 MODEL ?= tiny
 DATA ?=
-WORKDIR ?= $(if $(filter dashboard audit,$(MAKECMDGOALS)),.,demo)
+WORKDIR ?= $(if $(filter dashboard audit adopt,$(MAKECMDGOALS)),.,demo)
 REPLACE ?=
 DATASET ?= demo
 ID ?=
@@ -47,7 +47,7 @@ export PATH := $(CURDIR)/$(DRIVER_ENV)/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
+.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -81,6 +81,9 @@ clean-demo: ## remove demo/, environments stay
 
 audit: driver ## is everything that the records name as it was made? file by file [WORKDIR=.] [QUICK=1]
 	@$(DRIVER) scripts/tools/audit.py --workdir="$$WORKDIR" $${QUICK:+--quick}
+
+adopt: driver ## take up results that were copied without .snakemake, if every one is as recorded [WORKDIR=.]
+	@$(DRIVER) scripts/tools/adopt.py --workdir="$$WORKDIR"
 
 verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [EXPECT=SHA256] [PUBLIC_KEY=FILE]
 	@if [ -z "$$PUBLIC_KEY" ]; then exec python3 -I scripts/deploy/verify_export.py $${EXPECT:+--expect="$$EXPECT"} -- "$$EXPORT"; fi; \

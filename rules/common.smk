@@ -32,6 +32,7 @@ from mindtune.config import (
 )
 from mindtune.environments import serve_env
 from mindtune.identity import check_identity, recorded_pin, source_spec
+from mindtune.made import keep_made
 from mindtune.source_files import Contents, check_configured, check_source, files_below
 from mindtune.train.state import DECIDES_NOTHING
 from mindtune.start import rule_files, start_path, start_text, take_start, write_start
