@@ -27,12 +27,13 @@ PORT ?= $(if $(filter dashboard audit,$(MAKECMDGOALS)),5092,23333)
 KEY ?= state/serve.key
 STORE ?= exports
 OUT ?= deploy/rendered
+SBOM ?= sbom.json
 PUBLIC_KEY ?=
 QUICK ?=
 
 # What people give is text: make expands nothing in it, and recipes read it from the environment ("$$DATA"), where it needs no quotes
 GIVEN := PYTHON CORES MODEL DATA WORKDIR DATASET ID SHAREGPT TOKENIZER PARTS SIZES NEAR PEERS N SEED RECORD EXPORT EXPECT CONFIG \
-	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK
+	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK SBOM
 $(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $(name)))),\
 	$(eval override $(name) := $$(value $(name)))))
 export $(GIVEN)
@@ -47,7 +48,7 @@ export PATH := $(CURDIR)/$(DRIVER_ENV)/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt lint lock docs clean-demo row bench-data verify serve chat dashboard deployment
+.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt lint lock docs clean-demo look row erase bench-data verify serve chat dashboard deployment sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,8 +70,14 @@ $(DRIVER_ENV)/READY:
 demo: driver ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.jsonl] [WORKDIR=demo] [REPLACE=model|data|all]
 	@$(DRIVER) scripts/tools/demo.py --model="$$MODEL" --data="$$DATA" --workdir="$$WORKDIR" --cores="$$CORES" --replace="$$REPLACE"
 
+look: driver ## what is in DATA (a file or folder of dialogues), what cleaning would keep, three rows; in seconds, before any config
+	@"$$($(DRIVER) $(CORE))" scripts/tools/show_data.py --data="$$DATA" --hotlines config/hotlines.yaml
+
 row: driver ## what happened to one dialogue, step by step: ID=... [DATASET=demo] [WORKDIR=demo]
 	@"$$($(DRIVER) $(CORE))" scripts/tools/show_row.py --workdir="$$WORKDIR" --dataset="$$DATASET" --id="$$ID" --hotlines config/hotlines.yaml
+
+erase: driver ## remove a dialogue from all that the working directory holds and makes again: ID=... [DATASET=demo] [WORKDIR=demo]
+	@"$$($(DRIVER) $(CORE))" scripts/tools/erase.py --workdir="$$WORKDIR" --dataset="$$DATASET" --id="$$ID" --list config/erased.txt
 
 bench-data: driver ## time the data stage on large made-up corpora: SHAREGPT=FOLDER [TOKENIZER=FOLDER] [SIZES="10000 100000"]
 	@"$$($(DRIVER) $(CORE))" scripts/bench/bench_data.py --sharegpt="$$SHAREGPT" --tokenizer="$$TOKENIZER" --parts $$PARTS \
@@ -147,6 +154,9 @@ docs: driver ## generated pages: config/README.md, envs/*.yaml, docs/measurement
 	$(DRIVER) scripts/tools/write_measurements.py
 	$(DRIVER) -m snakemake --quiet all --directory demo-docs --cores="$$CORES" --force results/report/rulegraph.svg
 	mkdir -p docs && cp demo-docs/results/report/rulegraph.svg docs/rulegraph.svg && rm -rf demo-docs
+
+sbom: driver ## list every pinned package as a bill of materials (CycloneDX 1.6): sbom.json [SBOM=FILE]
+	$(DRIVER) scripts/tools/write_sbom.py --out="$$SBOM"
 
 lock: driver ## pin what envs/*.in name, with hashes
 	$(DRIVER) scripts/tools/lock_environments.py

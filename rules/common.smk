@@ -30,10 +30,18 @@ from mindtune.config import (
     serve_settings,
     to_param,
 )
-from mindtune.environments import serve_env
+from mindtune.environments import serve_env, venvs_folder
+from mindtune.erased import LIST as ERASED
+from mindtune.erased import with_erased
 from mindtune.identity import check_identity, recorded_pin, source_spec
 from mindtune.made import keep_made
-from mindtune.source_files import Contents, check_configured, check_source, files_below
+from mindtune.source_files import (
+    Contents,
+    check_configured,
+    check_name,
+    check_source,
+    files_below,
+)
 from mindtune.train.state import DECIDES_NOTHING
 from mindtune.start import rule_files, start_path, start_text, take_start, write_start
 from mindtune.variables import GROUPS, shell_prefix
@@ -59,9 +67,10 @@ def configuration():
             f"config key replace is {replace!r} in a file, where it would let every start replace what the folder holds; "
             f"remove it there and give it once, as --config replace={replace}"
         )
-    resolved = resolve(given, read_schema())
+    resolved = with_erased(resolve(given, read_schema()), Path(BASE, ERASED))
     if workflow.is_main_process:
         check_configured(resolved, BASE)
+        check_name(os.path.abspath(venvs_folder(BASE)))
         for note in missing_notes(find_records()):
             logger.warning(note)
         check_identity(resolved, Path("results"), replace)
@@ -87,6 +96,9 @@ try:
         limit_cards()
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+# dialogues are personal: what the rules write is for this account, or for its group as well, and for nobody else
+os.umask(0o027 if config["privacy"]["group_readable"] else 0o077)
 
 RUNS = sorted(config["runs"])
 EXPORT_RUN = config["export"]["run"]
@@ -204,6 +216,7 @@ def source_json(spec, record):
     return as_json(
         source=source_spec(spec),
         files=dict(zip(files, CONTENTS.hashes(files.values()))),
+        erased=spec.get("erased", []),
         sha256=recorded_pin(spec, Path(record)),
     )
 
@@ -215,12 +228,12 @@ def but(spec, *keys):
 
 def fetched_as(spec):
     """A source's entry as its program gets it: a licence is for whoever describes what came of it, type and template for the trainer."""
-    return as_json(**but(spec, "licence", "type", "template"))
+    return as_json(**but(spec, "licence", "fields", "type", "template"))
 
 
 def described(spec):
     """What a card or a datasheet says of a source by the configuration alone."""
-    return but(spec, "sha256", "type", "template")
+    return but(spec, "sha256", "fields", "type", "template")
 
 
 def local_place(spec):

@@ -3,7 +3,7 @@ Stage: data.  Raw dialogues to a cleaned set that is split by groups.
 
 INPUTS   what datasets.{dataset} names: a hub's snapshot, or files on this machine
 OUTPUTS  results/base/tokenizer/, results/base/model/
-         results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, {train,dev,test}.jsonl, contamination.jsonl,
+         results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, crisis.jsonl, {train,dev,test}.jsonl, contamination.jsonl,
          DATASHEET.md, croissant.json, and a record a rule
 
 A folder has no checksum in Snakemake, only a time. So rules take a folder as `ancient()` together with the record that holds
@@ -36,7 +36,7 @@ rule fetch_dataset:
     shell:
         r"""
         exec >{log:q} 2>&1
-        take {GROUPS[hub]:q}
+        [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
         {PY[core]:q} {SCRIPTS:q}/fetch_dataset.py \
             --spec {params.spec:q} \
             --local={params.local:q} \
@@ -137,7 +137,7 @@ else:
         shell:
             r"""
             exec >{log:q} 2>&1
-            take {GROUPS[hub]:q}
+            [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
             {PY[core]:q} {SCRIPTS:q}/fetch_model.py \
                 --part {params.part:q} \
                 --tokenizer-record {input.tokenizer_record:q} \
@@ -182,6 +182,7 @@ rule clean_dialogues:
     output:
         clean="results/data/{dataset}/clean.jsonl",
         rejected="results/data/{dataset}/rejected.jsonl",
+        crisis="results/data/{dataset}/crisis.jsonl",
         record="results/data/{dataset}/clean_dialogues.json",
     log:
         "logs/data/{dataset}/clean_dialogues.log",
@@ -190,8 +191,10 @@ rule clean_dialogues:
     threads: 2
     params:
         code=code_hash("clean_dialogues.py", "../config/hotlines.yaml"),
-        settings=as_json(
-            max_tokens=config["train"]["max_length"], **config["data"]["clean"]
+        settings=lambda w: as_json(
+            max_tokens=config["train"]["max_length"],
+            fields=config["datasets"][w.dataset]["fields"],
+            **config["data"]["clean"],
         ),
     shell:
         r"""
@@ -206,6 +209,7 @@ rule clean_dialogues:
             --threads {threads} \
             --clean {output.clean:q} \
             --rejected {output.rejected:q} \
+            --crisis {output.crisis:q} \
             --record {output.record:q}
         """
 

@@ -77,6 +77,11 @@ def count(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 
 def cache(args: argparse.Namespace, target: Path) -> None:
     """Let ms-swift cache both splits, in this process: starting it costs more than the work."""
+    from datasets.utils._filelock import FileLock
+
+    # its locks are named by whole paths, which it cuts at 255 characters where a file's name has
+    # room for 255 bytes; a character takes up to four
+    FileLock.MAX_FILENAME_LENGTH = 255 // 4
     # its cache of the data set would stay in the user's home: a copy of every dialogue
     os.environ.update(
         environment(CUDA_VISIBLE_DEVICES="", **caches(target.absolute().with_name("cache")))

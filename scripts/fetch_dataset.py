@@ -2,7 +2,7 @@
 
 Reads the source named in --spec: a hub at a pinned revision, or a local file or folder (--local,
 or the spec's path). Writes the folder of raw files and the record. Archives are copied as they
-are, never unpacked.
+are, never unpacked. Rows that were erased (make erase) are taken out, after the hash is checked.
 """
 
 import argparse
@@ -11,7 +11,14 @@ from pathlib import Path
 
 from mindtune.cli import run
 from mindtune.data import hub
-from mindtune.records import partial_folder, sha256_path, write_hashed_record
+from mindtune.data.erasing import take_out
+from mindtune.records import (
+    partial_folder,
+    sha256_files,
+    sha256_listing,
+    sha256_path,
+    write_hashed_record,
+)
 
 
 def main() -> None:
@@ -41,7 +48,11 @@ def main() -> None:
         files = hub.snapshot_files(hub.download(spec, "dataset", patterns, key), patterns, key)
     with partial_folder(arguments.raw) as folder:
         hashes = hub.place(files, folder, link=False)
-        listing = hub.check_hash(hashes, spec.get("sha256"), key)
+        listing = fetched = hub.check_hash(hashes, spec.get("sha256"), key)
+        if erased := take_out(folder, spec.get("erased", []), spec.get("fields", {}), key):
+            hashes = sha256_files(folder, hashes)
+            listing = sha256_listing(hashes)
+        left = hub.left_behind(local, hashes) if local else {}
     write_hashed_record(
         arguments.record,
         "fetch_dataset",
@@ -51,11 +62,16 @@ def main() -> None:
         facts={
             "files": hashes,
             "sha256": listing,
+            "source_sha256": fetched,  # before rows were erased: what a pin is compared with
             "bytes": hub.size_of(arguments.raw),
+            "erased": erased,
+            "left_behind": left,
         },
         packages=[] if local else [hub.PACKAGES[spec["source"]]],
     )
     print(f"fetched {len(hashes)} files, sha256 {listing}")
+    for name, why in left.items():
+        print(f"not taken: {name!r} ({why})")
 
 
 if __name__ == "__main__":

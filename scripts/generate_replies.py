@@ -23,7 +23,8 @@ from mindtune.cli import UserError, run
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, write_jsonl, write_record
 from mindtune.serve.client import Client, Reply
-from mindtune.serve.engine import check_engine, check_engine_node, serve
+from mindtune.serve.engine import serve
+from mindtune.serve.engine_settings import check_engine, check_engine_node
 
 SETTINGS = {
     "max_new_tokens",

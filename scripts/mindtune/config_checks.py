@@ -3,6 +3,7 @@ contradict each other.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from mindtune.cli import UserError
 from mindtune.config import leaves, run_settings, to_param
 from mindtune.config_errors import nearest
 from mindtune.environments import DEMO_MODELS, ROOT
-from mindtune.sources import is_licence
+from mindtune.sources import HUBS, is_licence
 
 FLASH_ATTENTION = ("flash_attention_4", "flash_attn")
 # Linear layers of a block, by ms-swift's name of the architecture; of other architectures, any
@@ -80,6 +81,31 @@ def check_sources(config: Mapping[str, Any]) -> None:
                 f"config key {key}.id is {spec['id']!r}, but {key}.source is package, and the "
                 f"packages hold {' and '.join(DEMO_MODELS)}; name one of them"
             )
+
+
+def check_pinned(config: Mapping[str, Any]) -> None:
+    """What is exported was made from sources that cannot change, or that are accepted by name."""
+    accepted = config["export"]["accept_unpinned"]
+    if strangers := sorted(set(accepted) - {"model", *config["datasets"]}):
+        raise UserError(
+            f"config key export.accept_unpinned names {strangers[0]!r}, which is neither model nor "
+            f"among datasets ({', '.join(sorted(config['datasets']))}); correct or remove it"
+        )
+    dataset = config["runs"][config["export"]["run"]]["dataset"]
+    sources = {dataset: config["datasets"][dataset], "model": config["model"]}
+    for name, spec in sources.items():
+        if spec["source"] in HUBS and name not in accepted and not is_pinned(spec):
+            key = name if name == "model" else f"datasets.{name}"
+            raise UserError(
+                f"config key {key}.revision is {spec['revision']!r}, a name that can move: nobody "
+                f"could make the export again; set it to a commit's hash, or {key}.sha256 to what "
+                f"the fetch record says, or accept it with export.accept_unpinned: [{name}]"
+            )
+
+
+def is_pinned(spec: Mapping[str, Any]) -> bool:
+    """Whether a hub's source can only ever be the same bytes."""
+    return bool(spec["sha256"]) or re.fullmatch("[0-9a-f]{40}", str(spec["revision"])) is not None
 
 
 def check_training(config: Mapping[str, Any]) -> None:
@@ -194,6 +220,7 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_sizes,
     check_licences,
     check_sources,
+    check_pinned,
     check_model,
     check_training,
     check_projections,

@@ -45,7 +45,8 @@ def recorded_pin(spec: Mapping[str, Any], record: Path) -> str | None:
 
 def fetched_hash(record: Path) -> str | None:
     """The hash of what a fetch brought; None if there is no record, or no hash in it."""
-    return read_json(record).get("facts", {}).get("sha256") if record.is_file() else None
+    facts = read_json(record).get("facts", {}) if record.is_file() else {}
+    return facts.get("source_sha256", facts.get("sha256"))
 
 
 def unmet_pin(spec: Mapping[str, Any], record: Path) -> str | None:

@@ -32,10 +32,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(work, port, **options):
+def start(work, port, env=os.environ, **options):
     """`make dashboard` in a process group of its own, as a terminal gives it."""
     words = ["make", "dashboard", f"WORKDIR={work}", f"PORT={port}"]
-    return subprocess.Popen(words, cwd=ROOT, start_new_session=True, text=True, **options)
+    # under another make it would say which folders it enters
+    env = {name: value for name, value in env.items() if name not in ("MAKELEVEL", "MAKEFLAGS")}
+    return subprocess.Popen(words, cwd=ROOT, start_new_session=True, text=True, env=env, **options)
 
 
 class Browser:

@@ -20,7 +20,7 @@ from cluster import CLIENTS
 from jobs import slurm
 
 COMMAND = ["--profile", "slurm-h100", "results/export"]
-GPU_RULES = ["generate_base_replies", "generate_tuned_replies", "verify_serving", "train_lora"]
+GPU_RULES = ["generate_base_replies", "generate_tuned_replies", "train_lora", "verify_serving"]
 
 
 @pytest.fixture(scope="module")

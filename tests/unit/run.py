@@ -35,13 +35,17 @@ ENVIRONMENT_OF = {
     "ground/test_processes.py": "core",
     "ground/test_chat_templates.py": "core",
     "ground/test_made_by.py": "train",
+    "ground/test_markdown.py": "core",
     "ground/test_safe_loading.py": "train",
     "ground/test_swift_names.py": "train",
     "audit/test_folder.py": "driver",
     "evaluate/test_generate_replies.py": "train",
     "tools/test_dashboard.py": "driver",
+    "tools/test_sbom.py": "driver",
     "tools/test_makefile.py": "driver",
     "deploy/test_deployment.py": "driver",
+    "deploy/test_units.py": "driver",
+    "deploy/test_terminal.py": "driver",
 }
 
 

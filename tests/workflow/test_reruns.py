@@ -36,6 +36,7 @@ READERS = [
     ("datasets.demo.sha256", None),  # tested apart
     ("datasets.demo.id", {"write_datasheet"}),  # a local source has neither
     ("datasets.demo.revision", {"write_datasheet"}),
+    ("datasets.demo.fields", {"clean_dialogues"}),
     ("datasets.demo.", {"fetch_dataset", "write_datasheet"}),
     ("data.accept_unlicensed", set()),  # only whether anything runs at all
     ("model.type", {"cache_dataset", "train_lora", "verify_merge"}),
@@ -63,12 +64,15 @@ READERS = [
     ],
     ("train.", {"train_lora"}),
     ("export.run", {"publish_export", "verify_serving", "write_report"}),
+    ("export.accept_unpinned", set()),  # only whether anything runs at all
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
     ("export.signing_key", {"export_model"}),
     ("export.", {"merge_adapter"}),
+    ("verify.max_swapped_margin", {"verify_merge", "verify_serving"}),
     ("verify.", {"verify_merge"}),
     ("evaluate.dialogue.", REPLIES),
     ("evaluate.score.", {"score_dialogue"}),
+    ("privacy.group_readable", set()),
     ("serve.engine", None),  # lmdeploy needs a GPU
     ("serve.model_name", {"verify_serving"}),
     *[
@@ -87,6 +91,7 @@ VALUES = {
     "model.template": "qwen3",
     "model.id": None,  # the other package is another environment, too
     "export.run": "seed43",
+    "export.accept_unpinned": ["model"],
     "export.dtype": "float32",
     "export.max_shard_size": "1GB",
     "export.signing_key": "config/hotlines.yaml",
@@ -103,7 +108,13 @@ VALUES = {
     "data.clean.role_map": {"妈妈": "human"},
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",
+    "data.clean.crisis": "with_help",
+    "data.clean.patterns": [{"name": "ad", "find": "加群"}],
     "data.clean.sources": {"zh.jsonl": {"limit": 10}},
+    "datasets.demo.erased": ["0" * 64],
+    "datasets.mh.erased": ["0" * 64],
+    "datasets.mh.fields": {"question": "ask", "answer": "reply"},
+    "datasets.demo.fields": {"question": "ask", "answer": "reply"},
     "datasets.demo.path": "resources/dialogues/zh.jsonl",
 }
 

@@ -24,6 +24,7 @@ SEED = (
 # thousands share a bucket.
 REPRESENTATIVES = 8
 GRAM_BITS = 512
+MAPPED_AT_ONCE = 10_000  # texts, each of which takes GRAM_BITS bytes meanwhile
 _DROPPED = re.compile(r"[\s\W_]+")
 
 
@@ -52,10 +53,14 @@ def level(text: str) -> str:
     return _DROPPED.sub("", unicodedata.normalize("NFKC", plain).lower()) or text
 
 
-def first_turn_key(conversations: Iterable[dict[str, str]]) -> str:
-    """The first client turn, levelled, as a short hash: what a split must not part."""
-    text = next(turn["value"] for turn in conversations if turn["from"] == "human")
-    return hashlib.sha256(level(text).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+def first_turn_text(conversations: Iterable[dict[str, str]]) -> str:
+    """The first client turn, levelled."""
+    return level(next(turn["value"] for turn in conversations if turn["from"] == "human"))
+
+
+def first_turn_key(text: str) -> str:
+    """A levelled first turn as a short hash: what a split must not part."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 MIN_LINE_CHARS = 8  # shorter lines, such as `好的，我明白了。`, are nobody's own
@@ -151,15 +156,26 @@ def gram_hashes(texts: Sequence[str], size: int) -> tuple[np.ndarray, list[int]]
 
 
 def gram_bits(texts: Sequence[str], size: int) -> np.ndarray:
-    """A bit map of each text's n-grams, shape (texts, GRAM_BITS / 64) of uint64.
+    """The bit map of each text's n-grams."""
+    hashes, offsets = gram_hashes(texts, size)
+    return bit_maps(hashes, np.array(offsets))
+
+
+def bit_maps(hashes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """A bit map of each text's n-grams, shape (texts, GRAM_BITS / 64) of uint64; the hashes of
+    text i are those from offsets[i] to offsets[i + 1].
 
     An n-gram that only one of two texts has makes at most one bit differ: `may_be_similar` builds
     on it.
     """
-    hashes, offsets = gram_hashes(texts, size)
-    bits = np.zeros((len(texts), GRAM_BITS), dtype=bool)
-    bits[np.repeat(np.arange(len(texts)), np.diff(offsets)), hashes % np.uint64(GRAM_BITS)] = True
-    return np.packbits(bits, axis=1).view(np.uint64)
+    maps = np.zeros((len(offsets) - 1, GRAM_BITS // 64), dtype=np.uint64)
+    for start in range(0, len(maps), MAPPED_AT_ONCE):
+        ends = offsets[start : start + MAPPED_AT_ONCE + 1]
+        bits = np.zeros((len(ends) - 1, GRAM_BITS), dtype=bool)
+        bit = hashes[ends[0] : ends[-1]] % np.uint64(GRAM_BITS)
+        bits[np.repeat(np.arange(len(bits)), np.diff(ends)), bit] = True
+        maps[start : start + MAPPED_AT_ONCE] = np.packbits(bits, axis=1).view(np.uint64)
+    return maps
 
 
 def may_be_similar(

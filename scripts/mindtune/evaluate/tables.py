@@ -6,11 +6,12 @@ n, signature) of the systems base, tuned and floor:NAME, and the paired differen
 (metric, difference, low, high, p).
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+
+from mindtune.markdown import markdown_text
 
 COLUMNS = [
     "run",
@@ -42,12 +43,6 @@ TEX = {
     "|": r"\textbar{}",
     "\n": " ",
 } | {character: "\\" + character for character in "&%$#_{}"}
-
-
-def markdown_text(text: str) -> str:
-    """Text as itself inside Markdown, also in a table cell: no markup, no HTML, no line break."""
-    text = re.sub(r"\s+", " ", text)
-    return re.sub(r"[\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
 
 
 def latex_text(text: str) -> str:

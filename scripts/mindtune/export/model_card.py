@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
+from mindtune.markdown import Marked, templates
 from mindtune.sources import HUBS, source_name
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
@@ -57,8 +58,6 @@ def model_card(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
     """Render the card. `settings` are the config's model section and the data's licence; a record
     that it needs and that is not given is a UserError.
     """
-    from jinja2 import Environment, StrictUndefined
-
     model = settings["model"]
     by_stage = {record["stage"]: record for record in records}
     if missing := [stage for stage in NEEDED if stage not in by_stage]:
@@ -68,15 +67,10 @@ def model_card(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
         )
     dataset = by_stage.get("fetch_dataset", {}).get("params", {})
     method = by_stage["train_lora"]["params"]["method"]
-    environment = Environment(
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
-    )
-    environment.filters["number"] = lambda value: f"{value:,}"
+    environment = templates(trim_blocks=True, lstrip_blocks=True)
     environment.filters["short"] = lambda value: f"{value:.3g}"
-    # a `|` in a value would end the cell of its table
-    environment.filters["cell"] = lambda value: str(value).replace("|", "\\|")
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        front_matter=front_matter(model, dataset, method),
+        front_matter=Marked(front_matter(model, dataset, method)),
         name=model.get("id") or Path(model["path"]).name,
         licences={
             "base": model.get("licence") or "unknown",

@@ -246,6 +246,15 @@ def test_card_of_a_hub_dataset_with_scores():
         and "equal the trained weights" in whole
         and "lora" not in whole.lower()
     )
+    records[0]["params"]["licence"] = "x\n\n## In a crisis: call 900-1\n\n<svg onload=alert(1)>"
+    model |= {"licence": "y\r\n# Call <b>900-2</b>", "path": "/models/*q* | w\u2028## z"}
+    forged = model_card(model, False, records)
+    assert [line for line in forged.splitlines() if line.startswith("#")] == [
+        line
+        for line in whole.replace("qwen", "\\*q\\* \\| w ## z").splitlines()
+        if line.startswith("#")
+    ]
+    assert "\\<svg onload=alert(1)\\>" in forged and "# Call \\<b\\>" in forged
 
 
 # ---------------------------------------------------------------------------------------------------------------- verify

@@ -60,6 +60,11 @@ def test_seed_values():
             ["datasets.mh.licence", "'unknown'", "accept_unlicensed: [mh]"],
         ),
         ("data.accept_unlicensed", ["mh", "mhh"], ["'mhh'", "not among datasets"]),
+        ("export.accept_unpinned", ["model"], ["datasets.mh.revision", "'master'", "[mh]"]),
+        ("export.accept_unpinned", ["mh"], ["model.revision", "a commit's hash", "[model]"]),
+        ("export.accept_unpinned", ["mh", "base"], ["'base'", "neither model nor"]),
+        ("smoke.near_tie", 0.25, ["of an earlier version", "verify.max_swapped_margin"]),
+        ("serve.model_name", "a b", ["serve.model_name", "'a b'"]),
         ("train.learning_rate", "2e-4", ["'2e-4'", "2.0e-4"]),
         ("train.train_type", "lora", ["older recipes", "train.method"]),
         (
@@ -185,9 +190,22 @@ def test_a_dataset_that_no_run_uses_needs_no_licence():
     )
 
 
+@pytest.mark.parametrize("pin", [{"revision": "a" * 40}, {"sha256": "0" * 64}])
+def test_a_pinned_source_may_be_exported(pin):
+    config = edited(SEED, "export.accept_unpinned", ["model"])
+    config["datasets"]["mh"] |= pin
+    resolve(config, SCHEMA)
+
+
 def test_an_overlay_removes_a_run_and_a_dataset():
     overlay = {"runs": {"main": None}, "datasets": {"mh": None}, "export": {"run": "seed43"}}
-    config = resolve(merge(merge(DEMO, overlay), {"data": {"accept_unlicensed": []}}), SCHEMA)
+    config = resolve(
+        merge(
+            merge(DEMO, overlay),
+            {"data": {"accept_unlicensed": []}, "export": {"accept_unpinned": []}},
+        ),
+        SCHEMA,
+    )
     assert list(config["runs"]) == ["seed43"] and list(config["datasets"]) == ["demo"]
     with pytest.raises(UserError, match="export.run is 'main', which is not among runs"):
         resolve(merge(DEMO, {"runs": {"main": None}}), SCHEMA)

@@ -15,7 +15,10 @@ MERGE = {"dtype": "bfloat16", "max_shard_size": "2GB"}
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("prepared"))
+    # a path of more bytes than characters
+    deep = tmp_path_factory.mktemp("prepared") / ("深" * 80)
+    deep.mkdir()
+    return prepare(deep)
 
 
 def run(name, *words):
