@@ -59,10 +59,14 @@ def built_from(env: str, on_gpu: bool) -> list[str]:
 
 
 def venv_name(env: str, on_gpu: bool) -> str:
-    """`{env}-{hash}` over what it is built from, and the build of torch."""
+    """`{env}-{hash}` over what it is built from, and the build of torch; a comment in the program
+    that builds it is no part of that.
+    """
+    from mindtune.code import content_digest
+
     digest = hashlib.sha256(torch_build(env, on_gpu).encode())
     for name in built_from(env, on_gpu):
-        digest.update((ROOT / name).read_bytes())
+        digest.update(content_digest(ROOT / name).encode())
     return f"{env}-{digest.hexdigest()[:12]}"
 
 
@@ -94,6 +98,7 @@ def main() -> None:
     """Print the interpreter of the environment that is named, after building it if it is not
     there.
     """
+    sys.path[0] = str(ROOT / "scripts")  # called by its path, Python looks beside it
     folder = Path(venvs_folder(), venv_name(sys.argv[1], False))
     if not (folder / "READY").is_file():
         build(sys.argv[1], folder / "READY")
