@@ -7,7 +7,7 @@ PYTHON ?=
 CORES ?= 2
 MODEL ?= tiny
 DATA ?=
-WORKDIR ?= $(if $(filter dashboard audit plan why diff,$(MAKECMDGOALS)),.,$(if $(filter reproduce,$(MAKECMDGOALS)),reproduced,demo))
+WORKDIR ?= $(if $(filter dashboard audit adopt plan why diff,$(MAKECMDGOALS)),.,$(if $(filter reproduce,$(MAKECMDGOALS)),reproduced,demo))
 REPLACE ?=
 DATASET ?= demo
 ID ?=
@@ -44,141 +44,151 @@ $(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $
 	$(eval override $(name) := $$(value $(name)))))
 export $(GIVEN)
 
-DRIVER := .venv/bin/python
+# The driver environment has the name of what it is made of, so that another lock never takes one away that runs; .venv leads to it
+DRIVER_ENV := .venvs/driver-$(shell sha256sum envs/driver.lock | cut -c 1-12)
+DRIVER := $(DRIVER_ENV)/bin/python
 CORE := scripts/mindtune/environments.py core
 TRAIN := scripts/mindtune/environments.py train
 DASHBOARD := scripts/mindtune/environments.py dashboard
-export PATH := $(CURDIR)/.venv/bin:$(value PATH)
+export PATH := $(CURDIR)/$(DRIVER_ENV)/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit plan why reproduce diff lint lock docs clean-demo look row erase tables gate h100-check bench-data verify serve chat dashboard deployment sbom
+.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why reproduce diff lint lock docs clean-demo look row erase tables gate h100-check bench-data verify serve chat dashboard deployment sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: .venv/READY ## make the driver environment (.venv): Snakemake and the tools of the tests
+setup: driver ## make the driver environment (.venv): Snakemake and the tools of the tests
 
-.venv/READY: envs/driver.lock
+driver: $(DRIVER_ENV)/READY
+	@if [ "$$(readlink .venv)" != $(DRIVER_ENV) ]; then \
+		if [ -d .venv ] && [ ! -L .venv ]; then mv -T .venv .venvs/earlier-$$$$; fi && \
+		ln -sfn $(DRIVER_ENV) .venv.new && mv -T .venv.new .venv; fi
+
+$(DRIVER_ENV)/READY:
 	"$${PYTHON:=$$(command -v python3.11 || command -v python3)}" -c \
 		'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=/path/to/python3.11")' && \
-		"$$PYTHON" -m venv --clear .venv
+		"$$PYTHON" -m venv --clear $(@D)
 	$(DRIVER) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r envs/driver.lock
 	@touch $@
 
-demo: .venv/READY ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.jsonl] [WORKDIR=demo] [REPLACE=model|data|all]
+demo: driver ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.jsonl] [WORKDIR=demo] [REPLACE=model|data|all]
 	@$(DRIVER) scripts/tools/demo.py --model="$$MODEL" --data="$$DATA" --workdir="$$WORKDIR" --cores="$$CORES" --replace="$$REPLACE"
 
-look: .venv/READY ## what is in DATA (a file or folder of dialogues), what cleaning would keep, three rows; in seconds, before any config
+look: driver ## what is in DATA (a file or folder of dialogues), what cleaning would keep, three rows; in seconds, before any config
 	@"$$($(DRIVER) $(CORE))" scripts/tools/show_data.py --data="$$DATA" --hotlines config/hotlines.yaml
 
-row: .venv/READY ## what happened to one dialogue, step by step: ID=... [DATASET=demo] [WORKDIR=demo]
+row: driver ## what happened to one dialogue, step by step: ID=... [DATASET=demo] [WORKDIR=demo]
 	@"$$($(DRIVER) $(CORE))" scripts/tools/show_row.py --workdir="$$WORKDIR" --dataset="$$DATASET" --id="$$ID" --hotlines config/hotlines.yaml
 
-erase: .venv/READY ## remove a dialogue from all that the working directory holds and makes again: ID=... [DATASET=demo] [WORKDIR=demo]
+erase: driver ## remove a dialogue from all that the working directory holds and makes again: ID=... [DATASET=demo] [WORKDIR=demo]
 	@"$$($(DRIVER) $(CORE))" scripts/tools/erase.py --workdir="$$WORKDIR" --dataset="$$DATASET" --id="$$ID" --list config/erased.txt
 
-bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGPT=FOLDER [TOKENIZER=FOLDER] [SIZES="10000 100000"]
+bench-data: driver ## time the data stage on large made-up corpora: SHAREGPT=FOLDER [TOKENIZER=FOLDER] [SIZES="10000 100000"]
 	@"$$($(DRIVER) $(CORE))" scripts/bench/bench_data.py --sharegpt="$$SHAREGPT" --tokenizer="$$TOKENIZER" --parts $$PARTS \
 		--sizes $$SIZES --near-size="$$NEAR" --peers="$$PEERS" --records docs/records
 
-tables: .venv/READY ## tables, summary and forest plot again, from the item scores alone, without a GPU [WORKDIR=demo]
+tables: driver ## tables, summary and forest plot again, from the item scores alone, without a GPU [WORKDIR=demo]
 	@python="$$($(DRIVER) $(CORE))" && at="$$PWD/scripts" && cd "$$WORKDIR" && \
 		exec "$$python" "$$at/evaluation_table.py" --items results/runs/*/items/*.parquet --made-by results/runs/*/scores/*.json \
 			$(foreach file,csv=evaluation.csv markdown=evaluation.md latex=evaluation.tex summary=summary.md worse=worse.md \
 			forest=differences.svg record=evaluation_table.json,--$(subst =,=results/tables/,$(file)))
 
-gate: .venv/READY ## which gates each run passed; fails if one failed or is not certified [WORKDIR=demo]
+gate: driver ## which gates each run passed; fails if one failed or is not certified [WORKDIR=demo]
 	@$(DRIVER) scripts/gate.py --gates "$$WORKDIR/results/gates.json"
 
-h100-check: .venv/READY ## the whole chain at real size on a card, with few dialogues; records what each rule took [PLAN=1] [CORES=16]
+h100-check: driver ## the whole chain at real size on a card, with few dialogues; records what each rule took [PLAN=1] [CORES=16]
 	@$(DRIVER) scripts/bench/bench_chain.py --configfile config/h100-check.yaml --dataset check --workdir demo-h100 \
 		--cores="$$CORES" --record demo-h100/chain.json $${PLAN:+--plan}
 
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo
 
-plan: .venv/READY ## what would run, and why, in sentences; nothing runs [WORKDIR=.] [CONFIG=FILE]
+plan: driver ## what would run, and why, in sentences; nothing runs [WORKDIR=.] [CONFIG=FILE]
 	@$(DRIVER) scripts/tools/plan.py --workdir="$$WORKDIR" $${CONFIG:+--configfile="$$CONFIG"}
 
-why: .venv/READY ## why one file would be made again, or when it was made from what: FILE=... [WORKDIR=.] [CONFIG=FILE]
+why: driver ## why one file would be made again, or when it was made from what: FILE=... [WORKDIR=.] [CONFIG=FILE]
 	@$(DRIVER) scripts/tools/why.py --workdir="$$WORKDIR" $${CONFIG:+--configfile="$$CONFIG"} --file="$$FILE"
 
-audit: .venv/READY ## is everything that the records name as it was made? file by file [WORKDIR=.] [QUICK=1], or of an archive: [ARCHIVE=FILE]
+audit: driver ## is everything that the records name as it was made? file by file [WORKDIR=.] [QUICK=1], or of an archive: [ARCHIVE=FILE]
 	@$(DRIVER) scripts/tools/audit.py --workdir="$$WORKDIR" $${QUICK:+--quick} $${ARCHIVE:+--archive="$$ARCHIVE"}
 
-diff: .venv/READY ## what differs between two runs or two archives: A=RUN|FILE B=RUN|FILE [WORKDIR=.]
+diff: driver ## what differs between two runs or two archives: A=RUN|FILE B=RUN|FILE [WORKDIR=.]
 	@$(DRIVER) scripts/tools/diff.py --a="$$A" --b="$$B" --workdir="$$WORKDIR"
 
-reproduce: .venv/READY ## run an archived run again, and compare file by file: ARCHIVE=FILE [WORKDIR=reproduced] [EXPECT=SHA256]
+reproduce: driver ## run an archived run again, and compare file by file: ARCHIVE=FILE [WORKDIR=reproduced] [EXPECT=SHA256]
 	@$(DRIVER) scripts/tools/reproduce.py --archive="$$ARCHIVE" --workdir="$$WORKDIR" $${EXPECT:+--expect="$$EXPECT"} --cores="$$CORES"
+
+adopt: driver ## take up results that were copied without .snakemake, if every one is as recorded [WORKDIR=.]
+	@$(DRIVER) scripts/tools/adopt.py --workdir="$$WORKDIR"
 
 verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [EXPECT=SHA256] [PUBLIC_KEY=FILE]
 	@if [ -z "$$PUBLIC_KEY" ]; then exec python3 -I scripts/deploy/verify_export.py $${EXPECT:+--expect="$$EXPECT"} -- "$$EXPORT"; fi; \
 	python="$$($(DRIVER) $(CORE))" && exec "$$python" scripts/deploy/verify_signature.py --public-key="$$PUBLIC_KEY" \
 		$${EXPECT:+--expect="$$EXPECT"} -- "$$EXPORT"
 
-serve: .venv/READY ## serve an export on 127.0.0.1 until Ctrl-C [EXPORT=DIR] [CONFIG=FILE] [PORT=23333] [KEY=FILE] [PUBLIC_KEY=FILE]
+serve: driver ## serve an export on 127.0.0.1 until Ctrl-C [EXPORT=DIR] [CONFIG=FILE] [PORT=23333] [KEY=FILE] [PUBLIC_KEY=FILE]
 	@$(DRIVER) scripts/deploy/serve_export.py --export="$$EXPORT" $${CONFIG:+--configfile="$$CONFIG"} --port="$$PORT" --key-file="$$KEY" \
 		$${PUBLIC_KEY:+--public-key="$$PUBLIC_KEY"}
 
 chat: ## talk to what make serve serves (no package needed) [PORT=23333] [KEY=FILE]
 	@python3 scripts/deploy/chat.py --port="$$PORT" --key-file="$$KEY"
 
-dashboard: .venv/READY ## the trainings in SwanLab's own dashboard, on 127.0.0.1 and without an account, until Ctrl-C [WORKDIR=.] [PORT=5092]
+dashboard: driver ## the trainings in SwanLab's own dashboard, on 127.0.0.1 and without an account, until Ctrl-C [WORKDIR=.] [PORT=5092]
 	@python="$$($(DRIVER) $(DASHBOARD))" && exec "$$python" scripts/tools/show_dashboard.py --workdir="$$WORKDIR" --port="$$PORT"
 
-deployment: .venv/READY ## systemd units and a SLURM script for a store of exports: make deployment STORE=DIR [CONFIG=FILE] [OUT=DIR]
+deployment: driver ## systemd units and a SLURM script for a store of exports: make deployment STORE=DIR [CONFIG=FILE] [OUT=DIR]
 	@$(DRIVER) scripts/deploy/render_deployment.py --store="$$STORE" $${CONFIG:+--configfile="$$CONFIG"} --port="$$PORT" \
 		--user="$$USER" --key-file="$$KEY" --out="$$OUT"
 
 test: lint ## all tests but the GPU's and the long ones of test-faults
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-unit test-workflow test-e2e test-profile
 
-lint: .venv/READY ## formatting and static checks of Python and rules
-	.venv/bin/ruff check --quiet .
-	.venv/bin/ruff format --quiet --check .
+lint: driver ## formatting and static checks of Python and rules
+	$(DRIVER) -m ruff check --quiet .
+	$(DRIVER) -m ruff format --quiet --check .
 	$(DRIVER) -m snakefmt --check Snakefile rules
 
-test-unit: .venv/READY ## pure functions, the server, the merge: each in the environment that runs it
+test-unit: driver ## pure functions, the server, the merge: each in the environment that runs it
 	@$(DRIVER) tests/unit/run.py --cores="$$CORES"
 
-test-workflow: .venv/READY ## the plan: what an edit of every key, script and module would rerun
+test-workflow: driver ## the plan: what an edit of every key, script and module would rerun
 	$(DRIVER) -m pytest -q tests/workflow
 
-test-e2e: .venv/READY ## the demo, twice, and what must be equal
+test-e2e: driver ## the demo, twice, and what must be equal
 	$(DRIVER) -m pytest -q tests/e2e
 
-test-profile: .venv/READY ## the literal command and the doctor on a real SLURM (as root; else skipped, and said), hostile input, a sample of chaos
+test-profile: driver ## the literal command and the doctor on a real SLURM (as root; else skipped, and said), hostile input, a sample of chaos
 	$(DRIVER) -m pytest -q tests/slurm/test_profile.py tests/slurm/test_doctor.py tests/faults/test_security.py tests/faults/test_chaos.py
 
-test-faults: .venv/READY ## every fault, on a real SLURM and off it, in two lanes side by side [RECORD=1]
+test-faults: driver ## every fault, on a real SLURM and off it, in two lanes side by side [RECORD=1]
 	@rm -rf $(REPORTS)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-slurm test-local
 	if [ -n "$$RECORD" ]; then $(DRIVER) tests/faults/survived.py --reports $(REPORTS) --record docs/records/faults.json; fi
 
-test-slurm: .venv/READY ## the part of test-faults on a real SLURM, which it brings up (as root; else skipped, and said)
+test-slurm: driver ## the part of test-faults on a real SLURM, which it brings up (as root; else skipped, and said)
 	$(DRIVER) -m pytest -q --junitxml $(REPORTS)/slurm.xml tests/slurm
 
-test-local: .venv/READY ## the rest of it: full disks, torn files, jumping clocks, hostile input, three rounds of chaos
+test-local: driver ## the rest of it: full disks, torn files, jumping clocks, hostile input, three rounds of chaos
 	$(DRIVER) -m pytest -q --junitxml $(REPORTS)/local.xml tests/faults --ignore tests/faults/test_resume.py --ignore tests/faults/test_train.py
 	"$$($(DRIVER) $(TRAIN))" -m pytest -q --junitxml $(REPORTS)/resume.xml tests/faults/test_resume.py tests/faults/test_train.py
 
-chaos: .venv/READY ## random faults over repeated runs, unattended (nightly), recorded in docs/records/chaos.json [N=200] [SEED=1]
+chaos: driver ## random faults over repeated runs, unattended (nightly), recorded in docs/records/chaos.json [N=200] [SEED=1]
 	$(DRIVER) tests/faults/chaos.py --rounds="$$N" --seed="$$SEED" --record docs/records/chaos.json
 
-slurm-doctor: .venv/READY ## does the profile fit this cluster? prints the lines to change
+slurm-doctor: driver ## does the profile fit this cluster? prints the lines to change
 	@$(DRIVER) scripts/tools/slurm_doctor.py --profile slurm-h100
 
-docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/measurements.md, docs/rulegraph.svg
+docs: driver ## generated pages: config/README.md, envs/*.yaml, docs/measurements.md, docs/rulegraph.svg
 	$(DRIVER) scripts/tools/write_docs.py
 	$(DRIVER) scripts/tools/write_measurements.py
 	$(DRIVER) -m snakemake --quiet all --directory demo-docs --cores="$$CORES" --force results/report/rulegraph.svg
 	mkdir -p docs && cp demo-docs/results/report/rulegraph.svg docs/rulegraph.svg && rm -rf demo-docs
 
-sbom: .venv/READY ## list every pinned package as a bill of materials (CycloneDX 1.6): sbom.json [SBOM=FILE]
+sbom: driver ## list every pinned package as a bill of materials (CycloneDX 1.6): sbom.json [SBOM=FILE]
 	$(DRIVER) scripts/tools/write_sbom.py --out="$$SBOM"
 
-lock: .venv/READY ## pin what envs/*.in name, with hashes
+lock: driver ## pin what envs/*.in name, with hashes
 	$(DRIVER) scripts/tools/lock_environments.py
 	$(DRIVER) scripts/tools/write_docs.py

@@ -9,6 +9,8 @@ from snakemake import __version__ as snakemake_version
 
 from mindtune.audit.code_state import state_of_code
 
+SNAKEFILE = place("Snakefile")
+
 
 def rule_families():
     """{rule: stage file it stands in}, for the colours of the graph; the same whichever environments are built."""
@@ -32,7 +34,13 @@ def all_records():
         *expand(
             "results/data/{dataset}/{stage}.json",
             dataset=USED_DATASETS,
-            stage=["fetch_dataset", "clean_dialogues", "split_dialogues"],
+            stage=[
+                "fetch_dataset",
+                "clean_dialogues",
+                "split_dialogues",
+                "write_datasheet",
+                "cache_dataset",
+            ],
         ),
         *expand(
             [
@@ -56,7 +64,7 @@ def all_records():
             "results/runs/{run}/{stage}.json",
             run=RUNS,
             stage=[
-                "cache_dataset",
+                "order_dialogues",
                 "pack_stats",
                 "train_lora",
                 "merge_adapter",
@@ -95,14 +103,21 @@ rule draw_rulegraph:
             runs=RUNS,
             engine=config["serve"]["engine"],
         ),
-        snakefile=at("Snakefile"),
     shell:
         r"""
         exec 2>{log:q}
-        {DRIVER_PYTHON:q} -m snakemake --snakefile {params.snakefile:q} --config start={START:q} \
-            --workflow-profile none --rulegraph dot --forceall all \
-            | {PY[core]:q} {SCRIPTS:q}/draw_rulegraph.py --dot - --families {params.families:q} \
-                --svg {output.svg:q} --mermaid {output.mermaid:q} --record {output.record:q}
+        {DRIVER_PYTHON:q} -m snakemake \
+            --snakefile {SNAKEFILE:q} \
+            --config start={START:q} \
+            --workflow-profile none \
+            --rulegraph dot \
+            --forceall all \
+            | {PY[core]:q} {SCRIPTS:q}/draw_rulegraph.py \
+                --dot - \
+                --families {params.families:q} \
+                --svg {output.svg:q} \
+                --mermaid {output.mermaid:q} \
+                --record {output.record:q}
         """
 
 
@@ -138,9 +153,12 @@ rule write_report:
         exec >{log:q} 2>&1
         # a program's arguments have 2 MB in all; lists that grow with the runs go through a file
         {PY[core]:q} {SCRIPTS:q}/write_report.py \
-            --records @<(printf '%s\n' {input.records:q}) --images @<(printf '%s\n' {input.images:q}) \
+            --records @<(printf '%s\n' {input.records:q}) \
+            --images @<(printf '%s\n' {input.images:q}) \
             --tables {input.tables:q} \
-            --title {params.title:q} --report {output.report:q} --record {output.record:q}
+            --title {params.title:q} \
+            --report {output.report:q} \
+            --record {output.record:q}
         """
 
 

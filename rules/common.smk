@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import sourcecache_entry
 from snakemake.logging import logger
 
 BASE = os.path.relpath(workflow.basedir)
@@ -20,18 +21,29 @@ from mindtune.audit.folder import find_records, missing_notes
 from mindtune.cards import check_runs, count_cards
 from mindtune.cli import UserError
 from mindtune.code import code_hash
-from mindtune.config import read_files, read_schema, resolve, run_settings, to_param
-from mindtune.environments import venvs_folder
+from mindtune.config import (
+    deciding_engine,
+    read_files,
+    read_schema,
+    resolve,
+    run_settings,
+    serve_settings,
+    to_param,
+)
+from mindtune.environments import serve_env, venvs_folder
 from mindtune.erased import LIST as ERASED
 from mindtune.erased import with_erased
 from mindtune.evaluate.suites import check_room, chosen_suites
-from mindtune.identity import check_identity
+from mindtune.identity import check_identity, recorded_pin, source_spec
+from mindtune.made import keep_made
 from mindtune.source_files import (
+    Contents,
     check_configured,
     check_name,
     check_source,
     files_below,
 )
+from mindtune.train.state import DECIDES_NOTHING
 from mindtune.start import rule_files, start_path, start_text, take_start, write_start
 from mindtune.variables import GROUPS, shell_prefix
 
@@ -82,7 +94,7 @@ START = config.get("start")
 try:
     STARTED = take_start(config) if START else None
     config = STARTED["config"] if STARTED else configuration()
-    ON_GPU = int(config["train"]["device"] == "gpu")
+    ON_GPU = int(config["device"] == "gpu")
     if ON_GPU and workflow.is_main_process:
         limit_cards()
 except UserError as error:
@@ -95,7 +107,8 @@ RUNS = sorted(config["runs"])
 EXPORT_RUN = config["export"]["run"]
 USED_DATASETS = sorted({config["runs"][run]["dataset"] for run in RUNS})
 SUITES = sorted(config["suites"])
-SERVE_ENV = "serve" if config["serve"]["engine"] == "lmdeploy" else "train"
+SERVE_ENV = serve_env(config["serve"]["engine"])
+CONTENTS = Contents(Path("state/sources.json"))
 
 
 wildcard_constraints:
@@ -104,18 +117,36 @@ wildcard_constraints:
     suite="|".join(SUITES),
 
 
-def at(path):
-    """Where a file of the repository lies as seen from the working directory; an absolute path stays as it is.
+def named(place, name):
+    """A file that no rule makes, known to Snakemake by a name: what decides is its content, which stands in params, not where it lies."""
+    return ancient(sourcecache_entry(place, name))
 
-    It must be there: Snakemake takes the outputs of a rule without one of its inputs for files that somebody else made.
+
+def place(path):
+    """Where a file of the repository lies as seen from the working directory; an absolute path stays as it is."""
+    return os.path.normpath(os.path.join(BASE, path))
+
+
+def at(path):
+    """A file of the repository, or of the configuration, as an input. It must be there: Snakemake takes the outputs of a rule without
+    one of its inputs for files that somebody else made. Whoever takes it gives its content to `code_hash` or `contents` too.
     """
-    place = os.path.normpath(os.path.join(BASE, path))
     if workflow.is_main_process:
         try:
-            check_source(place)
+            check_source(place(path))
         except UserError as error:
             raise WorkflowError(str(error)) from None
-    return place
+    return named(place(path), path)
+
+
+def contents(*paths):
+    """SHA-256 of files that the configuration names, by the names that it gives them."""
+    return as_json(**dict(zip(paths, CONTENTS.hashes(map(place, paths)))))
+
+
+def unseen(value):
+    """A param that its program needs and that decides nothing of what it makes: Snakemake compares no param that takes `input`."""
+    return lambda wildcards, input: (value(wildcards) if callable(value) else value)
 
 
 def lookup_key(path):
@@ -141,29 +172,76 @@ def dataset_of(run):
     return config["runs"][run]["dataset"]
 
 
-def train_json(run, *keys):
-    """Canonical JSON of a run's training settings; of all of them, or of the given keys."""
+def train_json(run, *keys, without=()):
+    """Canonical JSON of a run's training settings; of all of them but some, or of the given keys."""
     settings = run_settings(config, run)
-    return as_json(**{key: settings[key] for key in (keys or settings)})
+    return as_json(
+        **{key: settings[key] for key in (keys or settings) if key not in without}
+    )
 
 
-def source_of(spec):
-    """What a dataset's entry says of its source; how its rows are read is another matter."""
-    return {key: value for key, value in spec.items() if key != "fields"}
+def engine_json(**over):
+    """What a program needs to start the server; some of it replaced."""
+    return as_json(**serve_settings(config) | over)
 
 
-def local_path(spec):
-    """A local source's path as seen from the working directory; empty for a hub's."""
-    return at(spec["path"]) if spec["source"] == "local" else ""
+def engine_decides(**over):
+    """Those of the settings of `engine_json` on which replies depend."""
+    return as_json(**deciding_engine(serve_settings(config)) | over)
 
 
 def local_files(spec):
-    """The files of a local source, so that an edit of one is seen."""
-    path = local_path(spec)
+    """{path as the configuration has it: place} of the files of a local source; empty for a hub's."""
+    if spec["source"] != "local":
+        return {}
+    start = place(spec["path"])
     try:
-        return files_below(path) if path else []
+        return {
+            os.path.normpath(
+                os.path.join(spec["path"], os.path.relpath(file, start))
+            ): file
+            for file in files_below(start)
+        }
     except UserError as error:
         raise WorkflowError(str(error)) from None
+
+
+def local_inputs(spec):
+    """The files of a local source as inputs."""
+    return [named(file, name) for name, file in local_files(spec).items()]
+
+
+def source_json(spec, record):
+    """What decides whether a source is fetched anew: which one it is, the bytes of a local one, and a checksum that its record has not
+    met yet.
+    """
+    files = local_files(spec)
+    return as_json(
+        source=source_spec(spec),
+        files=dict(zip(files, CONTENTS.hashes(files.values()))),
+        erased=spec.get("erased", []),
+        sha256=recorded_pin(spec, Path(record)),
+    )
+
+
+def but(spec, *keys):
+    """A source's entry in the configuration without some of its keys."""
+    return {key: value for key, value in spec.items() if key not in keys}
+
+
+def fetched_as(spec):
+    """A source's entry as its program gets it: a licence is for whoever describes what came of it, type and template for the trainer."""
+    return as_json(**but(spec, "licence", "fields", "type", "template"))
+
+
+def described(spec):
+    """What a card or a datasheet says of a source by the configuration alone."""
+    return but(spec, "sha256", "fields", "type", "template")
+
+
+def local_place(spec):
+    """Where a local source lies as seen from the working directory; empty for a hub's."""
+    return place(spec["path"]) if spec["source"] == "local" else ""
 
 
 def rules_hash():

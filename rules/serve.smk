@@ -1,17 +1,16 @@
 """
-Stage: serve.  Start the server on an export, talk to it, end it, and say whether it kept its contract.
+Stage: serve.  Start the server on what an export ships, talk to it, end it, and say whether it kept its contract.
 
-INPUTS   results/runs/{run}/export/, verify.json
+INPUTS   results/runs/{run}/merged/
 OUTPUTS  results/runs/{run}/smoke.json   only if every check passed
 """
 
 
 rule verify_serving:
-    """Serve the export; check replies, streaming, history, limits and keys, measure speeds, and prove that nothing is left."""
+    """Serve the model; check replies, streaming, history, limits and keys, measure speeds, and prove that nothing is left."""
     input:
-        export=ancient("results/runs/{run}/export"),
-        export_record="results/runs/{run}/export_model.json",
-        verify="results/runs/{run}/verify.json",
+        model=ancient("results/runs/{run}/merged"),
+        model_record="results/runs/{run}/merge_adapter.json",
         env=ancient(env_ready("core", SERVE_ENV)),
     output:
         smoke="results/runs/{run}/smoke.json",
@@ -26,7 +25,8 @@ rule verify_serving:
         mem_mb=64000 if ON_GPU else 1000,
     params:
         code=code_hash("verify_serving.py"),
-        engine=as_json(**config["serve"]),
+        decides=engine_decides(),
+        engine=unseen(engine_json()),
         settings=as_json(
             near_tie=config["verify"]["max_swapped_margin"], **config["smoke"]
         ),
@@ -34,7 +34,11 @@ rule verify_serving:
         r"""
         exec >{log.program:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/verify_serving.py \
-            --export {input.export:q} --verify {input.verify:q} --made-by {input.export_record:q} \
-            --engine {params.engine:q} --engine-python {PY[engine]:q} \
-            --settings {params.settings:q} --smoke {output.smoke:q} --server-log {log.server:q}
+            --model {input.model:q} \
+            --made-by {input.model_record:q} \
+            --engine {params.engine:q} \
+            --engine-python {PY[engine]:q} \
+            --settings {params.settings:q} \
+            --smoke {output.smoke:q} \
+            --server-log {log.server:q}
         """

@@ -24,6 +24,12 @@ if not STARTED:
             )
         write_start(START_TEXT)
 
+    onsuccess:
+        keep_made()
+
+    onerror:
+        keep_made()
+
 
 START_FILE = os.path.abspath(START)
 

@@ -2,44 +2,75 @@
 Stage: train.  A LoRA adapter from the training split, by ms-swift.
 
 INPUTS   results/data/{dataset}/train.jsonl, dev.jsonl, results/base/tokenizer/, results/base/model/
-OUTPUTS  results/runs/{run}/cached/, pack_stats.json, adapter/, history.csv, figures/
+OUTPUTS  results/data/{dataset}/cached/, for all its runs
+         results/runs/{run}/cached/ in the order of the run's seed, pack_stats.json, adapter/, history.csv, figures/
 STATE    state/train/{run}/<key>/   checkpoints and the offline SwanLab run; key = hash of data, model, settings and code.
          Not declared, because Snakemake deletes the outputs of a job that fails; safe to delete when nothing runs.
 """
 
 
 rule cache_dataset:
-    """Tokenise with the trainer's own template, in its own order, on a CPU: no GPU waits for it."""
+    """Tokenise with the trainer's own template, once for all runs, on a CPU: no GPU waits for it."""
     input:
-        train=lambda w: f"results/data/{dataset_of(w.run)}/train.jsonl",
-        dev=lambda w: f"results/data/{dataset_of(w.run)}/dev.jsonl",
-        split_record=lambda w: ancient(
-            f"results/data/{dataset_of(w.run)}/split_dialogues.json"
-        ),
+        train="results/data/{dataset}/train.jsonl",
+        dev="results/data/{dataset}/dev.jsonl",
+        split_record=ancient("results/data/{dataset}/split_dialogues.json"),
         tokenizer=ancient("results/base/tokenizer"),
         tokenizer_record="results/base/fetch_tokenizer.json",
         env=ancient(env_ready("train")),
     output:
-        cached=directory("results/runs/{run}/cached"),
-        record="results/runs/{run}/cache_dataset.json",
+        cached=directory("results/data/{dataset}/cached"),
+        record="results/data/{dataset}/cache_dataset.json",
     log:
-        "logs/runs/{run}/cache_dataset.log",
+        "logs/data/{dataset}/cache_dataset.log",
     benchmark:
-        "benchmarks/runs/{run}/cache_dataset.tsv"
+        "benchmarks/data/{dataset}/cache_dataset.tsv"
     resources:
         mem_mb=4000,
     params:
         code=code_hash("cache_dataset.py"),
         model=leaves_json("model/type", "model/template"),
-        settings=lambda w: train_json(w.run, "max_length", "seed"),
+        settings=leaves_json("train/max_length"),
     shell:
         r"""
         exec >{log:q} 2>&1
         {PY[train]:q} {SCRIPTS:q}/cache_dataset.py \
-            --train {input.train:q} --dev {input.dev:q} --tokenizer {input.tokenizer:q} \
+            --train {input.train:q} \
+            --dev {input.dev:q} \
+            --tokenizer {input.tokenizer:q} \
             --made-by {input.split_record:q} {input.tokenizer_record:q} \
-            --model {params.model:q} --settings {params.settings:q} \
-            --cached {output.cached:q} --record {output.record:q}
+            --model {params.model:q} \
+            --settings {params.settings:q} \
+            --cached {output.cached:q} \
+            --record {output.record:q}
+        """
+
+
+rule order_dialogues:
+    """Put the tokenised dialogues into the order in which a run's seed trains on them."""
+    input:
+        cached=lambda w: ancient(f"results/data/{dataset_of(w.run)}/cached"),
+        cached_record=lambda w: f"results/data/{dataset_of(w.run)}/cache_dataset.json",
+        env=ancient(env_ready("train")),
+    output:
+        ordered=directory("results/runs/{run}/cached"),
+        record="results/runs/{run}/order_dialogues.json",
+    log:
+        "logs/runs/{run}/order_dialogues.log",
+    benchmark:
+        "benchmarks/runs/{run}/order_dialogues.tsv"
+    params:
+        code=code_hash("order_dialogues.py"),
+        settings=lambda w: train_json(w.run, "seed"),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[train]:q} {SCRIPTS:q}/order_dialogues.py \
+            --cached {input.cached:q} \
+            --made-by {input.cached_record:q} \
+            --settings {params.settings:q} \
+            --ordered {output.ordered:q} \
+            --record {output.record:q}
         """
 
 
@@ -47,7 +78,7 @@ rule pack_stats:
     """Say exactly which packs and steps the trainer will make."""
     input:
         cached=ancient("results/runs/{run}/cached"),
-        cached_record="results/runs/{run}/cache_dataset.json",
+        cached_record="results/runs/{run}/order_dialogues.json",
         env=ancient(env_ready("core")),
     output:
         lengths=report("results/runs/{run}/figures/lengths.svg", category="data"),
@@ -72,8 +103,12 @@ rule pack_stats:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/pack_stats.py \
-            --cached {input.cached:q} --made-by {input.cached_record:q} --settings {params.settings:q} \
-            --lengths-figure {output.lengths:q} --fill-figure {output.fill:q} --record {output.record:q}
+            --cached {input.cached:q} \
+            --made-by {input.cached_record:q} \
+            --settings {params.settings:q} \
+            --lengths-figure {output.lengths:q} \
+            --fill-figure {output.fill:q} \
+            --record {output.record:q}
         """
 
 
@@ -81,7 +116,7 @@ rule train_lora:
     """Fine-tune the adapter; goes on from its own state after a kill, a time limit or a preemption."""
     input:
         cached=ancient("results/runs/{run}/cached"),
-        cached_record="results/runs/{run}/cache_dataset.json",
+        cached_record="results/runs/{run}/order_dialogues.json",
         stats="results/runs/{run}/pack_stats.json",
         model=ancient("results/base/model"),
         model_record="results/base/fetch_model.json",
@@ -108,16 +143,26 @@ rule train_lora:
     params:
         code=code_hash("train_lora.py"),
         model=leaves_json("model/id", "model/type", "model/template"),
-        settings=lambda w: train_json(w.run),
+        decides=lambda w: train_json(w.run, without=DECIDES_NOTHING),
+        settings=unseen(lambda w: train_json(w.run)),
         state="state/train/{run}",
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[train]:q} {SCRIPTS:q}/train_lora.py --run {wildcards.run:q} \
-            --cached {input.cached:q} --pack-stats {input.stats:q} \
-            --model {input.model:q} --made-by {input.model_record:q} {input.cached_record:q} --model-kind {params.model:q} \
-            --settings {params.settings:q} --quantizer {QUANTIZER:q} --code {params.code:q} --state-root {params.state:q} \
-            --adapter {output.adapter:q} --history {output.history:q} --loss-figure {output.loss:q} \
+        {PY[train]:q} {SCRIPTS:q}/train_lora.py \
+            --run {wildcards.run:q} \
+            --cached {input.cached:q} \
+            --pack-stats {input.stats:q} \
+            --model {input.model:q} \
+            --made-by {input.model_record:q} {input.cached_record:q} \
+            --model-kind {params.model:q} \
+            --settings {params.settings:q} \
+            --quantizer {QUANTIZER:q} \
+            --code {params.code:q} \
+            --state-root {params.state:q} \
+            --adapter {output.adapter:q} \
+            --history {output.history:q} \
+            --loss-figure {output.loss:q} \
             --record {output.record:q}
         """
 
@@ -141,6 +186,9 @@ rule sync_swanlab:
         r"""
         exec >{log:q} 2>&1
         take {GROUPS[swanlab]:q}
-        {PY[train]:q} {SCRIPTS:q}/sync_swanlab.py --train-record {input.train_record:q} --state-root {params.state:q} \
-            --project mindtune --record {output.record:q}
+        {PY[train]:q} {SCRIPTS:q}/sync_swanlab.py \
+            --train-record {input.train_record:q} \
+            --state-root {params.state:q} \
+            --project mindtune \
+            --record {output.record:q}
         """

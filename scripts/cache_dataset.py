@@ -1,29 +1,25 @@
-"""Tokenise a run's dialogues once, on a CPU, with the trainer's template and in its order.
+"""Tokenise a data set's training and dev dialogues once for all its runs, on a CPU, with the
+trainer's own template; order_dialogues.py puts them into a run's order.
 
 A template of ms-swift's that does not read dialogues as the model's own is refused here, before a
 GPU is asked for.
 
 Reads   the train and dev splits, and the tokenizer folder
 Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with the tokens added;
-        lengths.parquet (a row a dialogue, in training order), and the stage's record
+        lengths.parquet (a row a dialogue, in the order of the splits), and the stage's record
 """
 
 import argparse
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, run
-from mindtune.export.proof_prompts import fixed_chats, prove_prompts
+from mindtune.cli import UserError, parser, run, settings
+from mindtune.export.proof_prompts import prove_prompts
+from mindtune.fixed_chats import fixed_chats
 from mindtune.provenance import add_made_by, hash_inputs
-from mindtune.records import (
-    partial_folder,
-    read_jsonl,
-    remove,
-    write_record,
-)
+from mindtune.records import partial_folder, read_jsonl, remove, write_record
 from mindtune.safe_loading import swift_export
 from mindtune.train.swift import data_flags, environment, render
 from mindtune.train.token_columns import add_tokens, count, encode
@@ -42,6 +38,7 @@ def cache(args: argparse.Namespace, target: Path) -> None:
         environment(CUDA_VISIBLE_DEVICES="", **caches(target.absolute().with_name("cache")))
     )
     flags = data_flags(args.model, args.settings) | {
+        "dataset_shuffle": False,
         "model": str(args.tokenizer),
         "dataset": [str(args.train)],
         "val_dataset": [str(args.dev)],
@@ -68,22 +65,16 @@ def sources(columns: Mapping[str, list[Any]], dialogues: Path) -> list[str]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--train", required=True, type=Path)
-    parser.add_argument("--dev", required=True, type=Path)
-    parser.add_argument("--tokenizer", required=True, type=Path)
-    add_made_by(parser)
-    parser.add_argument(
-        "--model", required=True, type=json.loads, help='JSON: {"type", "template"}'
-    )
-    parser.add_argument(
-        "--settings", required=True, type=json.loads, help='JSON: {"max_length", "seed"}'
-    )
-    parser.add_argument("--cached", required=True, type=Path)
-    parser.add_argument("--record", required=True, type=Path)
-    return parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--train", required=True, type=Path)
+    arguments.add_argument("--dev", required=True, type=Path)
+    arguments.add_argument("--tokenizer", required=True, type=Path)
+    add_made_by(arguments)
+    arguments.add_argument("--model", required=True, type=settings("type", "template"))
+    arguments.add_argument("--settings", required=True, type=settings("max_length"))
+    arguments.add_argument("--cached", required=True, type=Path)
+    arguments.add_argument("--record", required=True, type=Path)
+    return arguments.parse_args()
 
 
 def fill(args: argparse.Namespace, folder: Path) -> Any:

@@ -188,7 +188,7 @@ def export(args: argparse.Namespace, folder: Path) -> dict[str, str]:
     check_chain({**chain, args.verify.as_posix(): proof})
     records = list(chain.values())
     merged = link_folder(args.merged, args.base, folder)
-    card = model_card(args.settings["model"], args.settings["toy"], [*records, proof])
+    card = model_card(args.settings, [*records, proof])
     (folder / "README.md").write_bytes(card.encode("utf-8"))
     # hashed where they will stay, so that a copy that went wrong is seen too
     hashes, blocks = hash_folder(folder)
@@ -236,7 +236,7 @@ def parse_args() -> argparse.Namespace:
         "--settings",
         required=True,
         type=json.loads,
-        help='JSON: {"model": the config\'s model, "toy": true or false}',
+        help='JSON: {"model": the config\'s model, "data_licence": of the data set}',
     )
     parser.add_argument("--export", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)

@@ -52,7 +52,7 @@ def main() -> None:
         files = hub.snapshot_files(hub.download(spec, "dataset", patterns, key), patterns, key)
     with partial_folder(arguments.raw) as folder:
         hashes = hub.place(files, folder, link=False)
-        listing = hub.check_hash(hashes, spec.get("sha256"), key)
+        listing = fetched = hub.check_hash(hashes, spec.get("sha256"), key)
         if erased := take_out(folder, spec.get("erased", []), spec.get("fields", {}), key):
             hashes = sha256_files(folder, hashes)
             listing = sha256_listing(hashes)
@@ -66,8 +66,8 @@ def main() -> None:
         facts={
             "files": hashes,
             "sha256": listing,
+            "source_sha256": fetched,  # before rows were erased: what a pin is compared with
             "bytes": hub.size_of(arguments.raw),
-            "licence": spec.get("licence"),
             "erased": erased,
             "left_behind": left,
         },

@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--part", choices=("tokenizer", "all"), required=True)
     parser.add_argument("--model", type=Path, required=True, help="folder to make")
     parser.add_argument(
-        "--tokenizer-record", type=Path, help="record of the tokenizer part (part all)"
+        "--tokenizer-record", type=Path, nargs="?", help="record of the tokenizer part (part all)"
     )
     parser.add_argument("--record", type=Path, required=True)
     arguments = parser.parse_args()
@@ -78,7 +78,6 @@ def main() -> None:
             "files": hashes,
             "sha256": listing,
             "bytes": hub.size_of(arguments.model),
-            "licence": spec.get("licence"),
             "template": named(template_text(arguments.model)),
         },
         packages=[] if local else [hub.PACKAGES[spec["source"]]],

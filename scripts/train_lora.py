@@ -27,6 +27,7 @@ from mindtune.train.memory import choose
 from mindtune.train.requirements import add_quantizer, preflight, smallest_card
 from mindtune.train.result import kept_checkpoint, write_adapter
 from mindtune.train.state import (
+    DECIDES_NOTHING,
     checkpoint_step,
     drop_unproven,
     last_checkpoint,
@@ -134,8 +135,9 @@ def main() -> None:
     base_hash, data_hash = (recorded_hash(path, args.made_by) for path in (args.model, args.cached))
     inputs = {args.model.as_posix(): base_hash, args.cached.as_posix(): data_hash}
     check_chain({args.pack_stats.as_posix(): plan, **read_records(args.made_by)})
-    # the choice among the checkpoints trains nothing anew
-    trained = {name: value for name, value in args.settings.items() if name != "checkpoint"}
+    # the choice among the checkpoints trains nothing anew either
+    left_out = ("checkpoint", *DECIDES_NOTHING)
+    trained = {name: value for name, value in args.settings.items() if name not in left_out}
     key = state_key(
         data=data_hash, base=base_hash, kind=args.model_kind, settings=trained, code=args.code
     )

@@ -21,8 +21,9 @@ from mindtune.chat_template import to_messages
 from mindtune.cli import UserError, run
 from mindtune.export.adapter_config import check_trained
 from mindtune.export.proof_logits import prove_logits
-from mindtune.export.proof_prompts import fixed_chats, prove_prompts
+from mindtune.export.proof_prompts import prove_prompts
 from mindtune.export.proof_tensors import prove_side_files, prove_tensors
+from mindtune.fixed_chats import fixed_chats
 from mindtune.provenance import add_made_by, check_inputs
 from mindtune.records import (
     read_jsonl,

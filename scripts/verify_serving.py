@@ -6,7 +6,7 @@ run, so that one report names everything that is wrong. Speeds (TTFT: time to fi
 time per output token after the first), the card's memory and the KV cache's room are recorded and
 judge nothing.
 
-Reads   an export folder and the verify.json that it was exported by
+Reads   a model folder: what an export ships
 Writes  the stage's record, only if every check passes, and the server's log
 """
 
@@ -19,7 +19,8 @@ from typing import Any
 from mindtune.card_memory import card_memory
 from mindtune.chat_template import ChatTokenizer, Message, load_chat
 from mindtune.cli import UserError, run
-from mindtune.provenance import add_made_by, hash_inputs, read_record
+from mindtune.fixed_chats import fixed_chats
+from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import write_record
 from mindtune.safe_loading import check_folder
 from mindtune.serve import checks, wire_checks
@@ -73,12 +74,13 @@ def check_ended(server: Server) -> dict[str, Any]:
     return {"name": "server_ended", "passed": not left and not still_open, "seen": seen}
 
 
-def proven_chats(verify: Path) -> list[tuple[list[Message], int]]:
-    """The fixed chats of verify.json, as far as their last question, with their prompt's number of
-    tokens.
+def proven_chats(chat: ChatTokenizer) -> list[tuple[list[Message], int]]:
+    """The fixed chats as far as their last question, with their prompt's number of tokens: the
+    proof of the merge shows that training counts the same.
     """
-    rows = read_record(verify)["facts"]["prompts"]
-    return [(row["messages"], row["prompt"]["tokens"]) for row in rows if "messages" in row]
+    asked = [messages[:-1] for messages in fixed_chats().values()]
+    texts = [chat.render(messages, add_generation_prompt=True) for messages in asked]
+    return list(zip(asked, chat.count(texts), strict=True))
 
 
 def greedy_replies(
@@ -92,7 +94,7 @@ def greedy_replies(
 
 
 def smoke(
-    export: Path, verify: Path, engine: dict[str, Any], settings: dict[str, Any], log: Path
+    export: Path, engine: dict[str, Any], settings: dict[str, Any], log: Path
 ) -> dict[str, Any]:
     """Serve, check, measure and end; return the facts, or raise UserError with the checks that
     failed.
@@ -100,7 +102,8 @@ def smoke(
     check_engine(engine)
     check_engine_node(engine, log)
     check_folder(export)
-    chat, proven = load_chat(export), proven_chats(verify)
+    chat = load_chat(export)
+    proven = proven_chats(chat)
     reference = greedy_replies(export, engine, settings, chat)
     memory = kv_budget(export, engine, card_memory())
     with serve(export, engine, log) as server:
@@ -136,10 +139,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--export", required=True, type=Path)
-    parser.add_argument(
-        "--verify", required=True, type=Path, help="verify.json of that export's merge"
-    )
+    parser.add_argument("--model", required=True, type=Path, help="what an export ships")
     add_made_by(parser)
     parser.add_argument(
         "--engine", required=True, type=json.loads, help="JSON: the config's serve branch"
@@ -165,10 +165,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    inputs = hash_inputs([args.export, args.verify], args.made_by)
+    inputs = hash_inputs([args.model], args.made_by)
     facts = smoke(
-        args.export,
-        args.verify,
+        args.model,
         {**args.engine, "python": args.engine_python},
         args.settings,
         args.server_log,

@@ -54,7 +54,7 @@ def variables(config: dict[str, Any], args: argparse.Namespace) -> dict[str, Any
             (3 if config["export"]["public_key"] else 2)
             * deadline_s(config["serve"], args.store / "current")
         ),
-        "gpu": config["serve"]["device"] == "gpu",
+        "gpu": config["device"] == "gpu",
     }
 
 

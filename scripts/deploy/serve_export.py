@@ -23,8 +23,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from mindtune.cli import UserError, run
-from mindtune.config import read_files, read_schema, resolve
-from mindtune.environments import ROOT, venv_name, venvs_folder
+from mindtune.config import read_files, read_schema, resolve, serve_settings
+from mindtune.environments import ROOT, serve_env, venv_name, venvs_folder
 from mindtune.secret_files import check_secret
 from mindtune.serve.engine_settings import (
     check_engine,
@@ -49,8 +49,8 @@ def read_config(overlay: Path | None) -> dict[str, Any]:
 
 def engine_python(config: dict[str, Any]) -> str:
     """The interpreter of the environment that serves; a UserError if it is not built."""
-    env = "serve" if config["serve"]["engine"] == "lmdeploy" else "train"
-    folder = Path(venvs_folder(), venv_name(env, config["train"]["device"] == "gpu"))
+    env = serve_env(config["serve"]["engine"])
+    folder = Path(venvs_folder(), venv_name(env, config["device"] == "gpu"))
     if not (folder / "READY").is_file():
         raise UserError(
             f"{folder} is not built; build it with: snakemake --cores 1 build_env_{env} (and the "
@@ -156,7 +156,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     config = read_config(args.configfile)
-    engine = {**config["serve"], "python": engine_python(config)}
+    engine = {**serve_settings(config), "python": engine_python(config)}
     check_engine(engine)
     check_key(args.key_file)
     # a link to an export may be pointed elsewhere while the server reads

@@ -2,11 +2,14 @@
 2.
 """
 
+import argparse
 import errno
+import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mindtune import variables
 
@@ -18,6 +21,34 @@ class UserError(Exception):
     """Bad input. The message is one sentence: the file, row or key, what was found, what was
     expected, what to do.
     """
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A program's argument parser, whose help is the program's docstring as it stands."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def settings(*keys: str) -> Callable[[str], dict[str, Any]]:
+    """The type of an argument that is a JSON object with these keys; what they hold, the schema of
+    the configuration has checked.
+    """
+
+    def read(text: str) -> dict[str, Any]:
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is not JSON ({error})") from None
+        wrong = set(keys) ^ set(found) if isinstance(found, dict) else keys
+        if wrong:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} should be a JSON object with the keys {', '.join(keys)}; look at "
+                f"{', '.join(sorted(wrong))}"
+            )
+        return found
+
+    return read
 
 
 def run(main: Callable[[], None]) -> int:

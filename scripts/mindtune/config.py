@@ -15,16 +15,38 @@ from typing import Any
 
 import yaml
 
+from mindtune.canonical import canonical
 from mindtune.cli import UserError
 from mindtune.config_errors import sentence
 from mindtune.environments import ROOT
 from mindtune.strict_yaml import parse_strictly, read_strictly
 
+# A run cannot have these for itself: dialogues are cleaned and tokenised once
+OF_ALL_RUNS = ("max_length",)
+# What an engine does not use, or uses without an effect on its replies
+NOT_OF_ENGINE = {
+    "lmdeploy": ("startup_timeout_s", "threads"),
+    "transformers": ("startup_timeout_s", "backend", "cache_max_entry_count", "tp"),
+}
+
 
 def read_schema() -> dict[str, Any]:
-    """config/schema.yaml, by PyYAML's C part: it is ours, and every job reads it."""
+    """config/schema.yaml, by PyYAML's C part: it is ours, and every job reads it. A run's keys are
+    those of `train`, without defaults.
+    """
     text = (ROOT / "config/schema.yaml").read_text(encoding="utf-8")
-    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    schema = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    train = without_defaults(schema["properties"]["train"])["properties"]
+    own = {key: part for key, part in train.items() if key not in OF_ALL_RUNS}
+    schema["properties"]["runs"]["additionalProperties"]["properties"] |= own
+    return schema
+
+
+def without_defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a schema in which no key has a default."""
+    parts = {name: without_defaults(part) for name, part in schema.get("properties", {}).items()}
+    own = {key: value for key, value in schema.items() if key not in ("default", "properties")}
+    return own | ({"properties": parts} if parts else {})
 
 
 def read_files(files: Iterable[Path], arguments: Iterable[str] = ()) -> dict[str, Any]:
@@ -56,6 +78,7 @@ def resolve(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, A
 
     resolved = with_defaults(without_removed(copy.deepcopy(dict(config)), schema), schema)
     check_schema(resolved, schema)
+    resolved = canonical(resolved, schema)
     for check in CROSS_CHECKS:
         check(resolved)
     return resolved
@@ -122,9 +145,22 @@ def is_number(_checker: Any, value: Any) -> bool:
 
 
 def run_settings(config: Mapping[str, Any], run: str) -> dict[str, Any]:
-    """The training settings of one run: `train`, with the run's own keys laid over it."""
+    """The training settings of one run: `train` and the device, with the run's own keys laid over
+    it.
+    """
     own = {key: value for key, value in config["runs"][run].items() if key != "dataset"}
-    return merge(config["train"], own)
+    return merge(config["train"], own) | {"device": config["device"]}
+
+
+def serve_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the server: `serve`, and the device."""
+    return {**config["serve"], "device": config["device"]}
+
+
+def deciding_engine(engine: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the server's settings on which its replies depend."""
+    unused = NOT_OF_ENGINE[engine["engine"]]
+    return {key: value for key, value in engine.items() if key not in unused}
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from mindtune import field_names
 from mindtune.cli import UserError
 from mindtune.config import leaves, run_settings, to_param
 from mindtune.config_errors import nearest
-from mindtune.environments import ROOT
+from mindtune.environments import DEMO_MODELS, ROOT
 from mindtune.sources import HUBS, is_licence
 
 FLASH_ATTENTION = ("flash_attention_4", "flash_attn")
@@ -77,6 +77,11 @@ def check_sources(config: Mapping[str, Any]) -> None:
                     f"config key {key}.{name} is empty, but {key}.source is {spec['source']}, "
                     f"which needs it; set it"
                 )
+        if spec["source"] == "package" and spec["id"] not in DEMO_MODELS:
+            raise UserError(
+                f"config key {key}.id is {spec['id']!r}, but {key}.source is package, and the "
+                f"packages hold {' and '.join(DEMO_MODELS)}; name one of them"
+            )
 
 
 def check_pinned(config: Mapping[str, Any]) -> None:
@@ -122,23 +127,17 @@ def check_training(config: Mapping[str, Any]) -> None:
             raise UserError(
                 f"run {run} asks for train.attention {train['attention']!r} on a CPU, where "
                 f"FlashAttention does not exist; "
-                "set train.attention to sdpa, or train.device to gpu"
-            )
-        if train["max_length"] != config["train"]["max_length"]:
-            raise UserError(
-                f"runs.{run}.max_length is {train['max_length']}, but dialogues are cleaned once, "
-                f"for train.max_length "
-                f"{config['train']['max_length']}; remove it from the run, or set train.max_length"
+                "set train.attention to sdpa, or device to gpu"
             )
 
 
 def check_serving(config: Mapping[str, Any]) -> None:
     """The engine suits the device."""
-    serve, train = config["serve"], config["train"]
-    if serve["engine"] == "lmdeploy" and train["device"] == "cpu":
+    serve = config["serve"]
+    if serve["engine"] == "lmdeploy" and config["device"] == "cpu":
         raise UserError(
-            "serve.engine is lmdeploy, which needs a GPU, but train.device is cpu; set "
-            "serve.engine to transformers, or train.device to gpu"
+            "serve.engine is lmdeploy, which needs a GPU, but device is cpu; set "
+            "serve.engine to transformers, or device to gpu"
         )
 
 

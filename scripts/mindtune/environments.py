@@ -9,12 +9,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# `tiny` and `smollm2` hold one data package each, what the demo's base models are made from;
-# `qlora` what that method adds to `train`
-ENVIRONMENTS = ("core", "train", "serve", "tiny", "smollm2", "qlora")
+# Each of these holds one data package, what a base model of the demo is made from; `qlora` holds
+# what that method adds to `train`
+DEMO_MODELS = ("tiny", "smollm2")
+ENVIRONMENTS = ("core", "train", "serve", *DEMO_MODELS, "qlora")
 WITH_TORCH = ("train", "serve")
 # What builds the packages that are published as sources only
 BUILD_CONSTRAINTS = "envs/build.txt"
+
+
+def serve_env(engine: str) -> str:
+    """The environment that runs an engine."""
+    return "serve" if engine == "lmdeploy" else "train"
 
 
 def env_locks(env: str, on_gpu: bool) -> list[str]:
@@ -36,6 +42,12 @@ def torch_build(env: str, on_gpu: bool) -> str:
     return "cuda" if on_gpu or env == "serve" else "cpu"
 
 
+def site_packages(folder: str) -> str:
+    """Where an environment's packages lie; it has the Python of the driver environment."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return os.path.join(folder, "lib", version, "site-packages")
+
+
 def built_from(env: str, on_gpu: bool) -> list[str]:
     """Every file that says what is in an environment; relative paths."""
     return [
@@ -47,10 +59,14 @@ def built_from(env: str, on_gpu: bool) -> list[str]:
 
 
 def venv_name(env: str, on_gpu: bool) -> str:
-    """`{env}-{hash}` over what it is built from, and the build of torch."""
+    """`{env}-{hash}` over what it is built from, and the build of torch; a comment in the program
+    that builds it is no part of that.
+    """
+    from mindtune.code import content_digest
+
     digest = hashlib.sha256(torch_build(env, on_gpu).encode())
     for name in built_from(env, on_gpu):
-        digest.update((ROOT / name).read_bytes())
+        digest.update(content_digest(ROOT / name).encode())
     return f"{env}-{digest.hexdigest()[:12]}"
 
 
@@ -82,6 +98,7 @@ def main() -> None:
     """Print the interpreter of the environment that is named, after building it if it is not
     there.
     """
+    sys.path[0] = str(ROOT / "scripts")  # called by its path, Python looks beside it
     folder = Path(venvs_folder(), venv_name(sys.argv[1], False))
     if not (folder / "READY").is_file():
         build(sys.argv[1], folder / "READY")

@@ -24,8 +24,35 @@ HUB_KEYS = ("source", "id", "revision")
 
 def identity(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a source's settings that says what it is."""
-    found = {key: spec.get(key) for key in KEYS.get(spec["source"], HUB_KEYS)}
+    found = source_spec(spec)
     return found | ({"path": os.path.normpath(ROOT / found["path"])} if found.get("path") else {})
+
+
+def source_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a source's settings that says what it is, as the configuration has it."""
+    return {key: spec.get(key) for key in KEYS.get(spec["source"], HUB_KEYS)}
+
+
+def recorded_pin(spec: Mapping[str, Any], record: Path) -> str | None:
+    """The checksum with which a source counts as asked for: that of the record, if what was fetched
+    is what the configuration wants, and so there is nothing to do; else the configuration's.
+    """
+    pin = spec.get("sha256")
+    if pin in (None, fetched_hash(record)) and record.is_file():
+        return read_json(record).get("params", {}).get("sha256")
+    return pin
+
+
+def fetched_hash(record: Path) -> str | None:
+    """The hash of what a fetch brought; None if there is no record, or no hash in it."""
+    facts = read_json(record).get("facts", {}) if record.is_file() else {}
+    return facts.get("source_sha256", facts.get("sha256"))
+
+
+def unmet_pin(spec: Mapping[str, Any], record: Path) -> str | None:
+    """The hash of what was fetched, if the configuration wants another one."""
+    found = fetched_hash(record)
+    return found if found and spec.get("sha256") not in (None, found) else None
 
 
 def recorded(*records: Path) -> dict[str, Any] | None:
@@ -55,6 +82,19 @@ def others(
     for kind, key, spec, record in pairs:
         if record and identity(record) != identity(spec):
             yield kind, key, identity(record), identity(spec)
+    for kind, key, spec, path in fetched(config, results):
+        if digest := unmet_pin(spec, path):
+            yield kind, key, {"sha256": digest}, {"sha256": spec["sha256"]}
+
+
+def fetched(
+    config: Mapping[str, Any], results: Path
+) -> Iterator[tuple[str, str, Mapping[str, Any], Path]]:
+    """(kind, key, settings, record) of every source that a checksum can pin."""
+    yield "model", "model", config["model"], results / "base/fetch_model.json"
+    for name in sorted({run["dataset"] for run in config["runs"].values()}):
+        record = results / "data" / name / "fetch_dataset.json"
+        yield "data", f"datasets.{name}", config["datasets"][name], record
 
 
 def check_identity(config: Mapping[str, Any], results: Path, replace: str | None) -> None:

@@ -7,12 +7,16 @@ export would be published.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
+from mindtune.records import read_json, sha256_file, write_json
 
+# Larger files, in bytes, are read again only if their size or times change
+ALWAYS_READ = 1 << 20
 # Snakemake takes the first for a wildcard, the second for one of its variables
 NOT_IN_PATHS = (re.compile(r"[{}]"), re.compile(r"<[a-z][a-z0-9_]*>"))
 
@@ -86,3 +90,29 @@ def check_name(path: str) -> None:
                 f"{path} has {found[0]!r} in its path, to which Snakemake gives a meaning; rename "
                 f"it"
             )
+
+
+class Contents:
+    """SHA-256 of files that the configuration names. A large one is read once: `known` keeps its
+    hash with its size and times of change.
+    """
+
+    def __init__(self, known: Path) -> None:
+        self.known = known
+
+    def hashes(self, places: Iterable[str]) -> list[str]:
+        """The files' hashes, in their order; a UserError for one that cannot be read."""
+        kept = read_json(self.known) if self.known.is_file() else {}
+        return [self.hash(Path(place), kept) for place in places]
+
+    def hash(self, path: Path, kept: dict[str, Any]) -> str:
+        """One file's hash; `kept` is {path: [size, times of change in ns, hash]}."""
+        about = path.stat()
+        if about.st_size <= ALWAYS_READ:
+            return sha256_file(path)
+        name, sign = str(path.resolve()), [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+        if kept.get(name, [])[:3] != sign:
+            kept[name] = [*sign, sha256_file(path)]
+            with suppress(OSError):  # somebody else's folder may not be written to
+                write_json(self.known, kept)
+        return kept[name][-1]

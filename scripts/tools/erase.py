@@ -30,6 +30,7 @@ PLACES = ("results", "state", "logs", "benchmarks", ".cache", ".snakemake")
 # Shorter turns ("好的。") stand in other people's dialogues too
 SHORTEST = 12
 # Outputs that are one folder: who removes a file of them removes all
+SIDES = ("train", "dev")  # what a run learns from, and what chooses its checkpoint
 FOLDERS = ("cached", "raw", "figures")
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 
@@ -109,15 +110,11 @@ def records_of(workdir: Path, removed: Iterable[Path]) -> list[Path]:
 def trained(workdir: Path, dataset: str, kept: list[dict[str, Any]]) -> list[str]:
     """The runs whose weights saw the row, or were chosen by it."""
     data = workdir / "results/data" / dataset
-    sides = [
-        side for side in ("train", "dev") for row in kept if find(data / f"{side}.jsonl", row["id"])
-    ]
-    runs = []
-    for record in sorted((workdir / "results/runs").glob("*/cache_dataset.json")):
-        inputs = read_json(record)["inputs"]
-        if any(f"results/data/{dataset}/{side}.jsonl" in inputs for side in sides):
-            runs.append(record.parent.name)
-    return runs
+    if not any(find(data / f"{side}.jsonl", row["id"]) for side in SIDES for row in kept):
+        return []
+    records = sorted((workdir / "results/runs").glob("*/order_dialogues.json"))
+    cached = f"results/data/{dataset}/cached"
+    return [record.parent.name for record in records if cached in read_json(record)["inputs"]]
 
 
 def add_to_list(path: Path, dataset: str, digests: Iterable[str]) -> None:

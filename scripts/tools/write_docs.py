@@ -54,7 +54,7 @@ def rows(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str, 
         ):
             if key == "runs.NAME":
                 yield f"{key}.dataset", "required", part["properties"]["dataset"]["description"]
-                yield f"{key}.*", "as train.*", "any key of train, for this run only"
+                yield f"{key}.*", "as train.*", "any key of train but max_length, for this run only"
             else:
                 yield from rows(part, key)
         else:

@@ -119,7 +119,8 @@ def test_the_export_is_proven_and_verifies_with_python_alone(demo, run):
     assert done.returncode == 0 and done.stdout.startswith("complete: "), done.stdout + done.stderr
     for name in ("tokenizer.json", "chat_template.jinja", "tokenizer_config.json"):
         assert (export / name).read_bytes() == (demo.results / "base/model" / name).read_bytes()
-    assert not (demo.results / f"runs/{run}/merged").exists()
+    merged = demo.results / f"runs/{run}/merged"
+    assert all((merged / shard.name).samefile(shard) for shard in shards), "no second copy"
 
 
 def test_the_published_export_is_that_of_the_named_run(demo):
@@ -193,7 +194,8 @@ def test_the_audit_raises_no_alarm(demo, again):
 def test_equal_bytes_in_another_folder(demo, elsewhere):
     names = [
         *(f"data/demo/{name}.jsonl" for name in ("clean", "rejected", "train", "dev", "test")),
-        "runs/main/cache_dataset.json",
+        "data/demo/cache_dataset.json",
+        "runs/main/order_dialogues.json",
         "runs/main/pack_stats.json",
         "runs/main/adapter/adapter_model.safetensors",
         "runs/main/adapter/adapter_config.json",

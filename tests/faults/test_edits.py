@@ -23,7 +23,7 @@ def append(made: Chain, name: str) -> None:
 
 def while_it_tokenises(made: Chain, edit, *arguments: str) -> int:
     """Start, edit while cache_dataset works, and return Snakemake's exit status."""
-    log = made.work / "logs/runs/main/cache_dataset.log"
+    log = made.work / "logs/data/demo/cache_dataset.log"
     log.unlink(missing_ok=True)
     with group(made.start(*arguments)) as controller:
         wait_for(log.exists, 300, lambda: made.log("snakemake.log")[-3000:])

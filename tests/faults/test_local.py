@@ -21,7 +21,8 @@ STAGES = {
     "fetch_model": "results/base/fetch_model.json",
     "clean_dialogues": "results/data/demo/clean_dialogues.json",
     "split_dialogues": "results/data/demo/split_dialogues.json",
-    "cache_dataset": "results/runs/main/cache_dataset.json",
+    "cache_dataset": "results/data/demo/cache_dataset.json",
+    "order_dialogues": "results/runs/main/order_dialogues.json",
     "pack_stats": "results/runs/main/pack_stats.json",
     "train_lora": "results/runs/main/train_lora.json",
     "merge_adapter": "results/runs/main/merge_adapter.json",
@@ -164,10 +165,10 @@ def test_a_truncated_shard_is_not_exported_and_is_seen_by_the_receiver():
     # a merged shard that breaks between the merge and its proof
     for name in ("verify.json", "export_model.json", "merge_adapter.json"):
         (made.work / "results/runs/main" / name).unlink()
-    done = made.run("--notemp", STAGES["merge_adapter"])
+    done = made.run(STAGES["merge_adapter"])
     assert done.returncode == 0, done.stdout[-3000:]
     truncate(next(made.work.glob("results/runs/main/merged/*.safetensors")))
-    done = made.run("--notemp", STAGES["verify_merge"])
+    done = made.run(STAGES["verify_merge"])
     assert done.returncode == 1 and "error: " in done.stdout and ".safetensors" in done.stdout, (
         done.stdout[-3000:]
     )

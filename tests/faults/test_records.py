@@ -83,7 +83,7 @@ def test_changed_tokens_are_not_trained_on_and_a_deleted_cache_is_made_again():
             "rm",
             "-r",
             made.work / "results/runs/main/cached",
-            made.work / "results/runs/main/cache_dataset.json",
+            made.work / "results/runs/main/order_dialogues.json",
         ],
         check=True,
     )

@@ -46,8 +46,9 @@ int nvmlDeviceGetName(void *card, char *text, unsigned size) {
 }
 """
 GPU = {
-    "train": {"device": "gpu", "attention": "flash_attention_4", "packing": True},
-    "serve": {"engine": "lmdeploy", "device": "gpu"},
+    "device": "gpu",
+    "train": {"attention": "flash_attention_4", "packing": True},
+    "serve": {"engine": "lmdeploy"},
 }
 TARGETS = ["results/base/replies/demo/dialogue.json", "results/runs/main/train_lora.json"]
 

@@ -54,7 +54,7 @@ def test_an_edited_key_is_named_with_both_values_and_what_follows(project, timed
 
 def test_code_files_and_runs_are_told_apart(project):
     status, said = tool(project, "plan", edit='{"runs": {"rank16": {"dataset": "demo"}}}')
-    assert status == 0 and "cache_dataset (rank16) would run because it never ran here" in said
+    assert status == 0 and "order_dialogues (rank16) would run because it never ran here" in said
     assert "train_lora (rank16) would" not in said  # it follows
     path = project.root / "scripts/score_dialogue.py"
     text = path.read_text(encoding="utf-8")

@@ -11,12 +11,12 @@ import shutil
 
 import pytest
 import yaml
-from mindtune.config import leaves, merge, resolve
+from mindtune.config import leaves, merge, read_schema, resolve
 from mindtune.environments import venv_name
 from planning import ROOT, snakemake
 
 CONFIG = ROOT / "config"
-SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text(encoding="utf-8"))
+SCHEMA = read_schema()
 DEMO = resolve(
     merge(
         yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8")),
@@ -26,37 +26,39 @@ DEMO = resolve(
 )
 REPLIES = {"generate_base_replies", "generate_tuned_replies"}
 LETTERS = {"measure_base_letters", "measure_tuned_letters"}
+SERVED = {*REPLIES, "verify_serving"}
 PLAN = {"pack_stats", "train_lora"}
-
-# The merged shards are temporary, so what reads them makes them anew
-PROOF = {"merge_adapter"}
 
 # key (a prefix ends with a dot) -> rules that read it; the first match counts
 READERS = [
+    ("device", None),  # contradicts the rest of the demo's settings: tested with the configuration
     ("datasets.mh.", set()),  # no run of the demo uses it
+    ("datasets.demo.licence", {"write_datasheet", "export_model"}),
+    ("datasets.demo.sha256", None),  # tested apart
+    ("datasets.demo.id", {"write_datasheet"}),  # a local source has neither
+    ("datasets.demo.revision", {"write_datasheet"}),
     ("datasets.demo.fields", {"clean_dialogues"}),
     ("datasets.demo.", {"fetch_dataset", "write_datasheet"}),
     ("data.accept_unlicensed", set()),  # only whether anything runs at all
-    ("model.type", {"cache_dataset", "train_lora", *PROOF}),
-    ("model.template", {"cache_dataset", "train_lora", *PROOF}),
+    ("model.type", {"cache_dataset", "train_lora", "verify_merge"}),
+    ("model.template", {"cache_dataset", "train_lora", "verify_merge"}),
     (
         "model.id",
         {"build_demo_tokenizer", "build_demo_model", "train_lora", "export_model", "write_report"},
     ),
-    ("model.", PROOF),  # a package has no path and no revision: they only reach the model card
+    ("model.sha256", set()),  # a package has its lock
+    ("model.", {"export_model"}),  # a package has no path and no revision: they only reach the card
     ("runs.main.dataset", None),  # another dataset is another graph: tested apart
     ("runs.seed43.dataset", None),
-    ("runs.seed43.seed", {"cache_dataset", "train_lora"}),
+    ("runs.seed43.seed", {"order_dialogues", "train_lora"}),
     ("data.clean.", {"clean_dialogues"}),
     ("data.split.", {"split_dialogues"}),
     ("data.contamination.", {"split_dialogues"}),
     ("train.max_length", {"clean_dialogues", "cache_dataset", *PLAN}),
-    ("train.seed", {"cache_dataset", "train_lora"}),
-    (
-        "train.device",
-        None,
-    ),  # contradicts the rest of the demo's settings: tested with the configuration
+    ("train.seed", {"order_dialogues", "train_lora"}),
     ("train.attention", None),  # has one value on a CPU
+    ("train.logging_steps", set()),  # how often a training says something
+    ("train.save_total_limit", set()),  # how many checkpoints stay beside the one that counts
     *[
         (f"train.{key}", PLAN)
         for key in ("packing", "batch_size", "grad_accumulation", "epochs", "gpus")
@@ -65,10 +67,11 @@ READERS = [
     ("export.run", {"publish_export", "verify_serving", "write_report"}),
     ("export.accept_unpinned", set()),  # only whether anything runs at all
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
-    ("export.", PROOF),
-    ("verify.max_swapped_margin", {*PROOF, "verify_serving"}),
+    ("export.signing_key", {"export_model"}),
+    ("export.", {"merge_adapter"}),
+    ("verify.max_swapped_margin", {"verify_merge", "verify_serving"}),
     ("archive.", set()),  # only what is archived when it is asked for by name
-    ("verify.", PROOF),
+    ("verify.", {"verify_merge"}),
     ("evaluate.only", None),  # fewer suites are another graph: test_suites.py
     *[
         (f"evaluate.suites.{suite}.{key}", rules)
@@ -80,14 +83,18 @@ READERS = [
         )
     ],
     ("evaluate.system", {"prepare_suite"}),
-    ("evaluate.concurrency", REPLIES),
+    ("evaluate.concurrency", set()),
     ("evaluate.dialogue.", {"prepare_suite"}),
     ("evaluate.score.", {"score_dialogue"}),
     ("privacy.group_readable", set()),
     ("gates", None),  # the demo has none: tested apart
     ("serve.engine", None),  # lmdeploy needs a GPU
     ("serve.model_name", {"verify_serving"}),
-    ("serve.", {*REPLIES, "verify_serving"}),
+    *[
+        (f"serve.{key}", set())  # engine transformers does not use them, or not for its replies
+        for key in ("backend", "cache_max_entry_count", "tp", "startup_timeout_s")
+    ],
+    ("serve.", SERVED),
     ("smoke.", {"verify_serving"}),
 ]
 # Values that cannot be derived from the present one
@@ -108,7 +115,6 @@ VALUES = {
     "archive.weights": "adapter",
     "verify.logits_dtype": "bfloat16",
     "serve.backend": "turbomind",
-    "serve.device": "gpu",
     "train.dtype": "bfloat16",
     "train.kernels": "plain",
     "train.method": "dora",
@@ -230,9 +236,11 @@ def test_another_dataset_of_a_run_reruns_that_run(project):
 
 
 def test_a_new_run_reuses_what_is_shared(project):
-    planned = project.planned({"runs": {"rank16": {"dataset": "demo", "lora": {"rank": 16}}}})
-    assert "train_lora" in planned and "evaluation_table" in planned
+    other = {"dataset": "demo", "lora": {"rank": 16}, "seed": 7}
+    planned = project.planned({"runs": {"rank16": other}})
+    assert {"order_dialogues", "train_lora", "evaluation_table"} <= planned
     assert not planned & {
+        "cache_dataset",
         "fetch_dataset",
         "clean_dialogues",
         "split_dialogues",
@@ -279,7 +287,7 @@ def edited(project):
 @pytest.mark.parametrize(
     ("name", "rules"),
     [
-        ("scripts/merge_adapter.py", PROOF),
+        ("scripts/merge_adapter.py", {"merge_adapter"}),
         ("scripts/score_dialogue.py", {"score_dialogue"}),
         ("scripts/deploy/verify_export.py", {"publish_export"}),
         ("scripts/mindtune/train/packing.py", {"pack_stats"}),
@@ -297,13 +305,16 @@ def edited(project):
         ("scripts/mindtune/train/history.py", {"train_lora"}),
         ("scripts/mindtune/train/card.py", {"train_lora"}),
         ("scripts/mindtune/train/token_columns.py", {"cache_dataset"}),
-        ("scripts/mindtune/export/adapter.py", PROOF),
+        ("scripts/mindtune/export/adapter.py", {"merge_adapter"}),
         ("scripts/mindtune/export/proof_prompts.py", {"cache_dataset"}),
         ("scripts/mindtune/nvml.py", set()),
         ("scripts/mindtune/preflight.py", set()),
         ("scripts/mindtune/cli.py", set()),
-        ("scripts/mindtune/serve/transformers_server.py", {*REPLIES, "verify_serving"}),
-        ("scripts/mindtune/export/model_card.md.j2", PROOF),
+        ("scripts/mindtune/serve/transformers_server.py", SERVED),
+        ("scripts/mindtune/export/model_card.md.j2", {"export_model"}),
+        ("scripts/verify_merge.py", {"verify_merge"}),
+        ("scripts/order_dialogues.py", {"order_dialogues"}),
+        ("envs/train.lock", {"export_model"}),
         ("scripts/mindtune/data/datasheet.md.j2", {"write_datasheet"}),
         ("config/hotlines.yaml", {"clean_dialogues", "score_suite"}),
         ("config/suites/knowledge.yaml", set()),  # a comment

@@ -199,7 +199,7 @@ def test_the_manifest_names_all_that_a_gpu_trained_with(tmp_path):
         str(edit), "-n", "-p", "--", "results/export"
     )  # fmt: skip
     assert status == 0, output
-    locks = re.search(r"--locks ([^\n]*?) --code", output)[1].split()
+    locks = re.search(r"--locks ([^\n\\]*)\\\n *--code", output)[1].split()
     assert [os.path.basename(name) for name in locks] == [
         "train.lock",
         "train-cuda.lock",

@@ -50,7 +50,7 @@ def test_a_thousand_variants_plan_in_25_s(tmp_path):
 
 
 STAGES = (
-    "cache_dataset",
+    "order_dialogues",
     "pack_stats",
     "train_lora",
     "merge_adapter",
@@ -94,7 +94,13 @@ def write_finished(work: Path, runs: list[str]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("<svg/>")
     record(f"runs/{runs[0]}/smoke.json")
-    for stage in ("fetch_dataset", "clean_dialogues", "split_dialogues"):
+    for stage in (
+        "fetch_dataset",
+        "clean_dialogues",
+        "split_dialogues",
+        "write_datasheet",
+        "cache_dataset",
+    ):
         record(f"data/demo/{stage}.json")
     for path in (
         "base/fetch_tokenizer.json",

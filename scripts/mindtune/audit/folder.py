@@ -29,7 +29,8 @@ MAKERS = (
     (r"(results/data/[^/]+)/(clean|rejected)\.jsonl", r"\1/clean_dialogues.json"),
     (r"(results/data/[^/]+)/(train|dev|test|contamination)\.jsonl", r"\1/split_dialogues.json"),
     (r"(results/data/[^/]+)/(DATASHEET\.md|croissant\.json)", r"\1/write_datasheet.json"),
-    (r"(results/runs/[^/]+)/cached", r"\1/cache_dataset.json"),
+    (r"(results/data/[^/]+)/cached", r"\1/cache_dataset.json"),
+    (r"(results/runs/[^/]+)/cached", r"\1/order_dialogues.json"),
     (r"(results/runs/[^/]+)/figures/(lengths|fill)\.svg", r"\1/pack_stats.json"),
     (r"(results/runs/[^/]+)/(adapter|history\.csv|figures/loss\.svg)", r"\1/train_lora.json"),
     (r"(results/runs/[^/]+)/merged", r"\1/merge_adapter.json"),
@@ -43,7 +44,6 @@ MAKERS = (
     (r"results/export", r"results/export.json"),
     (r"(results/archive/[^/]+)\.zip", r"\1.json"),
 )
-TEMPORARY = "merge_adapter"  # the stage whose folder Snakemake removes once it is exported
 MOST_NOTES = 5
 AS_RECORDED, CHANGED, MISSING, STALE, UNKNOWN = (
     "as recorded",
@@ -52,7 +52,7 @@ AS_RECORDED, CHANGED, MISSING, STALE, UNKNOWN = (
     "stale",
     "unknown",
 )
-REMOVED, ELSEWHERE = "removed", "not here"
+ELSEWHERE = "not here"
 WRONG = (CHANGED, MISSING, STALE, UNKNOWN)
 
 
@@ -97,7 +97,7 @@ def missing_notes(records: Mapping[str, Record]) -> list[str]:
             if path.startswith("results/") and path not in made and path not in records:
                 gone.setdefault(record_of(path), name)
     for path, name in made.items():
-        if records[name]["stage"] != TEMPORARY and not os.path.exists(path):
+        if not os.path.exists(path):
             gone.setdefault(path, name)
     notes = [
         (
@@ -219,12 +219,7 @@ def check_outputs(records: Mapping[str, Record], hasher: Hasher) -> Iterator[Fin
     for name, record in records.items():
         for path, digest in record["outputs"].items():
             if not os.path.exists(path):
-                temporary = record["stage"] == TEMPORARY
-                yield Finding(
-                    path,
-                    REMOVED if temporary else MISSING,
-                    "temporary" if temporary else f"{name} names it",
-                )
+                yield Finding(path, MISSING, f"{name} names it")
             elif hasher.hash(path) == digest:
                 yield Finding(path, AS_RECORDED)
             else:

@@ -54,10 +54,11 @@ def scores(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows.values() if {"base", "tuned"} <= row.keys()]
 
 
-def model_card(model: Mapping[str, Any], toy: bool, records: Sequence[Mapping[str, Any]]) -> str:
-    """Render the card. `model` is the config's model section; a record that it needs and that is
-    not given is a UserError.
+def model_card(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+    """Render the card. `settings` are the config's model section and the data's licence; a record
+    that it needs and that is not given is a UserError.
     """
+    model = settings["model"]
     by_stage = {record["stage"]: record for record in records}
     if missing := [stage for stage in NEEDED if stage not in by_stage]:
         raise UserError(
@@ -73,11 +74,11 @@ def model_card(model: Mapping[str, Any], toy: bool, records: Sequence[Mapping[st
         name=model.get("id") or Path(model["path"]).name,
         licences={
             "base": model.get("licence") or "unknown",
-            "data": dataset.get("licence") or "unknown",
+            "data": settings["data_licence"],
         },
         base=source_name(model),
         data=source_name(dataset) if dataset else "unknown",
-        toy=toy,
+        toy=by_stage.get("fetch_model", {}).get("params", {}).get("toy", False),
         clean=by_stage["clean_dialogues"]["facts"],
         split=by_stage["split_dialogues"]["facts"],
         packing=by_stage.get("pack_stats", {}).get("facts"),

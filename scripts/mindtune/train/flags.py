@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
+from mindtune.train.state import DECIDES_NOTHING
 from mindtune.train.swift import data_flags
 
 # in a folder of its own: ms-swift puts the folder of a plugin on the import path
@@ -69,6 +70,7 @@ def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
             # a worker process would double the memory of a small machine
             "dataloader_num_workers": 0 if settings["device"] == "cpu" else 4,
             "seed": settings["seed"],
+            "data_seed": settings["seed"],
             # a loss that is no number must show, not be replaced by a mean; and looking for one
             # makes the GPU wait each micro-batch
             "logging_nan_inf_filter": False,
@@ -85,10 +87,11 @@ def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
     )
 
 
-# Flags that concern only this process, and paths, which the trainer makes absolute
+# Flags that concern only this process or what it says and keeps, and paths, which the trainer makes
+# absolute
 NOT_COMPARED = {
-    "add_version", "cached_dataset", "cached_val_dataset", "external_plugins", "model",
-    "output_dir", "resume_from_checkpoint",
+    *DECIDES_NOTHING, "add_version", "cached_dataset", "cached_val_dataset", "external_plugins",
+    "model", "output_dir", "resume_from_checkpoint",
 }  # fmt: skip
 
 

@@ -25,6 +25,8 @@ from mindtune.tensors import is_full, weight_files
 # What the trainer needs to go on from a checkpoint; trainer_state.json is the last that it writes
 CHECKPOINT_FILES = ("args.json", "optimizer.pt", "scheduler.pt", "trainer_state.json")
 UNPROVEN = "unproven.json"
+# Settings that train nothing anew: how often something is said, how many checkpoints stay
+DECIDES_NOTHING = ("logging_steps", "save_total_limit")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 

@@ -35,7 +35,6 @@ def data_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[st
         # over-long dialogues were rejected by name before; what is left must not be dropped in
         # silence, so counts are compared
         "truncation_strategy": "delete",
-        "data_seed": settings["seed"],
         "dataset_num_proc": 1,
         "strict": True,
     }

@@ -181,5 +181,10 @@ def export_words(folder: Path, out: Path, **paths: Path) -> list[object]:
         "--locks",
         ROOT / "envs" / "train.lock",
     ]
-    words += ["--code", "0123456789abcdef", "--settings", {"model": MODEL, "toy": True}]
+    words += [
+        "--code",
+        "0123456789abcdef",
+        "--settings",
+        {"model": MODEL, "data_licence": "CC0-1.0"},
+    ]
     return [*words, "--export", out / "export", "--record", out / "export_model.json"]

@@ -107,7 +107,7 @@ def cache_command(folder, kind):
         "cache_dataset.py",
         *("--train", folder / "train.jsonl", "--dev", folder / "dev.jsonl"),
         *("--tokenizer", folder / "model", "--model", json.dumps(kind)),
-        *("--settings", json.dumps({"max_length": 256, "seed": 42})),
+        *("--settings", json.dumps({"max_length": 256})),
         *("--cached", folder / "cached", "--record", folder / "cache.json"),
     )
 

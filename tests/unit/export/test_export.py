@@ -224,7 +224,7 @@ def test_card_of_a_hub_dataset_with_scores():
         "revision": None,
         "licence": None,
     }
-    card = model_card(model, False, records)
+    card = model_card({"model": model, "data_licence": "CC0-1.0"}, records)
     head = yaml.safe_load(card.split("---")[1])
     assert head["datasets"] == ["CodyWhy/mh-sharegpt-20250820"]
     assert head["license"] == "unknown"
@@ -241,7 +241,7 @@ def test_card_of_a_hub_dataset_with_scores():
     )
     training = next(record for record in records if record["stage"] == "train_lora")
     training["params"]["method"] = "full"
-    whole = model_card(model, False, records)
+    whole = model_card({"model": model, "data_licence": "CC0-1.0"}, records)
     assert (
         "All weights trained" in whole
         and "equal the trained weights" in whole

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 from mindtune.cli import UserError
-from mindtune.config import leaves, merge, read_files, resolve, run_settings
+from mindtune.config import leaves, merge, read_files, read_schema, resolve, run_settings
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
-SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text(encoding="utf-8"))
+SCHEMA = read_schema()
 SEED = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
 DEMO = merge(SEED, yaml.safe_load((CONFIG / "demo.yaml").read_text(encoding="utf-8")))
 
@@ -44,15 +44,9 @@ def test_seed_values():
     assert (train["lora"]["rank"], train["lora"]["alpha"], train["lora"]["dropout"]) == (8, 32, 0.1)
     assert (train["learning_rate"], train["warmup_ratio"], train["epochs"]) == (2.0e-4, 0.1, 1)
     assert (train["save_steps"], train["save_total_limit"], train["logging_steps"]) == (200, 3, 20)
-    assert train["lora"]["target_modules"] == [
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
-    ]
+    assert train["lora"]["target_modules"] == sorted(
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,13 +115,16 @@ def test_seed_values():
         ("export.max_shard_size", "2GiB", ["export.max_shard_size", "'2GiB'"]),
         ("export.run", "mian", ["export.run", "'mian'", "main"]),
         ("runs.main.dataset", "心理", ["runs.main.dataset", "'心理'"]),
-        ("runs.main.max_length", 1024, ["runs.main.max_length", "train.max_length"]),
+        ("runs.main.max_length", 1024, ["runs.main.max_length", "once, for train.max_length"]),
+        ("runs.main.device", "cpu", ["runs.main.device", "at the top of the file"]),
+        ("serve.device", "cpu", ["serve.device", "at the top of the file"]),
         ("runs.main.sed", 1, ["runs.main.sed", "seed"]),
         ("datasets.mh.licence", "", ["datasets.mh.licence"]),
         ("datasets.mh.id", None, ["datasets.mh.id", "modelscope"]),
         ("datasets.mh.fields", {"question": "ask"}, ["datasets.mh.fields", "question and answer"]),
         ("train.attention", "sdpa", ["train.attention", "packing"]),
-        ("train.device", "cpu", ["train.attention", "CPU"]),
+        ("train.device", "cpu", ["train.device", "at the top of the file"]),
+        ("device", "cpu", ["train.attention", "CPU"]),
         ("data.split.test_share", 0.99, ["data.split", "nothing to train on"]),
     ],
 )

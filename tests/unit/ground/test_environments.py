@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from build_env import build
 from mindtune.cli import UserError
+from mindtune.code import syntax_tree
 from mindtune.environments import ROOT, built_from, torch_pins, venv_name
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
@@ -31,6 +33,20 @@ def test_an_environment_that_is_there_is_named_and_not_built(tmp_path):
     (folder / "READY").touch()
     done = interpreter("core", MINDTUNE_VENVS=str(tmp_path))
     assert (done.stdout, done.stderr) == (f"{folder}/bin/python\n", "")
+
+
+def test_a_name_follows_locks_and_what_builds_but_no_comment(tmp_path, monkeypatch):
+    for name in built_from("train", False):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    monkeypatch.setattr("mindtune.environments.ROOT", tmp_path)
+    program, lock = tmp_path / "scripts/build_env.py", tmp_path / "envs/train.lock"
+    names = [venv_name("train", False)]
+    for path, text in ((program, "\n# 注释\n"), (program, "\nMORE = 1\n"), (lock, "# pin\n")):
+        path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+        syntax_tree.cache_clear()
+        names.append(venv_name("train", False))
+    assert names[0] == names[1] and len(set(names)) == 3
 
 
 def test_an_environment_that_cannot_be_built_is_an_error_and_no_path(tmp_path):

@@ -86,8 +86,6 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
     rows, out = dialogues(work / "对话.jsonl"), work / "out"
     engine = ["--engine", json.dumps(ENGINE | {"python": ""}), "--engine-python", sys.executable]
     serve = ["--device", "cpu", "--threads", "1"]
-    verify = work / "verify.json"
-    verify.write_text("{}")
     asked = {
         "id": "a",
         "prompt": [{"role": "user", "content": "你好"}],
@@ -98,8 +96,7 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
     return {
         "cache_dataset.py": ["--train", rows, "--dev", rows, "--tokenizer", folder, "--model",
             MODEL, "--settings",
-                             '{"max_length": 512, "seed": '
-'1}', "--cached", out, "--record", work / "r.json"],
+                             '{"max_length": 512}', "--cached", out, "--record", work / "r.json"],
         "train_lora.py": ["--run", "main", "--cached", work, "--pack-stats", work, "--model",
             folder, "--made-by", work,
                           "--model-kind", MODEL, "--settings", '{"method": "lora"}', "--code", "x",
@@ -117,7 +114,7 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
                                 "--records", work / "r.json", "--log", work / "server.log"],
         "measure_letters.py": ["--model", folder, "--prompts", work / "p.jsonl", "--replies", work / "p.jsonl", "--engine",
                                json.dumps(ENGINE), "--letters", out, "--record", work / "r.json"],
-        "verify_serving.py": ["--export", folder, "--verify", verify, *engine, "--settings", json.dumps(SMOKE), "--smoke", out,
+        "verify_serving.py": ["--model", folder, *engine, "--settings", json.dumps(SMOKE), "--smoke", out,
                           "--server-log", work / "server.log"],
         "mindtune/serve/transformers_server.py": ["--model", folder, "--model-name", "x",
             "--session-len", "512", *serve, "--port-file", out],

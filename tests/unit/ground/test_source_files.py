@@ -3,10 +3,12 @@ takes as it stands.
 """
 
 import copy
+import os
 
 import pytest
 from mindtune.cli import UserError
-from mindtune.source_files import check_configured, check_source, files_below
+from mindtune.records import sha256_file
+from mindtune.source_files import ALWAYS_READ, Contents, check_configured, check_source, files_below
 
 CONFIG = {
     "datasets": {
@@ -85,3 +87,24 @@ def test_odd_names_that_are_taken_as_they_stand(folder):
         (folder / "数据" / name).write_text("{}")
     check_configured(CONFIG, str(folder))
     assert len(files_below(str(folder / "数据"))) == 8
+
+
+def test_a_content_is_told_by_its_bytes_and_a_large_one_is_read_once(tmp_path, monkeypatch):
+    small, large = tmp_path / "小", tmp_path / "大"
+    small.write_bytes(b"x")
+    large.write_bytes(b"y" * (ALWAYS_READ + 1))
+    read = []
+
+    def hashed(path):
+        read.append(path)
+        return sha256_file(path)
+
+    monkeypatch.setattr("mindtune.source_files.sha256_file", hashed)
+    contents = Contents(tmp_path / "state/known.json")
+    first = contents.hashes([str(large), str(small)])
+    assert first == [sha256_file(large), sha256_file(small)] and read == [large, small]
+    assert contents.hashes([str(large), str(small)]) == first and read == [large, small, small]
+    about = large.stat()
+    large.write_bytes(b"z" * (ALWAYS_READ + 1))  # as long as before, and as old by its time
+    os.utime(large, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert contents.hashes([str(large)]) == [sha256_file(large)] != first[:1]

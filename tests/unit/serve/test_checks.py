@@ -13,13 +13,11 @@ import jinja2
 import pytest
 import verify_serving
 from mindtune.chat_template import load_chat
-from mindtune.export.proof_prompts import fixed_chats
 from mindtune.serve.checks import Case, Failed, check_prompt_tokens
 from mindtune.serve.client import Reply
 from mindtune.serve.engine import serve
 from mindtune.serve.greedy_check import check_greedy, follow, parting, transformers_replies
 from models import build_small_model, copy_with_end
-from sealed import write_sealed
 
 ROOT = Path(__file__).resolve().parents[3]
 ENGINE = {
@@ -51,25 +49,10 @@ def model(tmp_path_factory) -> Path:
     return build_small_model(tmp_path_factory.mktemp("model") / "export", seed=1)
 
 
-def write_verify(export: Path, path: Path) -> Path:
-    """The part of verify.json that the smoke test reads: the fixed chats, counted by the export's
-    own template.
-    """
-    chat = load_chat(export)
-    rows = [
-        {
-            "messages": messages[:-1],
-            "prompt": {"tokens": chat.count([chat.render(messages[:-1], True)])[0]},
-        }
-        for messages in fixed_chats().values()
-    ]
-    return write_sealed(path, "verify_merge", facts={"prompts": rows})
-
-
 def smoke(export: Path, folder: Path, **engine: object) -> tuple[subprocess.CompletedProcess, Path]:
     """Run the program; return its outcome and the path of its record."""
     flags = {
-        "--export": export, "--verify": write_verify(export, folder / "verify.json"), "--engine": json.dumps({**ENGINE, **engine}), "--engine-python": sys.executable,
+        "--model": export, "--engine": json.dumps({**ENGINE, **engine}), "--engine-python": sys.executable,
         "--settings": json.dumps(SETTINGS), "--smoke": folder / "smoke.json", "--server-log": folder / "server.log",
     }  # fmt: skip
     command = [
@@ -185,7 +168,7 @@ def test_a_server_that_renders_other_prompts_than_training_is_found(model, tmp_p
             check_prompt_tokens(case)
         case = replace(case, chat=chat)
         assert check_prompt_tokens(case)
-        proven = verify_serving.proven_chats(write_verify(model, tmp_path / "verify.json"))
+        proven = verify_serving.proven_chats(load_chat(model))
         assert check_prompt_tokens(replace(case, proven=proven))
         proven[3] = (proven[3][0], proven[3][1] + 1)
         with pytest.raises(Failed):

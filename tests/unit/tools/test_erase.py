@@ -78,9 +78,9 @@ def made(work: Path, source: Path, tokenizer: Path) -> Path:  # noqa: F811
     (run / "cached/train").mkdir(parents=True)
     (run / "cached/train/data.arrow").write_bytes(b"\0ARROW" + SAID.encode() + b"\0")
     (run / "cached/lengths.parquet").write_bytes(b"compressed")
-    inputs = {f"results/data/demo/{side}.jsonl": "0" * 64 for side in ("train", "dev")}
+    inputs = {"results/data/demo/cached": "0" * 64}
     outputs = {"results/runs/main/cached": "0" * 64}
-    write_sealed(run / "cache_dataset.json", "cache_dataset", inputs=inputs, outputs=outputs)
+    write_sealed(run / "order_dialogues.json", "order_dialogues", inputs=inputs, outputs=outputs)
     (run / "replies").mkdir()
     (run / "replies/dialogue.jsonl").write_text(json.dumps({"prompt": SAID}), encoding="utf-8")
     (run / "adapter").mkdir()

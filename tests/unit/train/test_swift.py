@@ -152,6 +152,9 @@ def test_a_value_that_the_trainer_took_otherwise_is_named(tmp_path):
     flags = train_flags(MODEL, SETTINGS)
     (tmp_path / "args.json").write_text(json.dumps(flags))
     compare_args(tmp_path / "args.json", flags)
+    # a training that went on is the same, however often it spoke before
+    (tmp_path / "args.json").write_text(json.dumps({**flags, "logging_steps": 7}))
+    compare_args(tmp_path / "args.json", flags)
     (tmp_path / "args.json").write_text(json.dumps({**flags, "lora_dropout": 0.05}))
     with pytest.raises(UserError, match="lora_dropout 0.05 where the configuration says 0.1"):
         compare_args(tmp_path / "args.json", flags)
