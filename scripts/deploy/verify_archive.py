@@ -41,7 +41,7 @@ class Refused(ValueError):
 
 def shown(text: object) -> str:
     """Text from outside for a terminal: what is not printable is written out."""
-    cut = str(text)[:500]
+    cut = str(text)[:2000]
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in cut
     )

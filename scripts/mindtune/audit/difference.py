@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deploy.verify_archive import shown as printable
+
 from mindtune.audit.archived import archived_records
 from mindtune.audit.comparing import is_measured, leaves_of
 from mindtune.audit.folder import find_records
@@ -59,7 +61,7 @@ def side(given: str) -> Side:
     if not mine:
         runs = sorted({name.split("/")[2] for name in records if name.startswith("results/runs/")})
         raise UserError(
-            f"{given!r} is no archive and no run here; give a file, or one of {', '.join(runs) or '(no run)'}"
+            f"{printable(given)} is no archive and no run here; give a file, or one of {', '.join(runs) or '(no run)'}"
         )
     found, codes = from_records(given, mine), noted_codes()
     found.code = {mine[name]["stage"]: codes[name] for name in mine if name in codes}

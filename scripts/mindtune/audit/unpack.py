@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from deploy.verify_archive import MANIFEST, check
+from deploy.verify_archive import MANIFEST, check, shown
 
 from mindtune.cli import UserError
 from mindtune.records import partial_folder, sha256_file
@@ -19,7 +19,7 @@ BLOCK = 1 << 20
 def verified(path: Path, expect: str = "") -> dict[str, Any]:
     """The manifest of an archive that is whole; anything else is a UserError."""
     if not path.is_file():
-        raise UserError(f"ARCHIVE is {str(path)!r}, which is no file; give an archive of a run")
+        raise UserError(f"ARCHIVE is {shown(path)}, which is no file; give an archive of a run")
     if expect and (found := sha256_file(path)) != expect.lower():
         raise UserError(
             f"{path} has SHA-256 {found}, and {expect} was published; this is another archive"

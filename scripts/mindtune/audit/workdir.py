@@ -5,6 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.verify_archive import shown
+
 from mindtune.cli import UserError
 from mindtune.code import SCRIPTS
 from mindtune.records import read_json
@@ -31,11 +33,13 @@ def configured_by(workdir: Path, given: Sequence[Path]) -> list[Path]:
     """Absolute paths of the files to lay over config/config.yaml: those given, or a demo's own."""
     if not workdir.is_dir():
         raise UserError(
-            f"{workdir} is no folder; give the folder in which results/ lies as WORKDIR"
+            f"WORKDIR is {shown(workdir)}, which is no folder; give the folder in which results/ lies"
         )
     for path in given:
         if not path.is_file():
-            raise UserError(f"{path} is no file; give the configuration of that folder as CONFIG")
+            raise UserError(
+                f"CONFIG is {shown(path)}, which is no file; give the configuration of that folder"
+            )
     if given:
         return [path.resolve() for path in given]
     if (own := workdir / "config.json").is_file():  # make demo DATA=... writes it

@@ -30,6 +30,10 @@ SAID = {
     ("chat", "KEY"): "",
     ("dashboard", "WORKDIR"): "has no training",
     ("help", "SEED"): "",
+    ("plan", "WORKDIR"): "is no folder",
+    ("why", "CONFIG"): "is no file",
+    ("diff", "A"): "is no archive and no run",
+    ("reproduce", "ARCHIVE"): "is no file",
 }
 
 
