@@ -104,7 +104,6 @@ def write_finished(work: Path, runs: list[str]) -> None:
         "report/rulegraph.json",
     ):
         record(path)
-    (work / "results/report").mkdir()
     (work / "results/report/rulegraph.svg").write_text("<svg/>")
 
 
