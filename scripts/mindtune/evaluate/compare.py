@@ -138,6 +138,13 @@ def add_p(rows: list[dict[str, Any]]) -> None:
         row["p"] = p
 
 
+def chosen(items: pd.DataFrame, wanted: Mapping[str, str]) -> pd.DataFrame:
+    """The item scores whose columns have the wanted texts."""
+    for column, text in wanted.items():
+        items = items[items[column] == text]
+    return items
+
+
 def compare(
     items: pd.DataFrame,
     *,
@@ -167,12 +174,7 @@ def compare(
 
     Below 10 clusters every interval, p and mde is None.
     """
-    sides = []
-    for wanted in (first, second):
-        chosen = items
-        for column, text in wanted.items():
-            chosen = chosen[chosen[column] == text]
-        sides.append(dict(systems(chosen, ["run", "suite"])))
+    sides = [dict(systems(chosen(items, side), ["run", "suite"])) for side in (first, second)]
     rows: list[dict[str, Any]] = []
     for (run, suite), after in sides[1].items():
         before = sides[0].get((first.get("run", run), suite), {})
