@@ -55,8 +55,10 @@ _EN = (
 SPEAKS = re.compile(f"{_ZH}|{_EN}", re.IGNORECASE)
 # Every match of SPEAKS holds one of these, which are looked for first.
 _WORDS = re.compile(
-    "死|杀|自尽|自缢|轻生|短见|殉情|割|跳|卧轨|上吊|烧炭|遗书|绝命|服毒|农药|绳子|刀片|炭|窗|阳台|桥|楼|洗胃|捅|刺|勒|掐|淹|不配|留恋|牵挂|吞|药|活|生命|性命|一生|一切|了结|了断|消失|离开|告别|醒|没有我|没了我|不在了|解脱|多余|后事|遗言|"
-    "最后一面|天台|楼顶|桥边|窗台|自残|自伤|伤害|自虐|自己|划|扎|刺|烫|撞墙|头撞|同归|一了百了|suicid|unalive|kms|myself|yourself|himself|herself|themselves|wrist|thigh|arm|"
+    "死|杀|自尽|自缢|轻生|短见|殉情|割|跳|往下|卧轨|上吊|烧炭|遗书|绝命|服毒|农药|绳子|刀|圆规|玻璃|烟头|老鼠药|炭|洗胃|药|(?:不想|不愿|不要)[^。]{0,3}活|活不|活着|活够|活腻|活下去|"
+    "怎么活|没[^。]{0,4}活|不配|存在|结束|终结|了结|了断|放弃|消失|离开(?:这个)?(?:世界|人世|人间)|(?:彻底|永远)离开|告别(?:这个世界|人世)|醒|没有我|没了我|不在了|解脱|多余|拖累|"
+    "后事|遗言|天台|楼顶|桥边|窗台|阳台边|沉睡|睡过去|自残|自伤|自虐|自我伤害|留恋|牵挂|[伤割烫掐咬烂破扇打抽捶捅刺砍勒淹害把将了着我]自己|撞墙|头撞|同归|一了百了|无可恋|绝症|"
+    "suicid|unalive|kms|myself|yourself|himself|herself|themselves|wrist|thigh|arm|"
     "life|lives|it all|die|dead|alive|exist|wake|disappear|be here|born|gone|without me|live|living|going on|go on|self|overdos|jump|pills|tablets|lethal|bottle|meds|"
     "medication|goodbye|kill|better off|cutting|my head|step|starv|razor|blade|knife|lighter|cut",
     re.IGNORECASE,
