@@ -84,7 +84,7 @@ def test_two_edits_at_once_rerun_what_each_of_them_does(project, followers):  # 
     """One of them may not hide the other (see rules/env.smk)."""
     edit = {
         "verify": {"n_prompts": 5},
-        "smoke": {"near_tie": 0.3},
+        "smoke": {"max_new_tokens": 47},
         "evaluate": {"dialogue": {"max_new_tokens": 47}},
         "datasets": {"demo": {"licence": "CC-BY-4.0"}},
     }
