@@ -7,13 +7,13 @@ PYTHON ?=
 CORES ?= 2
 MODEL ?= tiny
 DATA ?=
-WORKDIR ?= $(if $(filter dashboard audit,$(MAKECMDGOALS)),.,demo)
+WORKDIR ?= $(if $(filter dashboard audit plan why diff,$(MAKECMDGOALS)),.,$(if $(filter reproduce,$(MAKECMDGOALS)),reproduced,demo))
 REPLACE ?=
 DATASET ?= demo
 ID ?=
 SHAREGPT ?=
 TOKENIZER ?= demo/results/base/tokenizer
-PARTS ?= tokens near stage
+PARTS ?= tokens near stage leaks
 SIZES ?= 10000 100000
 NEAR ?= 100000
 PEERS ?=
@@ -27,12 +27,19 @@ PORT ?= $(if $(filter dashboard audit,$(MAKECMDGOALS)),5092,23333)
 KEY ?= state/serve.key
 STORE ?= exports
 OUT ?= deploy/rendered
+SBOM ?= sbom.json
 PUBLIC_KEY ?=
 QUICK ?=
+PLAN ?=
+FILE ?=
+ARCHIVE ?=
+RUN ?=
+A ?=
+B ?=
 
 # What people give is text: make expands nothing in it, and recipes read it from the environment ("$$DATA"), where it needs no quotes
 GIVEN := PYTHON CORES MODEL DATA WORKDIR DATASET ID SHAREGPT TOKENIZER PARTS SIZES NEAR PEERS N SEED RECORD EXPORT EXPECT CONFIG \
-	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK
+	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK SBOM PLAN FILE ARCHIVE RUN A B
 $(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $(name)))),\
 	$(eval override $(name) := $$(value $(name)))))
 export $(GIVEN)
@@ -45,7 +52,7 @@ export PATH := $(CURDIR)/.venv/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit lint lock docs clean-demo row tables gate bench-data verify serve chat dashboard deployment
+.PHONY: help setup demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit plan why reproduce diff lint lock docs clean-demo look row erase tables gate h100-check bench-data verify serve chat dashboard deployment sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,8 +69,14 @@ setup: .venv/READY ## make the driver environment (.venv): Snakemake and the too
 demo: .venv/READY ## the whole chain on a CPU [MODEL=tiny|smollm2] [DATA=FILE.jsonl] [WORKDIR=demo] [REPLACE=model|data|all]
 	@$(DRIVER) scripts/tools/demo.py --model="$$MODEL" --data="$$DATA" --workdir="$$WORKDIR" --cores="$$CORES" --replace="$$REPLACE"
 
+look: .venv/READY ## what is in DATA (a file or folder of dialogues), what cleaning would keep, three rows; in seconds, before any config
+	@"$$($(DRIVER) $(CORE))" scripts/tools/show_data.py --data="$$DATA" --hotlines config/hotlines.yaml
+
 row: .venv/READY ## what happened to one dialogue, step by step: ID=... [DATASET=demo] [WORKDIR=demo]
 	@"$$($(DRIVER) $(CORE))" scripts/tools/show_row.py --workdir="$$WORKDIR" --dataset="$$DATASET" --id="$$ID" --hotlines config/hotlines.yaml
+
+erase: .venv/READY ## remove a dialogue from all that the working directory holds and makes again: ID=... [DATASET=demo] [WORKDIR=demo]
+	@"$$($(DRIVER) $(CORE))" scripts/tools/erase.py --workdir="$$WORKDIR" --dataset="$$DATASET" --id="$$ID" --list config/erased.txt
 
 bench-data: .venv/READY ## time the data stage on large made-up corpora: SHAREGPT=FOLDER [TOKENIZER=FOLDER] [SIZES="10000 100000"]
 	@"$$($(DRIVER) $(CORE))" scripts/bench/bench_data.py --sharegpt="$$SHAREGPT" --tokenizer="$$TOKENIZER" --parts $$PARTS \
@@ -78,11 +91,27 @@ tables: .venv/READY ## tables, summary and forest plot again, from the item scor
 gate: .venv/READY ## which gates each run passed; fails if one failed or is not certified [WORKDIR=demo]
 	@$(DRIVER) scripts/gate.py --gates "$$WORKDIR/results/gates.json"
 
+h100-check: .venv/READY ## the whole chain at real size on a card, with few dialogues; records what each rule took [PLAN=1] [CORES=16]
+	@$(DRIVER) scripts/bench/bench_chain.py --configfile config/h100-check.yaml --dataset check --workdir demo-h100 \
+		--cores="$$CORES" --record demo-h100/chain.json $${PLAN:+--plan}
+
 clean-demo: ## remove demo/, environments stay
 	rm -rf demo
 
-audit: .venv/READY ## is everything that the records name as it was made? file by file [WORKDIR=.] [QUICK=1]
-	@$(DRIVER) scripts/tools/audit.py --workdir="$$WORKDIR" $${QUICK:+--quick}
+plan: .venv/READY ## what would run, and why, in sentences; nothing runs [WORKDIR=.] [CONFIG=FILE]
+	@$(DRIVER) scripts/tools/plan.py --workdir="$$WORKDIR" $${CONFIG:+--configfile="$$CONFIG"}
+
+why: .venv/READY ## why one file would be made again, or when it was made from what: FILE=... [WORKDIR=.] [CONFIG=FILE]
+	@$(DRIVER) scripts/tools/why.py --workdir="$$WORKDIR" $${CONFIG:+--configfile="$$CONFIG"} --file="$$FILE"
+
+audit: .venv/READY ## is everything that the records name as it was made? file by file [WORKDIR=.] [QUICK=1], or of an archive: [ARCHIVE=FILE]
+	@$(DRIVER) scripts/tools/audit.py --workdir="$$WORKDIR" $${QUICK:+--quick} $${ARCHIVE:+--archive="$$ARCHIVE"}
+
+diff: .venv/READY ## what differs between two runs or two archives: A=RUN|FILE B=RUN|FILE [WORKDIR=.]
+	@$(DRIVER) scripts/tools/diff.py --a="$$A" --b="$$B" --workdir="$$WORKDIR"
+
+reproduce: .venv/READY ## run an archived run again, and compare file by file: ARCHIVE=FILE [WORKDIR=reproduced] [EXPECT=SHA256]
+	@$(DRIVER) scripts/tools/reproduce.py --archive="$$ARCHIVE" --workdir="$$WORKDIR" $${EXPECT:+--expect="$$EXPECT"} --cores="$$CORES"
 
 verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [EXPECT=SHA256] [PUBLIC_KEY=FILE]
 	@if [ -z "$$PUBLIC_KEY" ]; then exec python3 -I scripts/deploy/verify_export.py $${EXPECT:+--expect="$$EXPECT"} -- "$$EXPORT"; fi; \
@@ -146,6 +175,9 @@ docs: .venv/READY ## generated pages: config/README.md, envs/*.yaml, docs/measur
 	$(DRIVER) scripts/tools/write_measurements.py
 	$(DRIVER) -m snakemake --quiet all --directory demo-docs --cores="$$CORES" --force results/report/rulegraph.svg
 	mkdir -p docs && cp demo-docs/results/report/rulegraph.svg docs/rulegraph.svg && rm -rf demo-docs
+
+sbom: .venv/READY ## list every pinned package as a bill of materials (CycloneDX 1.6): sbom.json [SBOM=FILE]
+	$(DRIVER) scripts/tools/write_sbom.py --out="$$SBOM"
 
 lock: .venv/READY ## pin what envs/*.in name, with hashes
 	$(DRIVER) scripts/tools/lock_environments.py

@@ -1,9 +1,13 @@
 """
-Stage: audit.  What somebody else reads: the report, and the graph of the rules.
+Stage: audit.  What somebody else reads: the report, the graph of the rules, the archive of a run.
 
 INPUTS   records and figures of all stages
-OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, and a record a rule
+OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, results/archive/{run}.zip, and a record a rule
 """
+
+from snakemake import __version__ as snakemake_version
+
+from mindtune.audit.code_state import state_of_code
 
 
 def rule_families():
@@ -13,6 +17,61 @@ def rule_families():
         for job in workflow.rules
         if Path(job.snakefile).suffix == ".smk"
     }
+
+
+def config_hash():
+    """Hash of the whole configuration: an archive holds it, and nothing follows from an archive."""
+    return hashlib.sha256(to_param(config).encode()).hexdigest()[:16]
+
+
+def all_records():
+    """The records behind the report: of every stage, dataset and run."""
+    return [
+        "results/base/fetch_tokenizer.json",
+        "results/base/fetch_model.json",
+        *expand(
+            "results/data/{dataset}/{stage}.json",
+            dataset=USED_DATASETS,
+            stage=["fetch_dataset", "clean_dialogues", "split_dialogues"],
+        ),
+        *expand(
+            [
+                "results/prompts/{dataset}/{suite}.json",
+                "results/base/replies/{dataset}/{suite}.json",
+            ],
+            dataset=USED_DATASETS,
+            suite=SUITES,
+        ),
+        *expand(
+            "results/base/letters/{dataset}/{suite}.json",
+            dataset=USED_DATASETS,
+            suite=LETTER_SUITES,
+        ),
+        *expand(
+            "results/runs/{run}/letters/{suite}.json",
+            run=RUNS,
+            suite=LETTER_SUITES,
+        ),
+        *expand(
+            "results/runs/{run}/{stage}.json",
+            run=RUNS,
+            stage=[
+                "cache_dataset",
+                "pack_stats",
+                "train_lora",
+                "merge_adapter",
+                "verify",
+                "export_model",
+            ],
+        ),
+        *expand("results/runs/{run}/replies/{suite}.json", run=RUNS, suite=SUITES),
+        *expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES),
+        f"results/runs/{EXPORT_RUN}/smoke.json",
+        "results/export.json",
+        "results/tables/evaluation_table.json",
+        *(["results/gates.json"] if config["gates"] else []),
+        "results/report/rulegraph.json",
+    ]
 
 
 rule draw_rulegraph:
@@ -50,52 +109,7 @@ rule draw_rulegraph:
 rule write_report:
     """One page from the records: what was run, what came out, with which hashes."""
     input:
-        records=[
-            "results/base/fetch_tokenizer.json",
-            "results/base/fetch_model.json",
-            *expand(
-                "results/data/{dataset}/{stage}.json",
-                dataset=USED_DATASETS,
-                stage=["fetch_dataset", "clean_dialogues", "split_dialogues"],
-            ),
-            *expand(
-                [
-                    "results/prompts/{dataset}/{suite}.json",
-                    "results/base/replies/{dataset}/{suite}.json",
-                ],
-                dataset=USED_DATASETS,
-                suite=SUITES,
-            ),
-            *expand(
-                "results/base/letters/{dataset}/{suite}.json",
-                dataset=USED_DATASETS,
-                suite=LETTER_SUITES,
-            ),
-            *expand(
-                "results/runs/{run}/letters/{suite}.json",
-                run=RUNS,
-                suite=LETTER_SUITES,
-            ),
-            *expand(
-                "results/runs/{run}/{stage}.json",
-                run=RUNS,
-                stage=[
-                    "cache_dataset",
-                    "pack_stats",
-                    "train_lora",
-                    "merge_adapter",
-                    "verify",
-                    "export_model",
-                ],
-            ),
-            *expand("results/runs/{run}/replies/{suite}.json", run=RUNS, suite=SUITES),
-            *expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES),
-            f"results/runs/{EXPORT_RUN}/smoke.json",
-            "results/export.json",
-            "results/tables/evaluation_table.json",
-            *(["results/gates.json"] if config["gates"] else []),
-            "results/report/rulegraph.json",
-        ],
+        records=all_records(),
         images=[
             "results/tables/differences.svg",
             "results/report/rulegraph.svg",
@@ -127,4 +141,37 @@ rule write_report:
             --records @<(printf '%s\n' {input.records:q}) --images @<(printf '%s\n' {input.images:q}) \
             --tables {input.tables:q} \
             --title {params.title:q} --report {output.report:q} --record {output.record:q}
+        """
+
+
+rule archive_run:
+    """All that a stranger needs to check and repeat a run, in one zip; made only if it is asked for by name."""
+    input:
+        records=all_records(),
+        datasheets=expand(
+            "results/data/{dataset}/write_datasheet.json", dataset=USED_DATASETS
+        ),
+        report="results/report/write_report.json",
+        env=ancient(env_ready("core")),
+    output:
+        archive="results/archive/{run}.zip",
+        record="results/archive/{run}.json",
+    log:
+        "logs/archive/{run}.log",
+    benchmark:
+        "benchmarks/archive/{run}.tsv"
+    localrule: True
+    params:
+        code=code_hash("archive_run.py"),
+        settings=leaves_json("archive/data", "archive/weights"),
+        # looked up only when an archive is asked for
+        state=lambda w: as_json(**state_of_code(Path(workflow.basedir))),
+        resolved=lambda w: config_hash(),
+        about=as_json(snakemake=snakemake_version),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]:q} {SCRIPTS:q}/archive_run.py --run {wildcards.run:q} \
+            --start {START_FILE:q} --code {BASE:q} --settings {params.settings:q} --about {params.about:q} \
+            --archive {output.archive:q} --record {output.record:q}
         """

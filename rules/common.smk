@@ -21,9 +21,17 @@ from mindtune.cards import check_runs, count_cards
 from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import read_files, read_schema, resolve, run_settings, to_param
+from mindtune.environments import venvs_folder
+from mindtune.erased import LIST as ERASED
+from mindtune.erased import with_erased
 from mindtune.evaluate.suites import check_room, chosen_suites
 from mindtune.identity import check_identity
-from mindtune.source_files import check_configured, check_source, files_below
+from mindtune.source_files import (
+    check_configured,
+    check_name,
+    check_source,
+    files_below,
+)
 from mindtune.start import rule_files, start_path, start_text, take_start, write_start
 from mindtune.variables import GROUPS, shell_prefix
 
@@ -48,11 +56,12 @@ def configuration():
             f"config key replace is {replace!r} in a file, where it would let every start replace what the folder holds; "
             f"remove it there and give it once, as --config replace={replace}"
         )
-    resolved = resolve(given, read_schema())
+    resolved = with_erased(resolve(given, read_schema()), Path(BASE, ERASED))
     resolved["suites"] = chosen_suites(resolved["evaluate"], Path(workflow.basedir))
     check_room(resolved["suites"], resolved["serve"]["session_len"])
     if workflow.is_main_process:
         check_configured(resolved, BASE)
+        check_name(os.path.abspath(venvs_folder(BASE)))
         for note in missing_notes(find_records()):
             logger.warning(note)
         check_identity(resolved, Path("results"), replace)
@@ -78,6 +87,9 @@ try:
         limit_cards()
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+# dialogues are personal: what the rules write is for this account, or for its group as well, and for nobody else
+os.umask(0o027 if config["privacy"]["group_readable"] else 0o077)
 
 RUNS = sorted(config["runs"])
 EXPORT_RUN = config["export"]["run"]
@@ -133,6 +145,11 @@ def train_json(run, *keys):
     """Canonical JSON of a run's training settings; of all of them, or of the given keys."""
     settings = run_settings(config, run)
     return as_json(**{key: settings[key] for key in (keys or settings)})
+
+
+def source_of(spec):
+    """What a dataset's entry says of its source; how its rows are read is another matter."""
+    return {key: value for key, value in spec.items() if key != "fields"}
 
 
 def local_path(spec):

@@ -3,7 +3,7 @@ Stage: data.  Raw dialogues to a cleaned set that is split by groups.
 
 INPUTS   what datasets.{dataset} names: a hub's snapshot, or files on this machine
 OUTPUTS  results/base/tokenizer/, results/base/model/
-         results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, {train,dev,test}.jsonl, contamination.jsonl,
+         results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, crisis.jsonl, {train,dev,test}.jsonl, contamination.jsonl,
          DATASHEET.md, croissant.json, and a record a rule
 
 A folder has no checksum in Snakemake, only a time. So rules take a folder as `ancient()` together with the record that holds
@@ -27,12 +27,12 @@ rule fetch_dataset:
     localrule: True
     params:
         code=code_hash("fetch_dataset.py"),
-        spec=lambda w: as_json(**config["datasets"][w.dataset]),
+        spec=lambda w: as_json(**source_of(config["datasets"][w.dataset])),
         local=lambda w: local_path(config["datasets"][w.dataset]),
     shell:
         r"""
         exec >{log:q} 2>&1
-        take {GROUPS[hub]:q}
+        [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
         {PY[core]:q} {SCRIPTS:q}/fetch_dataset.py \
             --spec {params.spec:q} --local={params.local:q} --raw {output.raw:q} --record {output.record:q}
         """
@@ -121,7 +121,7 @@ else:
         shell:
             r"""
             exec >{log:q} 2>&1
-            take {GROUPS[hub]:q}
+            [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
             {PY[core]:q} {SCRIPTS:q}/fetch_model.py --part tokenizer \
                 --spec {params.spec:q} --local={params.local:q} --model {output.model:q} --record {output.record:q}
             """
@@ -153,7 +153,7 @@ else:
         shell:
             r"""
             exec >{log:q} 2>&1
-            take {GROUPS[hub]:q}
+            [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
             {PY[core]:q} {SCRIPTS:q}/fetch_model.py --part all --tokenizer-record {input.tokenizer_record:q} \
                 --spec {params.spec:q} --local={params.local:q} --model {output.model:q} --record {output.record:q}
             """
@@ -171,6 +171,7 @@ rule clean_dialogues:
     output:
         clean="results/data/{dataset}/clean.jsonl",
         rejected="results/data/{dataset}/rejected.jsonl",
+        crisis="results/data/{dataset}/crisis.jsonl",
         record="results/data/{dataset}/clean_dialogues.json",
     log:
         "logs/data/{dataset}/clean_dialogues.log",
@@ -179,8 +180,10 @@ rule clean_dialogues:
     threads: 2
     params:
         code=code_hash("clean_dialogues.py"),
-        settings=as_json(
-            max_tokens=config["train"]["max_length"], **config["data"]["clean"]
+        settings=lambda w: as_json(
+            max_tokens=config["train"]["max_length"],
+            fields=config["datasets"][w.dataset]["fields"],
+            **config["data"]["clean"],
         ),
     shell:
         r"""
@@ -189,7 +192,7 @@ rule clean_dialogues:
             --raw {input.raw:q} --tokenizer {input.tokenizer:q} --hotlines {input.hotlines:q} \
             --made-by {input.raw_record:q} {input.tokenizer_record:q} \
             --settings {params.settings:q} --source-name {wildcards.dataset:q} --threads {threads} \
-            --clean {output.clean:q} --rejected {output.rejected:q} --record {output.record:q}
+            --clean {output.clean:q} --rejected {output.rejected:q} --crisis {output.crisis:q} --record {output.record:q}
         """
 
 
@@ -248,7 +251,7 @@ rule write_datasheet:
     localrule: True
     params:
         code=code_hash("write_datasheet.py"),
-        spec=lambda w: as_json(**config["datasets"][w.dataset]),
+        spec=lambda w: as_json(**source_of(config["datasets"][w.dataset])),
     shell:
         r"""
         exec >{log:q} 2>&1

@@ -86,6 +86,7 @@ for env in ENVIRONMENTS:
             shell:
                 r"""
                 exec >{log:q} 2>&1
+                umask 022 # public packages: a server's account runs them too
                 take {GROUPS[build]:q}
                 {DRIVER_PYTHON:q} {SCRIPTS:q}/build_env.py \
                     --locks {input.locks:q} --torch-pin {input.torch:q} --build-constraints {input.constraints:q} \

@@ -27,7 +27,9 @@ rule verify_serving:
     params:
         code=code_hash("verify_serving.py"),
         engine=as_json(**config["serve"]),
-        settings=as_json(**config["smoke"]),
+        settings=as_json(
+            near_tie=config["verify"]["max_swapped_margin"], **config["smoke"]
+        ),
     shell:
         r"""
         exec >{log.program:q} 2>&1

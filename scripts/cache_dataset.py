@@ -1,16 +1,14 @@
-"""Tokenise a run's training and dev dialogues once, on a CPU, with the trainer's own template and
-in the trainer's own order.
+"""Tokenise a run's dialogues once, on a CPU, with the trainer's template and in its order.
+
+A template of ms-swift's that does not read dialogues as the model's own is refused here, before a
+GPU is asked for.
 
 Reads   the train and dev splits, and the tokenizer folder
-Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with two columns more,
-        token_ids and token_labels, so
-        that the trainer need not tokenise while a GPU waits; lengths.parquet beside them (one row
-        a dialogue, in training order: id, split, source file, tokens, trained_tokens, sha256 of
-        ids and labels), and the stage's record
+Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with the tokens added;
+        lengths.parquet (a row a dialogue, in training order), and the stage's record
 """
 
 import argparse
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -18,90 +16,27 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
+from mindtune.export.proof_prompts import fixed_chats, prove_prompts
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import (
     partial_folder,
-    read_json,
     read_jsonl,
     remove,
-    sha256_file,
-    write_json,
     write_record,
 )
-from mindtune.safe_loading import swift_export, swift_template
+from mindtune.safe_loading import swift_export
 from mindtune.train.swift import data_flags, environment, render
+from mindtune.train.token_columns import add_tokens, count, encode
 from mindtune.variables import caches
-
-
-def encode(
-    cached: Path, tokenizer: Path, model: Mapping[str, Any], max_length: int
-) -> dict[str, list[Any]]:
-    """Columns id, token_ids, token_labels of a cached split, in its order; a label of -100 is not
-    trained (client turns).
-    """
-    from datasets import load_from_disk
-
-    template = swift_template(tokenizer, model, max_length=max_length, truncation_strategy="raise")
-    template.set_mode("train")
-    columns: dict[str, list[Any]] = {"id": [], "token_ids": [], "token_labels": []}
-    for row in load_from_disk(str(cached)):
-        encoded = template.encode({"messages": row["messages"]}, return_length=True)
-        columns["id"].append(row["id"])
-        columns["token_ids"].append(encoded["input_ids"])
-        columns["token_labels"].append(encoded["labels"])
-        if len(encoded["input_ids"]) != max(row["lengths"]):
-            raise UserError(
-                f"{cached} gives dialogue {row['id']} {max(row['lengths'])} tokens and ms-swift's "
-                f"template {len(encoded['input_ids'])}; "
-                "the cache and the template differ, so delete the cache and run again"
-            )
-    return columns
-
-
-def add_tokens(source: Path, target: Path, columns: Mapping[str, list[Any]]) -> None:
-    """Write the cached split `source` to `target` with the token columns added."""
-    import numpy
-    from datasets import load_from_disk
-
-    split = load_from_disk(str(source))
-    for name in ("token_ids", "token_labels"):
-        split = split.add_column(
-            name, [numpy.asarray(row, dtype=numpy.int32) for row in columns[name]]
-        )
-    split.save_to_disk(str(target))
-    same_notes(target)
-
-
-def same_notes(split: Path) -> None:
-    """Let the notes of a saved split be the same wherever it was made, so that the folder's hash
-    is that of its rows.
-
-    Of dataset_info.json the columns' types are left, without which the rows cannot be read; the
-    rest names paths of this machine. The fingerprint, a random number here, is the hash of the
-    rows.
-    """
-    info, state = read_json(split / "dataset_info.json"), read_json(split / "state.json")
-    rows = "".join(sha256_file(split / file["filename"]) for file in state["_data_files"])
-    write_json(split / "dataset_info.json", {"features": info["features"]})
-    write_json(
-        split / "state.json",
-        state | {"_fingerprint": hashlib.sha256(rows.encode()).hexdigest()[:16]},
-    )
-
-
-def count(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """Columns id, tokens, trained_tokens and sha256 (of a dialogue's ids and labels)."""
-    pairs = list(zip(columns["token_ids"], columns["token_labels"], strict=True))
-    return {
-        "id": columns["id"],
-        "tokens": [len(ids) for ids, _ in pairs],
-        "trained_tokens": [sum(label != -100 for label in labels) for _, labels in pairs],
-        "sha256": [hashlib.sha256(json.dumps(pair).encode()).hexdigest() for pair in pairs],
-    }
 
 
 def cache(args: argparse.Namespace, target: Path) -> None:
     """Let ms-swift cache both splits, in this process: starting it costs more than the work."""
+    from datasets.utils._filelock import FileLock
+
+    # its locks are named by whole paths, which it cuts at 255 characters where a file's name has
+    # room for 255 bytes; a character takes up to four
+    FileLock.MAX_FILENAME_LENGTH = 255 // 4
     # its cache of the data set would stay in the user's home: a copy of every dialogue
     os.environ.update(
         environment(CUDA_VISIBLE_DEVICES="", **caches(target.absolute().with_name("cache")))
@@ -131,7 +66,8 @@ def sources(columns: Mapping[str, list[Any]], dialogues: Path) -> list[str]:
     return [source_of[name] for name in columns["id"]]
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
+    """Command line; the flags are named after the rule's parts."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -147,42 +83,64 @@ def main() -> None:
     )
     parser.add_argument("--cached", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
-    args = parser.parse_args()
+    return parser.parse_args()
 
-    inputs = hash_inputs([args.train, args.dev, args.tokenizer], args.made_by)
+
+def fill(args: argparse.Namespace, folder: Path) -> Any:
+    """Cache both splits in `folder`; return the table of their dialogues.
+
+    Its columns: split, source, id, tokens, trained_tokens, sha256 (of ids and labels).
+    """
     import pandas
 
     tables = []
-    with partial_folder(args.cached) as folder:
-        cache(args, folder / "swift")
-        for split, name, dialogues in (("train", "train", args.train), ("dev", "val", args.dev)):
-            columns = encode(
-                folder / "swift" / name, args.tokenizer, args.model, args.settings["max_length"]
-            )
-            files = sources(columns, dialogues)
-            add_tokens(folder / "swift" / name, folder / name, columns)
-            tables.append(pandas.DataFrame({"split": split, "source": files, **count(columns)}))
-        remove(folder / "swift")
-        remove(folder / "cache")
-        lengths = pandas.concat(tables, ignore_index=True)
-        lengths.to_parquet(folder / "lengths.parquet", index=False)
+    cache(args, folder / "swift")
+    for split, name, dialogues in (("train", "train", args.train), ("dev", "val", args.dev)):
+        columns = encode(
+            folder / "swift" / name, args.tokenizer, args.model, args.settings["max_length"]
+        )
+        files = sources(columns, dialogues)
+        add_tokens(folder / "swift" / name, folder / name, columns)
+        tables.append(pandas.DataFrame({"split": split, "source": files, **count(columns)}))
+    remove(folder / "swift")
+    remove(folder / "cache")
+    lengths = pandas.concat(tables, ignore_index=True)
+    lengths.to_parquet(folder / "lengths.parquet", index=False)
+    return lengths
+
+
+def count_splits(lengths: Any) -> dict[str, dict[str, int]]:
+    """Rows, tokens and trained tokens of each split; one without a token to train on is a
+    UserError.
+    """
     facts = {}
     for split, part in lengths.groupby("split"):
         facts[str(split)] = {
-            "rows": len(part), "tokens": int(part.tokens.sum()), "trained_tokens": int(part.trained_tokens.sum())
-        }  # fmt: skip
+            "rows": len(part),
+            "tokens": int(part.tokens.sum()),
+            "trained_tokens": int(part.trained_tokens.sum()),
+        }
         if not facts[str(split)]["trained_tokens"]:
             raise UserError(
                 f"the {split} split has no token to train on: no counsellor turn gets a label; "
                 f"check model.template"
             )
+    return facts
+
+
+def main() -> None:
+    args = parse_args()
+    inputs = hash_inputs([args.train, args.dev, args.tokenizer], args.made_by)
+    prove_prompts(args.tokenizer, fixed_chats(), args.model)
+    with partial_folder(args.cached) as folder:
+        lengths = fill(args, folder)
     write_record(
         args.record,
         "cache_dataset",
         inputs=inputs,
         outputs=[args.cached],
         params={"model": args.model, **args.settings},
-        facts=facts,
+        facts=count_splits(lengths),
         packages=["ms-swift", "transformers", "tokenizers", "datasets"],
     )
 

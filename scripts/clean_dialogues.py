@@ -1,8 +1,8 @@
 """Clean raw dialogues: repair what can be repaired, reject the rest with its reasons, lose no row.
 
 Reads every data file below --raw, the model's tokenizer folder and the list of official hotlines.
-Writes the kept dialogues (ShareGPT, one a line, with the names of the repairs), the rejected rows
-as they were, and the record. kept + rejected = read. The result does not depend on --threads.
+Writes the kept dialogues (ShareGPT, one a line, with the names of the repairs and the crisis tags),
+the rejected rows as they were, a list of what speaks of a crisis, and the record. kept + rejected = read. The result does not depend on --threads.
 """
 
 import argparse
@@ -18,48 +18,52 @@ from mindtune.cli import UserError, run
 from mindtune.data import cleaning, forms, readers
 from mindtune.data.duplicates import check_near_duplicates
 from mindtune.data.ledger import FileFacts, Ledger, make_facts
+from mindtune.data.noticed import WHAT
+from mindtune.data.patterns import Patterns
 from mindtune.data.personal_data import load_hotlines
-from mindtune.data.row_cleaning import Chunk, Outcome, Worker, chunks
+from mindtune.data.row_cleaning import Chunk, Outcome, Worker, chunks, unknown_form
 from mindtune.data.selection import check_sources
+from mindtune.field_names import check_fields
 from mindtune.processes import in_order
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import partial, write_record
 
 SETTINGS = (
     "max_tokens", "min_turns", "role_map", "steps", "near_duplicates", "form", "languages", "over_long", "max_line_repeats", "sources",
+    "fields", "crisis", "patterns",
 )  # fmt: skip
 
 
 def clean(
     raw: Path, files: Sequence[str], arguments: argparse.Namespace, stack: ExitStack
 ) -> dict[str, Any]:
-    """Clean all files into the two outputs, which take their names when the stack closes without
+    """Clean all files into the three outputs, which take their names when the stack closes without
     an error.
 
     Returns the record's facts.
     """
-    final, rejected = (
+    final, rejected, crisis = (
         stack.enter_context(stack.enter_context(partial(path)).open("wb"))
-        for path in (arguments.clean, arguments.rejected)
+        for path in (arguments.clean, arguments.rejected, arguments.crisis)
     )
 
     def start() -> Callable[[Chunk], list[Outcome]]:
         return Worker(arguments.settings, str(arguments.tokenizer), str(arguments.hotlines)).work
 
-    folder = arguments.clean.parent
+    folder, fields = arguments.clean.parent, arguments.settings["fields"]
     with TemporaryFile(dir=folder) as drafts, TemporaryFile(dir=folder) as originals:
         ledger = Ledger(drafts, originals, rejected, arguments.source_name, arguments.settings)
-        for chunk, outcomes in in_order(start, chunks(raw, files), arguments.threads):
+        for chunk, outcomes in in_order(start, chunks(raw, files, fields), arguments.threads):
             for row, outcome in zip(chunk.rows, outcomes, strict=True):
                 ledger.add(chunk.file, row, outcome)
+            facts = ledger.files[chunk.file]
+            if not facts.form and facts.read >= forms.UNKNOWN_ROWS:
+                raise unknown_form(raw, chunk.file, fields)
         for file in files:
-            if not (facts := ledger.files.setdefault(file, FileFacts())).form and facts.read:
-                raise UserError(
-                    f"{raw / file}: found no row in a known form, expected one of "
-                    f"{', '.join(forms.FORMS)}; "
-                    "convert it, or leave the file out of the dataset"
-                )
-        ledger.finish(final)
+            facts = ledger.files.setdefault(file, FileFacts())
+            if not facts.form and facts.read:
+                raise unknown_form(raw, file, fields)
+        ledger.finish(final, crisis)
         return make_facts(ledger)
 
 
@@ -77,12 +81,18 @@ def check_settings(settings: dict[str, Any]) -> None:
                 f"--settings: {key} is {settings[key]!r}; expected a whole number of {least} or "
                 f"more"
             )
-    for key, known in (("form", ("auto", *forms.FORMS)), ("over_long", ("drop", "split"))):
+    for key, known in (
+        ("form", ("auto", *forms.FORMS)),
+        ("over_long", ("drop", "split")),
+        ("crisis", ("keep", "drop", "with_help")),
+    ):
         if settings[key] not in known:
             raise UserError(
                 f"--settings: {key} is {settings[key]!r}; expected one of {', '.join(known)}"
             )
+    Patterns(settings["patterns"])
     check_near_duplicates(settings["near_duplicates"])
+    check_fields(settings["fields"], "fields")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -115,6 +125,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--clean", type=Path, required=True)
     parser.add_argument("--rejected", type=Path, required=True)
+    parser.add_argument(
+        "--crisis", type=Path, required=True, help="list of the kept dialogues for a person to read"
+    )
     parser.add_argument("--record", type=Path, required=True)
     return parser.parse_args()
 
@@ -136,7 +149,7 @@ def main() -> None:
         arguments.record,
         "clean_dialogues",
         inputs=inputs,
-        outputs=[arguments.clean, arguments.rejected],
+        outputs=[arguments.clean, arguments.rejected, arguments.crisis],
         params=arguments.settings,
         facts=facts,
         packages=["ftfy", "jinja2", "numpy", "orjson", "pyarrow", "rensa", "tokenizers"],
@@ -145,6 +158,15 @@ def main() -> None:
         f"{name} {count}" for name, count in facts["rejected_by_reason"].items() if count
     )
     print(f"kept {facts['kept']} of {facts['read']} dialogues ({reasons or 'none rejected'})")
+    for file, found in facts["files"].items():
+        if found["form"] == "preference":
+            print(
+                f"{file}: pairs of replies; the chosen one is taken, the rejected one is not read"
+            )
+        for name, count in found["noticed"].items():
+            print(f"{file}: {count} rows with {WHAT[name]}")
+    if skipped:
+        print(f"not read, because they are no data files: {', '.join(skipped)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Reads the source named in --spec: a hub at a pinned revision, or a local file or folder (--local,
 or the spec's path). Writes the folder of raw files and the record. Archives are copied as they
-are, never unpacked.
+are, never unpacked. Rows that were erased (make erase) are taken out, after the hash is checked.
 """
 
 import argparse
@@ -11,10 +11,17 @@ from pathlib import Path
 
 from mindtune.cli import run
 from mindtune.data import hub
-from mindtune.records import partial_folder, sha256_path, write_hashed_record
+from mindtune.data.erasing import take_out
+from mindtune.records import (
+    partial_folder,
+    sha256_files,
+    sha256_listing,
+    sha256_path,
+    write_hashed_record,
+)
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,7 +37,11 @@ def main() -> None:
         "--raw", type=Path, required=True, help="folder to make, results/data/DATASET/raw"
     )
     parser.add_argument("--record", type=Path, required=True)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
     spec, patterns = arguments.spec, hub.DATA
     key = f"datasets.{arguments.raw.parent.name}"
     hub.check_spec(spec, key)
@@ -42,6 +53,10 @@ def main() -> None:
     with partial_folder(arguments.raw) as folder:
         hashes = hub.place(files, folder, link=False)
         listing = hub.check_hash(hashes, spec.get("sha256"), key)
+        if erased := take_out(folder, spec.get("erased", []), spec.get("fields", {}), key):
+            hashes = sha256_files(folder, hashes)
+            listing = sha256_listing(hashes)
+        left = hub.left_behind(local, hashes) if local else {}
     write_hashed_record(
         arguments.record,
         "fetch_dataset",
@@ -53,10 +68,14 @@ def main() -> None:
             "sha256": listing,
             "bytes": hub.size_of(arguments.raw),
             "licence": spec.get("licence"),
+            "erased": erased,
+            "left_behind": left,
         },
         packages=[] if local else [hub.PACKAGES[spec["source"]]],
     )
     print(f"fetched {len(hashes)} files, sha256 {listing}")
+    for name, why in left.items():
+        print(f"not taken: {name!r} ({why})")
 
 
 if __name__ == "__main__":

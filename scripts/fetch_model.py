@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mindtune.chat_templates import named, template_text
 from mindtune.cli import run
-from mindtune.data import hub
+from mindtune.data import hub, hub_models
 from mindtune.finite import check_finite
 from mindtune.model_files import ABOUT, TOKENIZER, WEIGHTS, check_names
 from mindtune.preflight import check_results_room
@@ -56,9 +56,9 @@ def main() -> None:
     with partial_folder(arguments.model) as folder:
         # what the user may still write to must not share its bytes with what is trained on
         hashes = hub.place(files, folder, link=not local)
-        hub.check_model(folder, whole)
+        hub_models.check_model(folder, whole)
         if arguments.tokenizer_record:
-            hub.compare_parts(
+            hub_models.compare_parts(
                 hashes, read_json(arguments.tokenizer_record)["facts"]["files"], "model"
             )
         if not whole and (base := stored_bytes(read_json(folder / "config.json"))):

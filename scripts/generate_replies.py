@@ -23,7 +23,8 @@ from mindtune.evaluate.reply_store import ReplyStore, prompt_key, store_key
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, write_jsonl, write_record
 from mindtune.serve.client import Client
-from mindtune.serve.engine import check_engine, check_engine_node, serve
+from mindtune.serve.engine import serve
+from mindtune.serve.engine_settings import check_engine, check_engine_node
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,17 @@ import argparse
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, run
+from mindtune.export.adapter import Adapter, check_finite, match_adapter, read_adapter
 from mindtune.export.adapter_config import check_trained
 from mindtune.export.merging import (
-    Adapter,
-    check_finite,
     copy_side_files,
     count_bytes,
     drop_tied_head,
-    match_adapter,
-    read_adapter,
     read_base,
     read_full,
     write_shard,
@@ -44,7 +42,7 @@ from mindtune.records import (
     sha256_listing,
     write_hashed_record,
 )
-from mindtune.tensors import DTYPES, is_full
+from mindtune.tensors import Tensor, is_full
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -55,6 +53,34 @@ def check_space(folder: Path, needed: int) -> None:
         raise UserError(
             f"{folder}: {free:,} bytes are free, the merged weights need {needed:,}; make room"
         )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is merged: the base's tensors (or the fully trained ones) and the adapter; what is left
+    out of them.
+    """
+
+    tensors: dict[str, Tensor]
+    adapter: Adapter
+    trained: list[Tensor]
+    left_out: list[str]
+
+
+def read_plan(base: Path, adapter_folder: Path) -> Plan:
+    """Read the layout of base and adapter, which must belong together and be finite."""
+    config, tensors = read_base(base)
+    tensors, left_out = drop_tied_head(config, tensors)
+    if is_full(adapter_folder):
+        adapter = Adapter({}, 1.0, {})
+        tensors = read_full(adapter_folder, tensors)
+        trained = list(tensors.values())
+    else:
+        adapter = read_adapter(adapter_folder)
+        match_adapter(adapter, tensors, adapter_folder)
+        trained = adapter.tensors()
+    check_finite(trained)
+    return Plan(tensors, adapter, trained, left_out)
 
 
 def merge(
@@ -69,19 +95,8 @@ def merge(
     # its own core
     torch.set_num_threads(1)
     dtype, limit = settings["dtype"], parse_size(settings["max_shard_size"])
-    if dtype not in DTYPES:
-        raise UserError(f"dtype: {dtype!r} is not one of {', '.join(DTYPES)}")
-    config, tensors = read_base(base)
-    tensors, left_out = drop_tied_head(config, tensors)
-    if is_full(adapter_folder):
-        adapter = Adapter({}, 1.0, {})
-        tensors = read_full(adapter_folder, tensors)
-        trained = list(tensors.values())
-    else:
-        adapter = read_adapter(adapter_folder)
-        match_adapter(adapter, tensors, adapter_folder)
-        trained = adapter.tensors()
-    check_finite(trained)
+    plan = read_plan(base, adapter_folder)
+    tensors = plan.tensors
     check_space(folder.parent, count_bytes(tensors.values(), dtype))
     # planned as it will be stored, but each tensor still knows the base's file and dtype
     planned = plan_shards(
@@ -93,29 +108,35 @@ def merge(
     changed = copy_side_files(base, folder, dtype)
 
     def digest(path: Path) -> str:
-        return (
-            write_shard(path, shards[path], adapter, dtype) if path in shards else sha256_file(path)
-        )
+        if path in shards:
+            return write_shard(path, shards[path], plan.adapter, dtype)
+        return sha256_file(path)
 
     read = [source / name for source in (base, adapter_folder) for name in list_files(source)]
     hashes = dict(in_order(lambda: digest, [*shards, *read], threads))
     write_index(folder, planned)
-    merged = len(adapter.pairs) or len(trained)
-    facts = {
-        "parameters": sum(tensor.numel for tensor in tensors.values()),
-        "merged_tensors": merged,
-        "other_tensors": len(tensors) - merged,
-        "converted_tensors": sum(tensor.dtype != dtype for tensor in tensors.values()),
-        "left_out": left_out,
-        "scale": adapter.scale,
-        "shards": {path.name: path.stat().st_size for path in shards},
+    sizes = {path.name: path.stat().st_size for path in shards}
+    large = [tensor.name for part in planned.values() for tensor in part if tensor.bytes > limit]
+    return hashes, facts_of(plan, dtype) | {
+        "shards": sizes,
         "shard_limit": limit,
-        "above_limit": [
-            tensor.name for shard in planned.values() for tensor in shard if tensor.bytes > limit
-        ],
+        "above_limit": large,
         "config_keys_changed": changed,
     }
-    return hashes, facts
+
+
+def facts_of(plan: Plan, dtype: str) -> dict[str, Any]:
+    """Counts of what was merged, and how, for the record."""
+    tensors = plan.tensors.values()
+    merged = len(plan.adapter.pairs) or len(plan.trained)
+    return {
+        "parameters": sum(tensor.numel for tensor in tensors),
+        "merged_tensors": merged,
+        "other_tensors": len(tensors) - merged,
+        "converted_tensors": sum(tensor.dtype != dtype for tensor in tensors),
+        "left_out": plan.left_out,
+        "scale": plan.adapter.scale,
+    }
 
 
 def parse_args() -> argparse.Namespace:

@@ -41,7 +41,7 @@ def publish(export: Path, folder: Path) -> dict[str, str]:
 
 def check_gates(gates: Path, run_name: str) -> None:
     """A run that does not pass its gates is not published."""
-    verdict = read_record(gates)["facts"]["verdicts"][run_name]
+    verdict = read_record(gates)["facts"]["verdicts"].get(run_name, "not among those judged")
     if verdict != PASSED:
         raise UserError(
             f"{gates}: run {run_name} is {verdict} by its gates, and only a run that passes is "
@@ -62,7 +62,7 @@ def main() -> None:
         default=[],
         help="the record of the gates, if there are any",
     )
-    parser.add_argument("--run", required=True, help="the run whose export it is")
+    parser.add_argument("--run", help="the run whose export it is, which --gates judges")
     parser.add_argument("--published", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)
     args = parser.parse_args()

@@ -8,247 +8,75 @@ Writes  state/train/{run}/{key}/ while it works; then the adapter, history.csv, 
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable
-from functools import cache
-from importlib import util
 from pathlib import Path
 from typing import Any
 
-from mindtune.card_memory import card_memory
 from mindtune.cli import UserError, run
-from mindtune.preflight import check_compiler, check_driver, check_node
 from mindtune.provenance import (
     add_made_by,
     check_chain,
-    hash_inputs,
     read_record,
     read_records,
     recorded_hash,
 )
-from mindtune.records import (
-    link_or_copy,
-    partial,
-    partial_folder,
-    read_json,
-    sha256_file,
-    write_json,
-    write_record,
-)
+from mindtune.records import read_json, sha256_file, write_record
 from mindtune.safe_loading import check_folder
-from mindtune.tensors import INDEX, is_full, weight_files
-from mindtune.train.figures import loss_curve
 from mindtune.train.flags import compare_args, train_flags
-from mindtune.train.memory import checkpoint_bytes, choose, fixed_bytes
+from mindtune.train.history import cost, reconcile, steps_taken, write_history
+from mindtune.train.memory import choose
+from mindtune.train.requirements import add_quantizer, preflight, smallest_card
+from mindtune.train.result import kept_checkpoint, write_adapter
 from mindtune.train.state import (
     checkpoint_step,
     drop_unproven,
     last_checkpoint,
     locked,
-    prove,
     state_key,
     unproven,
 )
-from mindtune.train.swift import environment, swift
-
-STARTED = time.time()
-ATTENTION_MODULES = {
-    "sdpa": [],
-    "flash_attn": ["flash_attn.flash_attn_interface"],
-    "flash_attention_4": ["flash_attn.cute"],
-}
-# Micro-batches differ in length. Fixed blocks of memory leave gaps: 78 GiB reserved where growing
-# ones take 51. And Liger 0.8.5's
-# CuTe kernel for rotary positions is compiled anew for every length, 14 ms a call, longer than the
-# layer takes; its Triton one is not.
-ON_GPU = {
-    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
-    "LIGER_KERNEL_IMPL_ROPE": "nvidia-triton",
-}
+from mindtune.train.trainer_process import run_trainer
 
 
-def preflight(settings: dict[str, Any], model: dict[str, Any], state_root: Path) -> None:
-    """Refuse in seconds what would fail after the model is loaded; what takes torch to see, the
-    trainer's process refuses.
-    """
-    check_node(state_root, checkpoint_bytes(model, settings) * (settings["save_total_limit"] + 1))
-    if settings["device"] == "gpu":
-        check_driver(settings["gpus"])
-        check_compiler()
-        check_memory(smallest_card(), settings, model)
-
-
-@cache
-def smallest_card() -> int:
-    """Bytes of the smallest card's memory; asked of the driver, because torch takes seconds to
-    import.
-    """
-    return min(total for total, _ in card_memory())
-
-
-def add_quantizer(folder: Path | None) -> list[str]:
-    """Put the quantiser's folder at the end of the import path; return its packages' names. Not
-    there at all: a UserError.
-    """
-    sys.path += [str(folder)] if folder else []
-    if not util.find_spec("bitsandbytes"):
-        raise UserError(
-            f"train.method is qlora, and bitsandbytes is neither in {folder} nor in this "
-            f"environment; "
-            "build it with envs/qlora.lock (snakemake does so), or take another method"
-        )
-    return ["bitsandbytes"]
-
-
-def check_memory(card: int, settings: dict[str, Any], model: dict[str, Any]) -> None:
-    """The card's memory, in bytes, holds the weights and something to compute with."""
-    needed = fixed_bytes(model, settings)
-    if needed > 0.9 * card:
-        raise UserError(
-            f"the card has {card / 2**30:.0f} GiB, and train.method {settings['method']} takes "
-            f"{needed / 2**30:.0f} GiB for this base in "
-            f"{settings['dtype']} before the first token; use a larger card, a smaller model or "
-            f"another method"
-        )
-
-
-def trainer_environment(
-    args: argparse.Namespace, state: Path, key: str, recompute: bool, stopped: Path
-) -> dict[str, str]:
-    """What the plugin reads: where SwanLab records, and what our trainer and its observer need."""
-    observer = {
-        "kernels": args.settings["kernels"],
-        "recompute": recompute,
-        "started": STARTED,
-        "launched": time.time(),
-        "gpu": args.settings["device"] == "gpu"
-        and {
-            "cards": args.settings["gpus"],
-            "modules": ATTENTION_MODULES[args.settings["attention"]],
-        },
-        "isolation": args.settings["packing"]
-        and {
-            "model": str(args.model),
-            "attention": args.settings["attention"],
-            "dtype": args.settings["dtype"],
-        },
-        "steps": str(state / "steps.jsonl"),
-        "stopped": str(stopped),
-        "profile": args.profile and str(args.profile),
-    }
-    on_cpu = (
-        {"MINDTUNE_CPU_PACKING": "1", "CUDA_VISIBLE_DEVICES": ""}
-        if args.settings["device"] == "cpu"
-        else {}
-    )
-    on_gpu = ON_GPU if args.settings["device"] == "gpu" else {}
-    paths = [os.environ.get("PYTHONPATH"), args.settings["method"] == "qlora" and args.quantizer]
-    return environment(
-        MINDTUNE_SWANLAB_DIR=str(state / "swanlab"),
-        MINDTUNE_SWANLAB_EXPERIMENT=args.run,
-        MINDTUNE_SWANLAB_ID=key,
-        MINDTUNE_TRAINER=json.dumps(observer),
-        **on_cpu,
-        **on_gpu,
-        PYTHONPATH=os.pathsep.join(str(path) for path in paths if path),
-    )
-
-
-def run_trainer(
-    args: argparse.Namespace,
-    flags: dict[str, Any],
-    state: Path,
-    key: str,
-    recompute: bool,
-    descriptor: int,
-) -> None:
-    """Start ms-swift; if its observer stopped it, the reason is the error. What it reads is
-    compared meanwhile (`watch_inputs`).
-    """
-    wrong: list[Exception] = []
-    # not among the checkpoints: their disk may be what is full
-    with tempfile.TemporaryDirectory(prefix="mindtune-") as folder:
-        stopped = Path(folder) / "stopped.txt"
-        try:
-            env = trainer_environment(args, state, key, recompute, stopped)
-            beside = watch_inputs(args, state, wrong)
-            swift(
-                "sft",
-                flags,
-                env,
-                keep_open=[descriptor],
-                processes=args.settings["gpus"],
-                beside=beside,
-            )
-        except UserError:
-            if not wrong and stopped.is_file():
-                raise UserError(stopped.read_text(encoding="utf-8")) from None
-            if not wrong:
-                raise
-    if wrong:
-        raise wrong[0]
-
-
-def watch_inputs(
-    args: argparse.Namespace, state: Path, wrong: list[Exception]
-) -> Callable[[subprocess.Popen], None]:
-    """A function for a thread beside the trainer: base and cached data are what their records say,
-    or the trainer is ended.
-
-    Reading 15 GB takes seconds, for which no card may wait: so with a GPU it is done once the
-    first step is taken, when the trainer has just read the same bytes. Until then the new
-    checkpoints count as unproven (see training_state.py).
-    """
-    steps = state / "steps.jsonl"
-    card = args.settings["device"] == "gpu"
-    before = steps.stat().st_size if steps.is_file() else 0
-
-    def taken() -> bool:
-        return steps.is_file() and steps.stat().st_size > before
-
-    def compare(trainer: subprocess.Popen) -> None:
-        while card and not taken():
-            if trainer.poll() is not None and not taken():
-                return  # without a step there is no checkpoint of it
-            time.sleep(0.1)
-        try:
-            hash_inputs([args.model, args.cached], args.made_by)
-            prove(state)
-        except (UserError, OSError) as error:
-            wrong.append(error)
-            trainer.terminate()
-
-    return compare
-
-
-def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, steps: int) -> Path:
-    """Run the trainer up to the planned number of steps, unless that is done already; return the
-    last checkpoint.
-    """
+def plan_flags(args: argparse.Namespace, state: Path) -> dict[str, Any]:
+    """The flags of `swift sft` for this run on this node's cards; says why in the log."""
     card = smallest_card() if args.settings["device"] == "gpu" else None
     shape, reason = choose(read_json(args.model / "config.json"), args.settings, card)
     print(f"train.memory: {reason}", flush=True)
-    flags = train_flags(args.model_kind, {**args.settings, **shape}) | {
+    return train_flags(args.model_kind, {**args.settings, **shape}) | {
         "model": str(args.model),
         "cached_dataset": [str(args.cached / "train")],
         "cached_val_dataset": [str(args.cached / "val")],
         "output_dir": str(state),
     }
-    gpus = args.settings["gpus"]
+
+
+def run_to_the_end(
+    args: argparse.Namespace,
+    state: Path,
+    key: str,
+    descriptor: int,
+    steps: int,
+    flags: dict[str, Any],
+) -> None:
+    """Run the trainer from its last checkpoint up to the planned step, unless that is done."""
     drop_unproven(state)
+    checkpoint = last_checkpoint(state, args.settings["gpus"])
+    done = checkpoint_step(checkpoint) if checkpoint else 0
+    if checkpoint and done >= steps:
+        return
+    if checkpoint:
+        print(f"going on from step {done} of {steps}")
+        flags = {**flags, "resume_from_checkpoint": str(checkpoint)}
+    unproven(state, done)
+    run_trainer(args, flags, state, key, descriptor)
+    drop_unproven(state)
+
+
+def check_end(state: Path, gpus: int, steps: int, flags: dict[str, Any]) -> Path:
+    """The last checkpoint, which is that of the planned step, trained as the flags say; else a
+    UserError.
+    """
     checkpoint = last_checkpoint(state, gpus)
-    if checkpoint is None or checkpoint_step(checkpoint) < steps:
-        if checkpoint:
-            print(f"going on from step {checkpoint_step(checkpoint)} of {steps}")
-            flags["resume_from_checkpoint"] = str(checkpoint)
-        unproven(state, checkpoint_step(checkpoint) if checkpoint else 0)
-        run_trainer(args, flags, state, key, shape["gradient_checkpointing"], descriptor)
-        drop_unproven(state)
-        checkpoint = last_checkpoint(state, gpus)
     if checkpoint is None or checkpoint_step(checkpoint) != steps:
         raise UserError(
             f"{state} ends at {checkpoint.name if checkpoint else 'no checkpoint'} and pack_stats "
@@ -259,149 +87,11 @@ def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, step
     return checkpoint
 
 
-def kept_checkpoint(last: Path, which: str, log: list[dict[str, Any]]) -> Path:
-    """The checkpoint whose adapter is kept: the last, or the one with the lowest dev loss, the
-    first of equals.
-    """
-    if which == "last":
-        return last
-    losses = {entry["step"]: entry["eval_loss"] for entry in log if "eval_loss" in entry}
-    best = last.with_name(f"checkpoint-{min(losses, key=losses.__getitem__)}")
-    if not best.is_dir():
-        raise UserError(
-            f"{best} has the lowest dev loss and is not there any more; raise "
-            f"train.save_total_limit, or set train.checkpoint to last"
-        )
-    return best
-
-
-def write_adapter(checkpoint: Path, target: Path, base: str, model: Path) -> None:
-    """Copy the adapter's weights, and its configuration in a fixed order and without a path of
-    this machine.
-
-    Of a fully trained model: all weights, and the base's configuration, with which they can be
-    loaded.
-    """
-    if is_full(checkpoint):
-        with partial_folder(target) as folder:
-            for path in (*weight_files(checkpoint), *checkpoint.glob(INDEX)):
-                link_or_copy(path, folder / path.name)
-            (folder / "config.json").write_bytes((model / "config.json").read_bytes())
-        return
-    config = read_json(checkpoint / "adapter_config.json")
-    config["target_modules"] = sorted(config["target_modules"])
-    config["base_model_name_or_path"] = base
-    with partial_folder(target) as folder:
-        (folder / "adapter_model.safetensors").write_bytes(
-            (checkpoint / "adapter_model.safetensors").read_bytes()
-        )
-        write_json(folder / "adapter_config.json", config)
-
-
-def steps_taken(file: Path) -> list[dict[str, Any]]:
-    """The observer's lines, one a step: a step that a killed job repeated counts once, as it was
-    done last.
-    """
-    lines: dict[int, dict[str, Any]] = {}
-    for text in file.read_text(encoding="utf-8").splitlines():
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            continue  # cut off by a kill; its step was done again
-        lines[line["step"]] = line
-    return [lines[step] for step in sorted(lines)]
-
-
-def reconcile(
-    lines: list[dict[str, Any]], planned: dict[str, Any], settings: dict[str, Any]
-) -> dict[str, int]:
-    """What the model was given, added up; a UserError if that is not what pack_stats planned.
-
-    Several GPUs get equally many micro-batches: what the last round of an epoch lacks is filled
-    with packs that were given before.
-    """
-    given = {key: sum(line[key] for line in lines) for key in ("rows", "tokens", "packs")} | {
-        "steps": len(lines)
-    }
-    wanted = {key: planned[key] * settings["epochs"] for key in ("rows", "tokens", "packs")} | {
-        "steps": planned["steps"]
-    }
-    repeated = (
-        -planned["packs"] % (settings["batch_size"] * settings["gpus"])
-        if settings["gpus"] > 1
-        else 0
-    )
-    if (
-        repeated
-        and given["steps"] == wanted["steps"]
-        and given["packs"] == wanted["packs"] + repeated * settings["epochs"]
-    ):
-        return given
-    for key, value in given.items():
-        if value != wanted[key]:
-            raise UserError(
-                f"the trainer was given {value} {key} and pack_stats planned {wanted[key]}; "
-                "the cached data set is not the one that was planned for, so delete "
-                "results/runs/{run}/cached and run again"
-            )
-    return given
-
-
-def cost(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """Time and energy of the steps; a GPU's part is absent on a CPU."""
-    seconds = sum(line["seconds"] for line in lines)
-    facts = {
-        "step_seconds": seconds,
-        "tokens_per_second": sum(line["tokens"] for line in lines) / seconds,
-    }
-    if all("joules" in line for line in lines):
-        facts |= {
-            "gpu_hours": seconds / 3600,
-            "kilowatt_hours": sum(line["joules"] for line in lines) / 3.6e6,
-            "peak_memory_gib": max(line["memory_gib"] for line in lines),
-            "start_seconds": lines[0].get("after_start"),
-        }
-    return facts
-
-
-def write_history(
-    log: list[dict[str, Any]], lines: list[dict[str, Any]], history: Path, figure: Path
-) -> dict[str, Any]:
-    """Write one row a step, and the loss curve; return facts.
-
-    Loss and what was measured of the GPU are of every step; learning rate and gradient norm of the
-    logged ones. Times are not in it on a CPU, where equal runs give equal bytes.
-    """
-    import pandas
-
-    evaluations = [entry for entry in log if "eval_loss" in entry]
-    dev = {entry["step"]: entry["eval_loss"] for entry in evaluations}
-    logged = {entry["step"]: entry for entry in log if "loss" in entry}
-    measured = [
-        "seconds",
-        "tokens_per_second",
-        "mfu",
-        "memory_gib",
-        "gpu_percent",
-        "watts",
-        "joules",
-    ]
-    columns = ["step", "loss", "packs", "rows", "tokens"] + (
-        measured if "joules" in lines[0] else []
-    )
-    table = pandas.DataFrame(lines).reindex(columns=columns)
-    for name in ("epoch", "learning_rate", "grad_norm"):
-        table[name] = table["step"].map({step: entry[name] for step, entry in logged.items()})
-    table["dev_loss"] = table["step"].map(dev)
-    with partial(history) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
-    loss_curve(figure, [(line["step"], line["loss"]) for line in lines], sorted(dev.items()))
-    return {
-        "first_loss": lines[0]["loss"],
-        "last_loss": lines[-1]["loss"],
-        "first_dev_loss": evaluations[0]["eval_loss"] if evaluations else None,
-        "last_dev_loss": evaluations[-1]["eval_loss"] if evaluations else None,
-    }
+def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, steps: int) -> Path:
+    """Plan, run and check; return the last checkpoint."""
+    flags = plan_flags(args, state)
+    run_to_the_end(args, state, key, descriptor, steps, flags)
+    return check_end(state, args.settings["gpus"], steps, flags)
 
 
 def parse_args() -> argparse.Namespace:
@@ -457,7 +147,7 @@ def main() -> None:
         write_adapter(kept, args.adapter, args.model_kind["id"], args.model)
         lines = steps_taken(state / "steps.jsonl")
         facts = write_history(log, lines, args.history, args.loss_figure)
-        facts |= reconcile(lines, plan["facts"], args.settings) | {
+        facts |= reconcile(lines, plan["facts"], args.settings, args.cached) | {
             "kept_step": checkpoint_step(kept)
         }
     write_record(

@@ -11,4 +11,6 @@ sys.path[:0] = [
     str(TESTS.parent / "scripts/deploy"),
     str(TESTS / "unit"),
     str(TESTS / "unit/builders"),
+    # tools' tests take rows and calls from those of the data
+    str(TESTS / "unit/data"),
 ]

@@ -28,12 +28,13 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from bench.measuring import head, tree
+from mindtune.card_memory import card_memory
 from mindtune.cli import UserError, run
 from mindtune.records import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_MS = 500
-HOLDS_CARD = re.compile(r"train_lora|replies/|verify_serving|verify_serving")
+HOLDS_CARD = re.compile(r"train_lora|replies/|verify_serving")
 TRAINING = {"save_steps": 2, "logging_steps": 1, "batch_size": 1, "grad_accumulation": 2}
 KILL_AFTER = 3  # steps: one more than the last checkpoint, so that a step is done twice
 
@@ -103,7 +104,8 @@ def snakemake(
     """
     files = [str(Path(file).resolve()) for file in (*args.configfile, *overlays)]
     command = [
-        sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(args.workdir),
+        sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory",
+        str(args.workdir),
         "--cores", str(args.cores), *words, *(["--configfile", *files] if files else []),
     ]  # fmt: skip
     log = open(args.workdir / "snakemake.log", "ab")  # noqa: SIM115 - the child keeps it
@@ -239,7 +241,8 @@ def kill_and_resume(args: argparse.Namespace, dataset: str) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
+    """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -253,10 +256,25 @@ def main() -> None:
     parser.add_argument(
         "--parts", nargs="+", default=["chain", "plans", "kill"], choices=["chain", "plans", "kill"]
     )
+    parser.add_argument(
+        "--plan", action="store_true", help="print the rules that would run, and start nothing"
+    )
     parser.add_argument("--record", required=True, type=Path)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
     args.workdir = args.workdir.resolve()
     args.workdir.mkdir(parents=True, exist_ok=True)
+    if args.plan:
+        print("\n".join(planned(args, args.target)))
+        return
+    if not card_memory():
+        raise UserError(
+            "this machine has no NVIDIA card (nvidia-smi lists none), and this check trains and "
+            "serves on one; run it on a GPU node, or look at its plan: make h100-check PLAN=1"
+        )
     sampler, facts = CardSampler(), {}
     try:
         if "chain" in args.parts:

@@ -122,7 +122,9 @@ def _email(draw: random.Random) -> tuple[str, str]:
 
 
 def _id_card(draw: random.Random) -> tuple[str, str]:
-    body = f"{draw.choice(('110101', '310104', '440305'))}{draw.randint(1950, 2010)}{draw.randint(1, 12):02}{draw.randint(1, 28):02}{_digits(draw, 3)}"
+    place, year = draw.choice(("110101", "310104", "440305")), draw.randint(1950, 2010)
+    month, day = draw.randint(1, 12), draw.randint(1, 28)
+    body = f"{place}{year}{month:02}{day:02}{_digits(draw, 3)}"
     secret = next(body + last for last in "0123456789X" if id_card_is_valid(body + last))
     return draw.choice(("身份证", "身份证号：", "证件号码是")) + secret, secret
 
@@ -166,7 +168,8 @@ def _url(draw: random.Random) -> tuple[str, str]:
 
 
 KINDS: dict[str, Callable[[random.Random], tuple[str, str]]] = {
-    "mobile": _mobile, "mobile_spelt": _spelt, "landline": _landline, "email": _email, "id_card": _id_card, "bank_card": _bank_card,
+    "mobile": _mobile, "mobile_spelt": _spelt, "landline": _landline, "email": _email,
+    "id_card": _id_card, "bank_card": _bank_card,
     "qq": _qq, "wechat": _wechat, "url": _url,
 }  # fmt: skip
 NOT_PERSONAL: tuple[Callable[[random.Random], str], ...] = (
@@ -183,7 +186,8 @@ NOT_PERSONAL: tuple[Callable[[random.Random], str], ...] = (
         f"学号{draw.randint(2010, 2030)}{_digits(draw, 7)}，一共考了{draw.randint(300, 700)}分"
     ),
     lambda draw: (
-        f"编号{''.join(draw.choices('0123456789abcdef', k=12))}f1{_digits(draw, 10)}a{''.join(draw.choices('abcdef', k=8))}"
+        f"编号{''.join(draw.choices('0123456789abcdef', k=12))}f1{_digits(draw, 10)}"
+        f"a{''.join(draw.choices('abcdef', k=8))}"
     ),
     lambda draw: draw.choice(
         ("拨打12356", "热线010-82951332", "打110或者120", "010 8295 1332", "400-161-9995")
@@ -277,7 +281,8 @@ def main() -> None:
         {
             "what": "Masking of personal data: recall and false "
 "positives", "command": "scripts/bench/bench_masking.py --real FILES",
-            "machine": "any", "versions": {"python": platform.python_version()}, "date": datetime.date.today().isoformat(),
+            "machine": "any", "versions": {"python": platform.python_version()},
+            "date": datetime.date.today().isoformat(),
             "runs": runs, "target": {"recall": 0.95, "left_alone": 0.999}, "met": met,
             "note": "The labelled set is drawn from templates by a seed: it measures the forms "
 "that its author thought of. Its first run showed "

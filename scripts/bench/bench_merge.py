@@ -32,7 +32,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 base, adapter, out, shard = sys.argv[1:]
 model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
-PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(out, max_shard_size=shard)
+merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+merged.save_pretrained(out, max_shard_size=shard)
 """
 
 

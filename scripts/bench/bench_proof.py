@@ -36,7 +36,7 @@ from bench.wrong_merges import (
 )
 from mindtune.chat_template import load_chat, to_messages
 from mindtune.cli import UserError, run
-from mindtune.export.merging import read_adapter
+from mindtune.export.adapter import read_adapter
 from mindtune.export.proof_logits import check_bounds, compare_logits, prompt_ids, summarise
 from mindtune.records import read_jsonl, write_json
 from mindtune.safe_loading import load_model

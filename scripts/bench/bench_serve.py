@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 from bench.measuring import meets, write_measurement
 from mindtune.card_memory import card_memory
 from mindtune.cli import run
-from mindtune.serve.engine import check_engine, serve
+from mindtune.serve.engine import serve
+from mindtune.serve.engine_settings import check_engine
 from mindtune.serve.kv_cache import kv_budget, reported_tokens
 from mindtune.serve.load import Target, load, speeds
 

@@ -27,13 +27,17 @@ from mindtune.records import write_record as write_stage_record
 from mindtune.train.packing import packs, steps_per_epoch
 
 SETTINGS = {
-    "device": "gpu", "method": "lora", "dtype": "bfloat16", "attention": "flash_attention_4", "packing": True,
-    "max_length": 3072, "batch_size": 8, "grad_accumulation": 4, "gpus": 1, "epochs": 1, "learning_rate": 2.0e-4,
-    "warmup_ratio": 0.1, "gradient_checkpointing": True, "seed": 42, "save_steps": 1000, "save_total_limit": 1, "checkpoint": "last",
+    "device": "gpu", "method": "lora", "dtype": "bfloat16", "attention": "flash_attention_4",
+    "packing": True,
+    "max_length": 3072, "batch_size": 8, "grad_accumulation": 4, "gpus": 1, "epochs": 1,
+    "learning_rate": 2.0e-4,
+    "warmup_ratio": 0.1, "gradient_checkpointing": True, "seed": 42, "save_steps": 1000,
+    "save_total_limit": 1, "checkpoint": "last",
     "logging_steps": 1, "kernels": "fast", "memory": "auto",
     "lora": {
         "rank": 8, "alpha": 32, "dropout": 0.1,
-        "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
+            "down_proj"],
     },
 }  # fmt: skip
 KIND = {"id": "random weights in Qwen2.5-7B's shape", "type": "qwen2", "template": "qwen2_5"}
@@ -49,7 +53,8 @@ PACKAGES = (
 )
 # A bfloat16 has 8 bits of precision: two ways to the same sum may differ by one part in 256
 TARGETS = {
-    "tokens_per_second": 14_110, "times_plain": 1.95, "peak_gib": 60, "first_step_after_start_seconds": 90,
+    "tokens_per_second": 14_110, "times_plain": 1.95, "peak_gib": 60,
+    "first_step_after_start_seconds": 90,
     "loss_difference": 2**-8, "first_gradient_difference": 2**-8,
 }  # fmt: skip
 AT_LEAST = ("tokens_per_second", "times_plain")
@@ -131,9 +136,12 @@ def command(
 ) -> list[str]:
     """The command line of train_lora.py."""
     flags = {
-        "run": name, "cached": folder / "cached", "pack-stats": folder / "pack_stats.json", "model": args.model,
-        "made-by": folder / "made.json", "model-kind": json.dumps(KIND), "settings": json.dumps(settings), "code": "bench",
-        "state-root": folder / "state", "adapter": folder / "adapter", "history": folder / "history.csv",
+        "run": name, "cached": folder / "cached", "pack-stats": folder / "pack_stats.json",
+        "model": args.model,
+        "made-by": folder / "made.json", "model-kind": json.dumps(KIND),
+        "settings": json.dumps(settings), "code": "bench",
+        "state-root": folder / "state", "adapter": folder / "adapter",
+        "history": folder / "history.csv",
         "loss-figure": folder / "loss.svg", "record": folder / "record.json",
     }  # fmt: skip
     if args.quantizer:

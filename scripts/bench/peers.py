@@ -51,7 +51,7 @@ def rensa_loop(plain: Path, kept: Path) -> None:
     """
     import orjson
     import rensa
-    from mindtune.data.duplicates import grams, jaccard
+    from mindtune.data.ngrams import grams, jaccard
 
     index = rensa.RMinHashLSH(threshold=THRESHOLD, num_perm=PERMUTATIONS, num_bands=BANDS)
     texts: list[str] = []

@@ -20,34 +20,47 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from health_check import ask
+from health_check import Refused, connect, model_name, plain, read_key, send
 
 NOTICE = (
     "这是一个语言模型，不是心理医生；有自伤或轻生的念头时，请拨打 12356、110 或 120。 /new "
     "重新开始，/quit 退出\n"
 )
+# Of a stream, in bytes
+LONGEST_LINE = 1 << 20
+LONGEST_REPLY = 16 << 20
 GREEDY = {"temperature": 0, "top_p": 1, "top_k": 1, "repetition_penalty": 1.0}
 
 
 def reply(port: int, key: str, body: dict) -> Iterator[str]:
-    """Pieces of a streamed reply; an answer other than 200 is a ValueError."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    connection.request(
-        "POST", "/v1/chat/completions", json.dumps({**body, **GREEDY, "stream": True}), headers
-    )
+    """Pieces of a streamed reply, from a server that proved to know the key; an answer other than
+    200, or one that is no stream of events, is a ValueError.
+    """
+    connection = connect(port, key, timeout=600)
     try:
-        response = connection.getresponse()
-        if response.status != 200:
-            raise ValueError(
-                f"status {response.status}: {response.read()[:300].decode(errors='replace')}"
-            )
-        for line in response:
+        response = send(
+            connection, key, "POST", "/v1/chat/completions", {**body, **GREEDY, "stream": True}
+        )
+        left = LONGEST_REPLY
+        while line := response.readline(LONGEST_LINE):
+            left -= len(line)
+            if left < 0 or len(line) == LONGEST_LINE:
+                raise Refused("the reply is longer than any of a chat server's")
             if line.startswith(b"data: {"):
-                for choice in json.loads(line[len(b"data: ") :])["choices"]:
-                    yield choice["delta"].get("content") or ""
+                yield from contents(line[len(b"data: ") :])
     finally:
         connection.close()
+
+
+def contents(event: bytes) -> list[str]:
+    """The texts in an event of a stream."""
+    try:
+        texts = [choice["delta"].get("content") or "" for choice in json.loads(event)["choices"]]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        texts = [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise Refused(f"an event is not what a chat server sends: {plain(str(event[:100]))}")
+    return texts
 
 
 def talk(
@@ -72,9 +85,9 @@ def talk(
             try:
                 for piece in answer([*history, turn]):
                     pieces.append(piece)
-                    say(piece)
+                    say(plain(piece))
             except ValueError as error:
-                say(f"[{error}]\n")
+                say(f"[{plain(str(error))}]\n")
                 continue
             history += [turn, {"role": "assistant", "content": "".join(pieces)}]
 
@@ -96,8 +109,10 @@ def main() -> int:
     parser.add_argument("--max-tokens", type=int, default=512)
     args = parser.parse_args()
     try:
-        key = args.key_file.read_text(encoding="ascii").strip()
-        model = ask(args.port, key, "GET", "/v1/models")["data"][0]["id"]
+        key = read_key(args.key_file)
+        connection = connect(args.port, key)
+        model = model_name(connection, key)
+        connection.close()
         say(NOTICE)
         start = [{"role": "system", "content": args.system}] if args.system else []
         body = {"model": model, "max_tokens": args.max_tokens}
@@ -109,8 +124,8 @@ def main() -> int:
         )
     except (OSError, ValueError, http.client.HTTPException) as error:
         print(
-            f"error: the server on port {args.port} does not answer ({error}); start it with make "
-            f"serve",
+            f"error: the server on port {args.port} does not answer ({plain(str(error))}); start it "
+            f"with make serve",
             file=sys.stderr,
         )
         return 1

@@ -6,6 +6,7 @@ Writes  one file for each template, without .j2, into a folder
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,24 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from mindtune.cli import UserError, run
-from mindtune.environments import ROOT
+from mindtune.environments import ROOT, venvs_folder
 from mindtune.records import write_text
 from mindtune.serve.engine import deadline_s
 from serve_export import read_config
 
 TEMPLATES = Path(__file__).with_name("templates")
+# What means nothing to systemd or a shell
+PLAIN = re.compile("[A-Za-z0-9_/@+][A-Za-z0-9._/@+-]*")
+
+
+def check_plain(named: dict[str, object]) -> None:
+    """A UserError for the first value that a unit or a script could read as more than a name."""
+    for name, value in named.items():
+        if not PLAIN.fullmatch(str(value)):
+            raise UserError(
+                f"{name} is {str(value)!r}; in units and scripts it may have letters, digits and "
+                f"._/@+- only, and not begin with a sign: rename or move it"
+            )
 
 
 def variables(config: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
@@ -28,6 +41,7 @@ def variables(config: dict[str, Any], args: argparse.Namespace) -> dict[str, Any
     return {
         "repository": ROOT,
         "python": ROOT / ".venv/bin/python",
+        "venvs": Path(venvs_folder()).resolve(),
         "store": args.store.resolve(),
         "configfile": args.configfile.resolve() if args.configfile else None,
         "port": args.port,
@@ -44,18 +58,18 @@ def variables(config: dict[str, Any], args: argparse.Namespace) -> dict[str, Any
     }
 
 
-def render(template: Path, values: dict[str, Any]) -> str:
-    """A template's text with the values in their places."""
-    from jinja2 import Environment, StrictUndefined
+def templates() -> Any:
+    """The environment that the templates are read in: a value that is missing is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=StrictUndefined,
         autoescape=False,
     )
-    return environment.from_string(template.read_text(encoding="utf-8")).render(values)
 
 
 def main() -> None:
@@ -81,13 +95,15 @@ def main() -> None:
             f"{args.store}/current is no export; put one there with activate_export.py first"
         )
     values = variables(read_config(args.configfile), args)
-    if any(" " in str(values[name]) for name in ("repository", "store", "key_file")):
-        raise UserError(
-            f"one of {ROOT}, {args.store}, {args.key_file} has a space in it, which units cannot "
-            f"name; move it"
-        )
+    if not 0 < args.port < 65536:
+        raise UserError(f"--port is {args.port} and should lie between 1 and 65535")
+    names = ("repository", "python", "venvs", "store", "user", "key_file")
+    given = {"serve.model_name": values["serve"]["model_name"]}
+    given |= {"configfile": values["configfile"]} if args.configfile else {}
+    check_plain({name: values[name] for name in names} | given)
+    environment = templates()
     for template in sorted(TEMPLATES.glob("*.j2")):
-        write_text(args.out / template.stem, render(template, values))
+        write_text(args.out / template.stem, environment.get_template(template.name).render(values))
         print(args.out / template.stem)
 
 

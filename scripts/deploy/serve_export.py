@@ -26,7 +26,12 @@ from mindtune.cli import UserError, run
 from mindtune.config import read_files, read_schema, resolve
 from mindtune.environments import ROOT, venv_name, venvs_folder
 from mindtune.secret_files import check_secret
-from mindtune.serve.engine import check_engine, environment, lmdeploy_command, transformers_command
+from mindtune.serve.engine_settings import (
+    check_engine,
+    environment,
+    lmdeploy_command,
+    transformers_command,
+)
 from verify_export import check
 
 KEY_LENGTH = 16
@@ -133,7 +138,7 @@ def command(export: Path, engine: dict[str, Any], port: int, port_file: Path) ->
     """The server's command line on a given port."""
     if engine["engine"] == "lmdeploy":
         return lmdeploy_command(export, engine, port)
-    return [*transformers_command(export, engine, port_file), "--port", str(port)]
+    return transformers_command(export, engine, port_file, "--port", str(port))
 
 
 def main() -> None:

@@ -175,13 +175,6 @@ def load_chat(folder: str | Path) -> ChatTokenizer:
     )
 
 
-def render_chat(
-    folder: str | Path, messages: Sequence[Message], add_generation_prompt: bool = False
-) -> str:
-    """Render messages with the chat template of a tokenizer folder."""
-    return load_chat(folder).render(messages, add_generation_prompt)
-
-
 def special_pattern(chat: ChatTokenizer) -> re.Pattern[str]:
     """Matches the text of any added token, such as <|im_end|>, which inside a turn would end it
     early.

@@ -209,7 +209,8 @@ class BoundedTemplate:
             )
         self.owner = os.getpid()
         self.process = subprocess.Popen(
-            [sys.executable, "-I", template_child.__file__], env=variables.listed(os.environ), stdin=subprocess.PIPE,
+            [sys.executable, "-I", template_child.__file__], env=variables.listed(os.environ),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="ascii",
         )  # fmt: skip
         self._send(self.text)

@@ -13,7 +13,12 @@ from functools import cache
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent.parent
-CHECKS = ("mindtune/cli.py", "mindtune/preflight.py", "mindtune/unchanged.py")
+CHECKS = (
+    "mindtune/cli.py",
+    "mindtune/nvml.py",
+    "mindtune/preflight.py",
+    "mindtune/unchanged.py",
+)
 # {program: {file: digest}} of every `code_hash` so far, of the very text that went into it
 HASHED: dict[str, dict[str, str]] = {}
 
@@ -99,6 +104,11 @@ def code_hash(program: str, *extra: str) -> str:
         for path in sources(program, *extra)
     }
     HASHED.setdefault(program, {}).update(files)
+    return hash_of_digests(files)
+
+
+def hash_of_digests(files: dict[str, str]) -> str:
+    """The `code_hash` of files that have these digests."""
     return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
 
 

@@ -3,14 +3,16 @@ contradict each other.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mindtune import field_names
 from mindtune.cli import UserError
 from mindtune.config import leaves, run_settings, to_param
 from mindtune.config_errors import nearest
 from mindtune.environments import ROOT
-from mindtune.sources import is_licence
+from mindtune.sources import HUBS, is_licence
 
 FLASH_ATTENTION = ("flash_attention_4", "flash_attn")
 # Linear layers of a block, by ms-swift's name of the architecture; of other architectures, any
@@ -77,6 +79,31 @@ def check_sources(config: Mapping[str, Any]) -> None:
                 )
 
 
+def check_pinned(config: Mapping[str, Any]) -> None:
+    """What is exported was made from sources that cannot change, or that are accepted by name."""
+    accepted = config["export"]["accept_unpinned"]
+    if strangers := sorted(set(accepted) - {"model", *config["datasets"]}):
+        raise UserError(
+            f"config key export.accept_unpinned names {strangers[0]!r}, which is neither model nor "
+            f"among datasets ({', '.join(sorted(config['datasets']))}); correct or remove it"
+        )
+    dataset = config["runs"][config["export"]["run"]]["dataset"]
+    sources = {dataset: config["datasets"][dataset], "model": config["model"]}
+    for name, spec in sources.items():
+        if spec["source"] in HUBS and name not in accepted and not is_pinned(spec):
+            key = name if name == "model" else f"datasets.{name}"
+            raise UserError(
+                f"config key {key}.revision is {spec['revision']!r}, a name that can move: nobody "
+                f"could make the export again; set it to a commit's hash, or {key}.sha256 to what "
+                f"the fetch record says, or accept it with export.accept_unpinned: [{name}]"
+            )
+
+
+def is_pinned(spec: Mapping[str, Any]) -> bool:
+    """Whether a hub's source can only ever be the same bytes."""
+    return bool(spec["sha256"]) or re.fullmatch("[0-9a-f]{40}", str(spec["revision"])) is not None
+
+
 def check_training(config: Mapping[str, Any]) -> None:
     """Every run can train as it says: packing isolates samples only with FlashAttention, which
     exists only on a GPU.
@@ -115,6 +142,12 @@ def check_serving(config: Mapping[str, Any]) -> None:
         )
 
 
+def check_field_names(config: Mapping[str, Any]) -> None:
+    """A dataset's fields make a whole."""
+    for name, spec in config["datasets"].items():
+        field_names.check_fields(spec["fields"], f"config key datasets.{name}.fields")
+
+
 def check_shares(config: Mapping[str, Any]) -> None:
     """Dev and test leave something to train on."""
     split = config["data"]["split"]
@@ -147,12 +180,12 @@ def check_projections(config: Mapping[str, Any]) -> None:
     for run in config["runs"]:
         for name in run_settings(config, run)["lora"]["target_modules"]:
             if name not in PROJECTIONS:
+                near = f"the nearest name is {nearest(name, PROJECTIONS)}"
                 whole = "all-linear" in name or "all_linear" in name
                 raise UserError(
                     f"run {run}: train.lora.target_modules has {name!r}, which a model of type "
-                    f"{config['model']['type']} does not "
-                    f"have; "
-                    f"{'list all seven' if whole else f'the nearest name is {nearest(name, PROJECTIONS)}'} "
+                    f"{config['model']['type']} does not have; "
+                    f"{'list all seven' if whole else near} "
                     f"(of {', '.join(PROJECTIONS)})"
                 )
 
@@ -188,9 +221,11 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_sizes,
     check_licences,
     check_sources,
+    check_pinned,
     check_model,
     check_training,
     check_projections,
     check_serving,
     check_shares,
+    check_field_names,
 ]

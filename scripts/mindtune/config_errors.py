@@ -35,6 +35,7 @@ OLD_NAMES = {
 RETIRED = {
     "min_argmax_agreement": "verify.max_swapped_margin asks that the same token is chosen wherever "
     "its margin is larger",
+    "near_tie": "the smoke test takes verify.max_swapped_margin, the bound of the proof",
 }
 NAMES = "letters A-Z and a-z, digits, _ and - (not first), at most 64 characters"
 

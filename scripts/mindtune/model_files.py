@@ -20,16 +20,20 @@ ABOUT = [
     for suffix in ("", ".md", ".txt")
 ]
 TOKENIZER = [
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
-    "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "configuration.json",
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "tokenizer.model", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json",
+    "configuration.json",
 ]  # fmt: skip
 WEIGHTS = ["*.safetensors", "*.safetensors.index.json"]
 # Pickles, code, and formats of other frameworks that hold either
 UNSAFE = [
     f"*{suffix}"
     for suffix in (
-        ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".npy", ".npz", ".h5", ".keras", ".msgpack", ".nemo", ".py",
-        ".pyc", ".pyo", ".pyd", ".pyz", ".pth.tar", ".so", ".so.*", ".dll", ".dylib", ".sh", ".whl", ".egg", ".ipynb",
+        ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".npy", ".npz",
+        ".h5", ".keras", ".msgpack", ".nemo", ".py",
+        ".pyc", ".pyo", ".pyd", ".pyz", ".pth.tar", ".so", ".so.*", ".dll", ".dylib", ".sh", ".whl",
+        ".egg", ".ipynb",
     )
 ]  # fmt: skip
 # Keys whose value is code to import, or the name of a place to take it from: transformers, peft,

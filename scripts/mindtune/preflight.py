@@ -6,8 +6,8 @@ torch's CUDA, Triton can compile, and the packages that need the card can be imp
 called directly, because not every environment has a package for it.
 """
 
-import ctypes
 import importlib
+import inspect
 import json
 import locale
 import os
@@ -22,19 +22,36 @@ from typing import Any
 
 from mindtune.card_claims import claim
 from mindtune.cli import UserError
+from mindtune.nvml import read_nvml
 
-NVML = "libnvidia-ml.so.1"
+# What a card is called in the names that clusters and drivers give: h100, a100, l40, gh200
+CARD_WORD = re.compile(r"(?<![a-z])[a-z]{1,2}\d{1,4}(?![a-z0-9])")
+
+
+def ask_torch() -> dict[str, object]:
+    """What torch says of itself and the cards, and where Python's headers are. Its text also runs
+    in other interpreters, which have none of our modules.
+    """
+    import sysconfig
+
+    import torch
+
+    return {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cards": torch.cuda.device_count(),
+        "include": sysconfig.get_paths("posix_prefix")["include"],
+    }
+
+
 # In the interpreter that will use the card, and gone with all that it loads there
-PROBE = """
-import importlib, json, sys, sysconfig
-import torch
-seen = {"torch": torch.__version__, "cuda": torch.version.cuda, "cards": torch.cuda.device_count()}
-print(json.dumps({**seen, "include": sysconfig.get_paths("posix_prefix")["include"]}), flush=True)
+PROBE = f"""
+import importlib, json, sys
+{inspect.getsource(ask_torch)}
+print(json.dumps(ask_torch()), flush=True)
 for name in sys.argv[1:]:
     importlib.import_module(name)
 """
-# What a card is called in the names that clusters and drivers give: h100, a100, l40, gh200
-CARD_WORD = re.compile(r"(?<![a-z])[a-z]{1,2}\d{1,4}(?![a-z0-9])")
 
 
 def check_node(folder: Path, room: int) -> None:
@@ -70,8 +87,6 @@ def check_this_process(cards: int, modules: Sequence[str]) -> None:
     """The same for the process that calls it, which imports torch and `modules` anyway; the driver
     was looked at before.
     """
-    import torch
-
     for name in modules:
         try:
             importlib.import_module(name)
@@ -79,12 +94,7 @@ def check_this_process(cards: int, modules: Sequence[str]) -> None:
             raise not_importable(
                 modules, sys.executable, f"{type(error).__name__}: {error}"
             ) from None
-    seen = {
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "cards": torch.cuda.device_count(),
-    }
-    check_torch(seen, read_nvml(), cards)
+    check_torch(ask_torch(), read_nvml(), cards)
 
 
 def check_compiler(include: str = sysconfig.get_paths("posix_prefix")["include"]) -> None:
@@ -139,45 +149,6 @@ def check_room(folder: Path, room: int) -> None:
         raise UserError(
             f"{folder} has {free >> 20} MiB free and this job needs {-(-room >> 20)} MiB there; "
             f"free some space, then run again"
-        )
-
-
-def read_nvml() -> dict[str, Any]:
-    """The driver's version, the newest CUDA it knows as (major, minor), and the names of its
-    cards.
-    """
-    try:
-        nvml = ctypes.CDLL(NVML)
-    except OSError as error:
-        raise UserError(
-            f"this node has no NVIDIA driver ({error}); run this on a GPU node"
-        ) from None
-    call(nvml, "nvmlInit_v2")
-    text, number = ctypes.create_string_buffer(96), ctypes.c_int()
-    call(nvml, "nvmlSystemGetDriverVersion", text, len(text))
-    driver = text.value.decode()
-    call(nvml, "nvmlSystemGetCudaDriverVersion_v2", ctypes.byref(number))
-    cuda = (number.value // 1000, number.value % 1000 // 10)
-    call(nvml, "nvmlDeviceGetCount_v2", ctypes.byref(number))
-    names = []
-    for index in range(number.value):
-        card = ctypes.c_void_p()
-        call(nvml, "nvmlDeviceGetHandleByIndex_v2", index, ctypes.byref(card))
-        call(nvml, "nvmlDeviceGetName", card, text, len(text))
-        names.append(text.value.decode())
-    call(nvml, "nvmlShutdown")
-    return {"driver": driver, "cuda": cuda, "names": names}
-
-
-def call(nvml: ctypes.CDLL, name: str, *arguments: Any) -> None:
-    """Call a function of NVML; a UserError with NVML's own words if it fails."""
-    status = getattr(nvml, name)(*arguments)
-    if status:
-        nvml.nvmlErrorString.restype = ctypes.c_char_p
-        words = nvml.nvmlErrorString(status).decode()
-        raise UserError(
-            f"the NVIDIA driver of this node answers {name} with: {words}; run this on another GPU "
-            f"node"
         )
 
 

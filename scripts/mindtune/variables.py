@@ -14,21 +14,27 @@ from pathlib import Path
 
 # Exactly these, also where a name looks like a secret
 EXACT = (
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "LANG", "LANGUAGE", "TMPDIR", "TMP", "TEMP", "PWD", "OLDPWD", "SHLVL",
-    "_", "HOSTNAME", "VIRTUAL_ENV", "CC", "CXX", "CPATH", "LIBRARY_PATH", "GPU_DEVICE_ORDINAL", "TOKENIZERS_PARALLELISM",
-    "MINDTUNE_API_KEY_FILE", "DO_NOT_TRACK", "NO_COLOR", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY",
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "LANG", "LANGUAGE", "TMPDIR", "TMP",
+    "TEMP", "PWD", "OLDPWD", "SHLVL",
+    "_", "HOSTNAME", "VIRTUAL_ENV", "CC", "CXX", "CPATH", "LIBRARY_PATH", "GPU_DEVICE_ORDINAL",
+    "TOKENIZERS_PARALLELISM",
+    "MINDTUNE_API_KEY_FILE", "DO_NOT_TRACK", "NO_COLOR", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE",
+    "HF_HUB_DISABLE_TELEMETRY",
 )  # fmt: skip
 # Families: the system's, Python's, the cluster's, the card's and the numeric libraries'
 FAMILIES = (
-    "LC_*", "LD_*", "XDG_*", "PYTHON*", "CONDA_*", "MINDTUNE_*", "SLURM*", "SBATCH_*", "SRUN_*", "PMI*", "OMPI_*", "CUDA*", "NVIDIA_*",
-    "NCCL_*", "GLOO_*", "UCX_*", "FI_*", "IBV_*", "TORCH*", "PYTORCH_*", "TRITON_*", "LIGER_*", "LMDEPLOY_*", "OMP_*", "GOMP_*", "KMP_*",
+    "LC_*", "LD_*", "XDG_*", "PYTHON*", "CONDA_*", "MINDTUNE_*", "SLURM*", "SBATCH_*", "SRUN_*",
+    "PMI*", "OMPI_*", "CUDA*", "NVIDIA_*",
+    "NCCL_*", "GLOO_*", "UCX_*", "FI_*", "IBV_*", "TORCH*", "PYTORCH_*", "TRITON_*", "LIGER_*",
+    "LMDEPLOY_*", "OMP_*", "GOMP_*", "KMP_*",
     "MKL_*", "OPENBLAS_*", "NUMEXPR_*", "RAYON_*", "MALLOC_*", "MPL*",
 )  # fmt: skip
 SECRETS = ("*TOKEN*", "*KEY*", "*SECRET*", "*PASSW*", "*CREDENTIAL*", "*JWT*", "*COOKIE*")
 # names more variables, with spaces or commas between them; secrets excepted
 MORE = "MINDTUNE_ENVIRONMENT"
 NETWORK = (
-    "http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE",
+    "http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
+    "NO_PROXY", "SSL_CERT_FILE",
     "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 )  # fmt: skip
 # What single programs need besides, secrets among it

@@ -8,6 +8,8 @@ with sizes and times.
 
 With --quick a file is not read again if its size and its times of change are those of the audit
 before: this does not see a disk that rots, nor somebody who sets the clock back.
+
+With --archive the archive of a run is looked over in the same way; nothing is unpacked.
 """
 
 import argparse
@@ -19,7 +21,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
+from mindtune.audit.archived import look_over
 from mindtune.audit.folder import WRONG, Finding, Hasher, audit, find_records
+from mindtune.audit.unpack import verified
 from mindtune.cli import UserError, run
 from mindtune.records import read_json, write_json
 
@@ -50,6 +54,15 @@ def keep(found: dict[str, list[Any]]) -> None:
         )
 
 
+def refuse(findings: list[Finding]) -> None:
+    """Stop with one sentence if something is not as recorded."""
+    if wrong := [finding for finding in findings if finding.status in WRONG]:
+        raise UserError(
+            f"{len(wrong)} of {len(findings)} paths are not as recorded, {printed(wrong[0].path)} "
+            f"first; put a changed or missing file back, or delete it with its record and run again"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -62,7 +75,13 @@ def main() -> None:
         action="store_true",
         help="read only files whose size or times have changed since the last audit",
     )
+    parser.add_argument("--archive", type=Path, help="look over this archive of a run instead")
     args = parser.parse_args()
+    if args.archive:
+        findings = look_over(args.archive, verified(args.archive))
+        show(findings)
+        refuse(findings)
+        return
     if not (args.workdir / "results").is_dir():
         raise UserError(
             f"{args.workdir / 'results'} is not there; give the folder in which results/ lies as "
@@ -84,12 +103,7 @@ def main() -> None:
             f"read {hasher.read} of {len(hasher.found)} files; the others have the size and times "
             f"of the audit before"
         )
-    if wrong := [finding for finding in findings if finding.status in WRONG]:
-        raise UserError(
-            f"{len(wrong)} of {len(findings)} paths are not as recorded, {printed(wrong[0].path)} "
-            f"first; put a changed or missing "
-            "file back, or delete it with its record and run again"
-        )
+    refuse(findings)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 # What the page asks for. Not among them: media (reads any file), stop (writes), and everything
 # that is no GET
 NUMBER = "[0-9]{1,9}"
-PAGES = rf"/|/charts|/help|/404|/experiment/{NUMBER}(/(index|chart|log|env(/(hardware|requirements))?))?"
+TABS = "index|chart|log|env(/(hardware|requirements))?"
+PAGES = rf"/|/charts|/help|/404|/experiment/{NUMBER}(/({TABS}))?"
 ASSETS = r"/assets/[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.(js|css|ttf|png|ico)"
 PROJECT = "/api/v1/project(/(summaries|charts))?"
 EXPERIMENT = rf"/api/v1/experiment/{NUMBER}(/(status|summary|chart|tag/[a-z]+/[a-z_]+))?"

@@ -41,10 +41,10 @@ def find(path: Path, identity: str) -> list[dict[str, Any]]:
         ]
 
 
-def raw_row(folder: Path, source: str) -> tuple[str, RawRow]:
+def raw_row(folder: Path, source: str, fields: dict[str, str]) -> tuple[str, RawRow]:
     """The file and the raw row that a source, as in `demo:zh.jsonl#12`, names."""
     file, _, number = source.partition(":")[2].rpartition("#")
-    for row in readers.raw_rows(folder, file):
+    for row in readers.raw_rows(folder, file, fields):
         if row.number == int(number):
             return file, row
     raise UserError(
@@ -105,8 +105,9 @@ def verdict(
         )
         for hit in hits:
             yield (
-                f"held out  turn {hit['turn']} holds {hit['held_out']} (overlap "
-                f"{hit['overlap']}, similarity {hit['similarity']})"
+                f"held out  turn {hit['turn']} holds {hit['held_out']} by the rule {hit['rule']} "
+                f"(overlap {hit['overlap']}, similarity {hit['similarity']}, {hit['rare']} rare "
+                f"n-grams): {hit['passage']}"
             )
 
 
@@ -148,7 +149,7 @@ def main() -> None:
             f"{data} has no row with the id {arguments.id!r}, neither in clean.jsonl nor in "
             f"rejected.jsonl; correct ID"
         )
-    file, row = raw_row(data / "raw", (kept + rejected)[0]["source"])
+    file, row = raw_row(data / "raw", (kept + rejected)[0]["source"], settings["fields"])
     worker = Worker(
         settings, str(arguments.workdir / "results/base/tokenizer"), str(arguments.hotlines)
     )

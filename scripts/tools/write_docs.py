@@ -20,16 +20,19 @@ from mindtune.records import write_text
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """# Configuration
 
-`config.yaml` is the experiment; `--configfile FILE` lays another file over it, as `demo.yaml` does. Every key is checked before
-anything runs: an unknown one, a wrong type, a contradiction or a file that is not there stops with one sentence. A key that is
-left out has its default. An overlay removes a run or a dataset of `config.yaml` with null: `runs: {main: null}`.
-Numbers work in `--config` as in a file: `--config train='{lora: {rank: 4}}'`. Names of runs and datasets are folders: letters A-Z
-and a-z, digits, `_` and `-` (not first), at most 64. `ms-swift.json` lists what `model.type` and `model.template` may be.
-`hotlines.yaml` lists the help lines that cleaning keeps. This page is generated from `schema.yaml` (`make docs`).
+`config.yaml` is the experiment; `--configfile FILE` lays another file over it, as `demo.yaml` does.
+Every key is checked before anything runs: an unknown one, a wrong type, a contradiction or a file
+that is not there stops with one sentence. A key that is left out has its default. An overlay
+removes a run or a dataset of `config.yaml` with null: `runs: {main: null}`. Numbers work in
+`--config` as in a file: `--config train='{lora: {rank: 4}}'`. Names of runs and datasets are
+folders: letters A-Z and a-z, digits, `_` and `-` (not first), at most 64. `ms-swift.json` lists
+what `model.type` and `model.template` may be. `hotlines.yaml` lists the help lines that cleaning
+keeps. This page is generated from `schema.yaml` (`make docs`).
 
-`source` with `id` and `revision` (a hub), `id` (a package) or `path` (local) say what a model or a data set is. A folder that holds
-results of another one under the same name refuses the configuration, unless the command line says `--config replace=model`, `data` or
-`all`; a file cannot say it. Every other key may be edited at any time, and counts from the next start on.
+`source` with `id` and `revision` (a hub), `id` (a package) or `path` (local) say what a model or a
+data set is. A folder that holds results of another one under the same name refuses the
+configuration, unless the command line says `--config replace=model`, `data` or `all`; a file cannot
+say it. Every other key may be edited at any time, and counts from the next start on.
 
 | key | default | meaning |
 |---|---|---|
@@ -55,12 +58,14 @@ def rows(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str, 
             else:
                 yield from rows(part, key)
         else:
-            default = (
-                f"`{yaml.safe_dump(part['default'], default_flow_style=True, allow_unicode=True, width=10**6).splitlines()[0]}`"
-                if "default" in part
-                else "required"
-            )
+            default = one_line(part["default"]) if "default" in part else "required"
             yield key, default, part["description"].replace("|", "\\|")
+
+
+def one_line(value: Any) -> str:
+    """A default as YAML on one line, as code."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    return f"`{text.splitlines()[0]}`"
 
 
 def config_page() -> str:

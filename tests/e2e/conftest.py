@@ -38,7 +38,8 @@ PLANTED = "planted-7f3a91c2"
 KEYS = {
     name: f"{PLANTED}-{name.lower()}"
     for name in (
-        "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_SDK_TOKEN", "SWANLAB_API_KEY", "OPENAI_API_KEY",
+        "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_SDK_TOKEN",
+        "SWANLAB_API_KEY", "OPENAI_API_KEY",
         "JUDGE_API_KEY",
     )
 }  # fmt: skip

@@ -32,10 +32,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(work, port, **options):
+def start(work, port, env=os.environ, **options):
     """`make dashboard` in a process group of its own, as a terminal gives it."""
     words = ["make", "dashboard", f"WORKDIR={work}", f"PORT={port}"]
-    return subprocess.Popen(words, cwd=ROOT, start_new_session=True, text=True, **options)
+    # under another make it would say which folders it enters
+    env = {name: value for name, value in env.items() if name not in ("MAKELEVEL", "MAKEFLAGS")}
+    return subprocess.Popen(words, cwd=ROOT, start_new_session=True, text=True, env=env, **options)
 
 
 class Browser:
@@ -137,7 +139,7 @@ def shows_the_history(run, browser, experiment):
     assert {name: entry["value"] for name, entry in experiment["config"].items()} == params
 
 
-# ---------------------------------------------------------------------------------------------------- who may ask, for what
+# ---------------------------------------------------------------------------- who may ask, for what
 
 
 @pytest.fixture(scope="module")
@@ -211,8 +213,10 @@ def spellings(path):
         up.replace("/", "\\"),
         f"....//{up}",
     ]
-    return [*forms, *[quote(form, safe="") for form in forms], *[quote(quote(form, safe=""), safe="") for form in forms],
-            quote(up, safe="/").replace(".", "%2e"), up.replace("../", "%c0%ae%c0%ae/"), f"{up}%00.png"]  # fmt: skip
+    return [*forms, *[quote(form, safe="") for form in forms],
+        *[quote(quote(form, safe=""), safe="") for form in forms],
+            quote(up, safe="/").replace(".", "%2e"), up.replace("../", "%c0%ae%c0%ae/"),
+            f"{up}%00.png"]  # fmt: skip
 
 
 ROUTES = (
@@ -243,8 +247,10 @@ def test_no_route_reads_a_file(board, route):
                 assert status in (404, 400) or b"<title>SwanLab</title>" in answer, (path, status)
 
 
-@pytest.mark.parametrize("path", ["/api/v1/media/x?tag=train%2Floss&experiment_id=1", "/api/v1/experiment/1/stop", "/docs",
-    "/openapi.json", "/api/v1/project/update", "/api/v1/experiment/1/recent_log", "/assets/", "/assets/../index.html"])  # fmt: skip
+@pytest.mark.parametrize("path", ["/api/v1/media/x?tag=train%2Floss&experiment_id=1",
+    "/api/v1/experiment/1/stop", "/docs",
+    "/openapi.json", "/api/v1/project/update", "/api/v1/experiment/1/recent_log", "/assets/",
+    "/assets/../index.html"])  # fmt: skip
 def test_what_the_page_does_not_ask_is_closed(board, path):
     assert request(board[0], path)[0] == 404
 
@@ -259,8 +265,10 @@ def test_nothing_is_written_or_deleted(board, method):
     assert [experiment["name"] for experiment in browser.data("project")["experiments"]] == ["main"]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.example:{port}",
-    "localhost.:{port}", "", ["127.0.0.1:{port}", "evil.example"], "[::1]:{port}", "0.0.0.0:{port}"], ids=str)  # fmt: skip
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1",
+    "127.0.0.1.evil.example:{port}",
+    "localhost.:{port}", "", ["127.0.0.1:{port}", "evil.example"], "[::1]:{port}",
+    "0.0.0.0:{port}"], ids=str)  # fmt: skip
 def test_another_host_is_refused(board, host):
     """A page of elsewhere whose name was made to mean this machine (DNS rebinding) sends its own
     name.
@@ -288,7 +296,8 @@ def test_another_origin_is_refused(board):
 def test_without_the_token_there_is_no_answer(board):
     browser, _ = board
     [cookie] = browser.jar.cookiejar
-    for wrong in ("", f"{cookie.name}=", f"{cookie.name}={browser.token[:-1]}", f"{cookie.name}={browser.token}x",
+    for wrong in ("", f"{cookie.name}=", f"{cookie.name}={browser.token[:-1]}",
+        f"{cookie.name}={browser.token}x",
                   f"{cookie.name}=\xe4", f"other={browser.token}", "=;;\x01"):  # fmt: skip
         for path in (
             "/",

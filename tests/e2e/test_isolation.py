@@ -6,7 +6,8 @@ import pytest
 from conftest import KEYS, PLANTED
 
 PROGRAMS = (
-    "cache_dataset.py", "build_demo_model.py", "train_lora.py", "swift.cli.sft", "merge_adapter.py", "verify_merge.py",
+    "cache_dataset.py", "build_demo_model.py", "train_lora.py", "swift.cli.sft", "merge_adapter.py",
+    "verify_merge.py",
     "transformers_server.py", "greedy_reference.py", "generate_replies.py", "verify_serving.py",
 )  # fmt: skip
 

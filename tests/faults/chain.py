@@ -104,7 +104,7 @@ def base_folder() -> Path:
         "import sys; from pathlib import Path; from models import build_small_model; "
         "build_small_model(Path(sys.argv[1]))"
     )
-    paths = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "tests/unit")])
+    paths = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "tests/unit/builders")])
     subprocess.run(
         [python("train"), "-c", program, folder / "base"],
         env=environment(PYTHONPATH=paths),
@@ -170,7 +170,8 @@ class Chain:
         """Start Snakemake as the leader of a process group, its output in a file of this folder."""
         with open(self.work / log, "ab") as stream:
             return subprocess.Popen(
-                self.command(*arguments), cwd=ROOT, env=environment(**extra), stdin=subprocess.DEVNULL, stdout=stream,
+                self.command(*arguments), cwd=ROOT, env=environment(**extra),
+                stdin=subprocess.DEVNULL, stdout=stream,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
@@ -290,9 +291,17 @@ def template() -> Chain:
 
 
 @functools.cache
+def trained() -> Chain:
+    """Everything up to the trained adapter, and nothing after it."""
+    chain = template().copy("trained")
+    chain.finish(TRAINED)
+    return chain
+
+
+@functools.cache
 def undisturbed() -> Chain:
     """The whole chain, without a fault."""
-    chain = template().copy("undisturbed")
+    chain = trained().copy("undisturbed")
     chain.finish()
     return chain
 

@@ -3,11 +3,13 @@ and compares every hash.
 
     python tests/faults/chaos.py --rounds 200 --seed 1 --record docs/records/chaos.json
 
-Most rounds make the data from nothing, one in eight trains; as many rounds as there are cores run
-side by side. The rerun does what the messages say and nothing else: it waits for what still runs,
-removes Snakemake's lock where the message names it, deletes a file where the message says so, and
-touches what is dated in the future, as slurm-h100/README.md says. A seed repeats the choices;
-where a fault lands also depends on how fast the machine is.
+Most rounds make the data from nothing, one in eight trains, one in eight merges, proves and exports;
+as many rounds as there are cores run side by side. The rerun does what the messages say and nothing
+else: it waits for what still runs, removes Snakemake's lock where the message names it, deletes a
+file where the message says so, asks by name for what is said to be missing, puts a key back that is
+missed, makes anew what an audit calls changed, and touches what is dated in the future, as
+slurm-h100/README.md says. A seed repeats the choices; where a fault lands also depends on how fast
+the machine is.
 """
 
 import argparse
@@ -28,12 +30,38 @@ from pathlib import Path
 from typing import Any
 
 from bench.measuring import head
-from chain import TRAINED, Chain, group, template, undisturbed, wait_for, write_json
+from chain import (
+    ROOT,
+    TARGET,
+    TRAINED,
+    Chain,
+    group,
+    template,
+    trained,
+    undisturbed,
+    wait_for,
+    write_json,
+)
 from mindtune.records import remove
+from signed_export import keys
 
-DATA = ["results/data/demo/split_dialogues.json", "results/base/fetch_model.json"]
-TRAINING_SHARE = 1 / 8
+TARGETS = {
+    "data": ["results/data/demo/split_dialogues.json", "results/base/fetch_model.json"],
+    "training": [TRAINED],
+    "export": [TARGET],
+}
+# What a round's results are compared in
+MADE = {
+    "data": ("results/data/", "results/base/"),
+    "training": ("results/data/", "results/base/", "results/runs/main/adapter/"),
+    "export": ("results/data/", "results/base/", "results/runs/main/", "results/export"),
+}
+SHARES = {"data": 6, "training": 1, "export": 1}
+# The longest time until a fault strikes: about what a round takes
+SECONDS = {"data": 6, "training": 6, "export": 20}
 STEPS_SHARE = 3 / 4
+ADAPTER = "results/runs/main/adapter"
+KEY = "key.pem"
 TRIES = 5
 DAY_S = 86400
 
@@ -100,7 +128,7 @@ def kill_job(made: Chain, controller: subprocess.Popen, rng: random.Random) -> s
 
 def start_again(made: Chain, controller: subprocess.Popen, rng: random.Random) -> str:
     """A second person starts the same run."""
-    done = made.run(*DATA)
+    done = made.run(*TARGETS["data"])
     return "refused" if done.returncode else "nothing left to do"
 
 
@@ -160,6 +188,49 @@ def tear_checkpoint(made: Chain, controller: subprocess.Popen, rng: random.Rando
     return newest.name
 
 
+def edit_configuration(made: Chain, controller: subprocess.Popen, rng: random.Random) -> str:
+    """Somebody prepares the next experiment in the files of the one that runs."""
+    if controller.poll() is not None:
+        return ""
+    made.configure(
+        train={"learning_rate": rng.choice((5e-3, 7e-5))},
+        data={"clean": {"min_turns": 4}, "split": {"seed": 5}},
+        export={"max_shard_size": "300KB"},
+    )
+    return "learning rate, cleaning, split and shards"
+
+
+def delete_record(made: Chain, controller: subprocess.Popen, rng: random.Random) -> str:
+    """The machine goes down, and somebody tidies a stage's record away."""
+    kill_everything(made, controller, rng)
+    path = pick(made, rng, "*_*.json")
+    if not path or not path.is_relative_to(made.work / "results") or "model" in path.parts:
+        return ""
+    path.unlink()
+    return str(path.relative_to(made.work))
+
+
+def flip_adapter(made: Chain, controller: subprocess.Popen, rng: random.Random) -> str:
+    """The machine goes down, and a bit of the adapter is another one afterwards."""
+    kill_everything(made, controller, rng)
+    path = made.work / ADAPTER / "adapter_model.safetensors"
+    content = bytearray(path.read_bytes())
+    place = rng.randrange(len(content) // 2, len(content))
+    content[place] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+    return f"byte {place}"
+
+
+def lose_key(made: Chain, controller: subprocess.Popen, rng: random.Random) -> str:
+    """The signer's key is taken away while the export is made."""
+    (made.work / KEY).rename(made.work / "elsewhere.pem")
+    return KEY
+
+
+EDITED = "configuration edited"
+FLIPPED = "adapter bit flipped"
+KEYLESS = "key file missing"
+
 ALWAYS = {
     "machine down": kill_everything,
     "kill -9 of Snakemake": signal_controller(signal.SIGKILL),
@@ -170,53 +241,97 @@ ALWAYS = {
     "partial files left": leave_partials,
     "second start": start_again,
     "clock jump": jump_clock,
+    EDITED: edit_configuration,
+    "record deleted": delete_record,
 }
-FAULTS = {"data": ALWAYS, "training": ALWAYS | {"torn checkpoint": tear_checkpoint}}
+FAULTS = {
+    "data": ALWAYS,
+    "training": ALWAYS | {"torn checkpoint": tear_checkpoint},
+    "export": ALWAYS | {FLIPPED: flip_adapter, KEYLESS: lose_key},
+}
+
+
+def choose(rng: random.Random) -> tuple[str, str, str]:
+    """A kind of round, a fault, and from when the seconds until it strikes are counted."""
+    kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
+    fault = rng.choice(sorted(FAULTS[kind]))
+    return kind, fault, "steps" if kind == "training" and rng.random() < STEPS_SHARE else "start"
+
+
+NOT_JSON = r"^(?:error: )?(\S+)(?: line \d+)? is not (?:whole )?JSON .*delete (?:it|the file) and run again"
+GONE = r"^(\S+) is missing, and \S+ speaks of it; to make it again, ask for it by name"
+NO_KEY = rf"config key export\.signing_key is .*{KEY}.* is not there"
+OTHER_BYTES = rf"{ADAPTER} has SHA-256 "
 
 
 def repair(made: Chain, targets: list[str], needed: list[str]) -> None:
     """Rerun to the end, doing what the messages say; what was done is added to `needed`."""
     for _ in range(TRIES):
         done = made.run(*targets)
-        if done.returncode == 0:
+        # what was made from a file that is gone stands, so nothing else asks for it
+        gone = [path for path in re.findall(GONE, done.stdout, re.MULTILINE) if path not in targets]
+        if gone:
+            needed.append(f"ask for {' '.join(gone)}")
+            targets = [*targets, *gone]
+        elif done.returncode == 0:
             return
-        named = re.search(
-            r"^(?:error: )?(\S+)(?: line \d+)? is not (?:whole )?JSON .*delete (?:it|the file) and "
-            r"run again",
-            done.stdout,
-            re.MULTILINE,
-        )
-        if "LockException" in done.stdout and "--unlock" in done.stdout:
-            needed.append("unlock")
-            wait_for(lambda: not made.processes(), 120, "an orphan does not end")
-            assert made.run("--unlock", *targets).returncode == 0
-        elif "clock skew" in done.stdout:
-            needed.append("touch what is dated in the future")
-            find = ["find", made.work / "results", "-newermt", "now", "-exec", "touch", "{}", "+"]
-            subprocess.run(find, check=True)
-        elif named:
-            needed.append(f"delete {named[1]}")
-            (made.work / named[1]).unlink()
-            targets = [
-                *targets,
-                named[1],
-            ]  # what was made from it stands, so nothing else asks for it
         else:
-            raise AssertionError(done.stdout[-3000:])
+            targets = [*targets, *do_as_told(made, targets, done.stdout, needed)]
     raise AssertionError(f"{TRIES} reruns were not enough: {needed}")
+
+
+def do_as_told(made: Chain, targets: list[str], said: str, needed: list[str]) -> list[str]:
+    """Do what the messages of a failed start say, and return what to ask for beside the targets."""
+    torn = re.search(NOT_JSON, said, re.MULTILINE)
+    if "LockException" in said and "--unlock" in said:
+        needed.append("unlock")
+        wait_for(lambda: not made.processes(), 120, "an orphan does not end")
+        assert made.run("--unlock", *targets).returncode == 0
+    elif "clock skew" in said:
+        needed.append("touch what is dated in the future")
+        find = ["find", made.work / "results", "-newermt", "now", "-exec", "touch", "{}", "+"]
+        subprocess.run(find, check=True)
+    elif re.search(NO_KEY, said):
+        needed.append("restore the key")
+        (made.work / "elsewhere.pem").rename(made.work / KEY)
+    elif re.search(OTHER_BYTES, said):
+        return make_adapter_anew(made, needed)
+    elif torn:
+        needed.append(f"delete {torn[1]}")
+        (made.work / torn[1]).unlink()
+        return [torn[1]]
+    else:
+        raise AssertionError(said[-3000:])
+    return []
+
+
+def make_adapter_anew(made: Chain, needed: list[str]) -> list[str]:
+    """Delete the adapter and its record, as docs/audit.md says, and return what to ask for."""
+    needed.append(f"remake {ADAPTER}")
+    remove(made.work / ADAPTER)
+    remove(made.work / TRAINED)
+    return [TRAINED]
+
+
+def audit(made: Chain) -> str:
+    """What `make audit` says of the folder."""
+    program = [sys.executable, str(ROOT / "scripts/tools/audit.py"), "--workdir", str(made.work)]
+    return subprocess.run(program, capture_output=True, text=True).stdout
+
+
+UNSIGNED = ("results/runs/main/export_model.json", "results/export.json")
 
 
 def compare(made: Chain, kind: str) -> None:
     """Every result is as in a chain that was never disturbed."""
     found = made.hashes()
-    own = (
-        ("results/data/", "results/base/")
-        if kind == "data"
-        else ("results/data/", "results/base/", "results/runs/main/adapter/")
-    )
     expected = {
-        name: value for name, value in undisturbed().hashes().items() if name.startswith(own)
+        name: value for name, value in undisturbed().hashes().items() if name.startswith(MADE[kind])
     }
+    if (made.work / KEY).exists():
+        # a signature is another one each time, and the records of what holds it with it
+        assert "model.sig" in " ".join(found), "the export is not signed"
+        expected = {name: value for name, value in expected.items() if name not in UNSIGNED}
     different = sorted(name for name in expected if found.get(name) != expected[name])
     assert not different, f"different: {different}"
     wait_for(lambda: not made.processes(), 30, lambda: f"left: {made.processes()}")
@@ -255,14 +370,23 @@ def let_work(made: Chain, controller: subprocess.Popen, outcome: Round) -> None:
         controller.wait(timeout=outcome.after_s)
 
 
+def prepare(kind: str, fault: str, number: int) -> Chain:
+    """The folder of a round, with everything that its kind does not make."""
+    name = f"round-{number}"
+    if kind == "data":
+        return Chain(name)
+    made = (template() if kind == "training" else trained()).copy(name)
+    if fault == KEYLESS:
+        private, _ = keys(made.work, Path(KEY).stem)
+        made.configure(export={"signing_key": str(private)})
+    return made
+
+
 def play(number: int, rng: random.Random) -> Round:
     """One round from its start to the comparison."""
-    kind = "training" if rng.random() < TRAINING_SHARE else "data"
-    fault = rng.choice(sorted(FAULTS[kind]))
-    made = Chain(f"round-{number}") if kind == "data" else template().copy(f"round-{number}")
-    targets = DATA if kind == "data" else [TRAINED]
-    moment = "steps" if kind == "training" and rng.random() < STEPS_SHARE else "start"
-    outcome = Round(number, kind, fault, moment, round(rng.uniform(1, 6), 1))
+    kind, fault, moment = choose(rng)
+    outcome = Round(number, kind, fault, moment, round(rng.uniform(1, SECONDS[kind]), 1))
+    made, targets = prepare(kind, fault, number), TARGETS[kind]
     try:
         with group(made.start(*targets)) as controller:
             let_work(made, controller, outcome)
@@ -272,7 +396,13 @@ def play(number: int, rng: random.Random) -> Round:
             end(made, controller, fault, outcome.needed)
             if fault == "kill -9 of Snakemake":
                 wait_for(lambda: not made.processes(), 120, "an orphan does not end")
+        if fault == EDITED:
+            made.configure()
         repair(made, targets, outcome.needed)
+        if fault == FLIPPED and not any("remake" in step for step in outcome.needed):
+            # nothing read the adapter after the flip, so only an audit can notice
+            assert f"changed      {ADAPTER}" in audit(made), "the audit does not notice"
+            repair(made, [*targets, *make_adapter_anew(made, outcome.needed)], outcome.needed)
         compare(made, kind)
         outcome.identical = True
         shutil.rmtree(made.work)

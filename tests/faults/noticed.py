@@ -25,30 +25,37 @@ from planning import snakemake  # noqa: E402
 
 HEAD = """# What a rerun notices, and what only `make audit` does
 
-Snakemake runs again what its inputs, parameters or code ask for. It does not look at results that nothing asks it for, nor into
-folders. So a result that was changed or deleted by hand may stay unnoticed until something reads it. Two things stand against that:
+Snakemake runs again what its inputs, parameters or code ask for. It does not look at results that
+nothing asks it for, nor into folders. So a result that was changed or deleted by hand may stay
+unnoticed until something reads it. Two things stand against that:
 
-- **Every program compares what it reads with its producer's record** (`--made-by`) and stops with one sentence if they differ: a base
-  or an adapter that changed after the training is not merged, edited replies are not scored, an edited record is not read at all.
-- **`make audit [WORKDIR=.] [QUICK=1]`** hashes everything that the records name, and compares the records with each other. It says of
-  each path `as recorded`, `changed`, `missing`, `stale` (it was made from something else than is there now) or `unknown` (no record
-  names it), and ends with status 0 only if all is as recorded. `removed` is the merged model, which Snakemake takes away once it is
-  exported; `not here` is a source outside results/ that this machine does not have, and of which nothing is said. With QUICK=1 a file
-  is read only if its size or its times of change are not those of the audit before: that does not see a disk that rots, nor somebody
-  who sets the clock back.
+- **Every program compares what it reads with its producer's record** (`--made-by`) and stops with
+  one sentence if they differ: a base or an adapter that changed after the training is not merged,
+  edited replies are not scored, an edited record is not read at all.
+- **`make audit [WORKDIR=.] [QUICK=1]`** hashes everything that the records name, and compares the
+  records with each other. It says of each path `as recorded`, `changed`, `missing`, `stale` (it was
+  made from something else than is there now) or `unknown` (no record names it), and ends with
+  status 0 only if all is as recorded. `removed` is the merged model, which Snakemake takes away
+  once it is exported; `not here` is a source outside results/ that this machine does not have, and
+  of which nothing is said. With QUICK=1 a file is read only if its size or its times of change are
+  not those of the audit before: that does not see a disk that rots, nor somebody who sets the clock
+  back.
 
-At its start Snakemake also names results that are missing although later ones were made from them; it makes them anew when they are
-asked for by name. To have a run made anew, delete its folder, or a file and its record.
+At its start Snakemake also names results that are missing although later ones were made from them;
+it makes them anew when they are asked for by name. To have a run made anew, delete its folder, or a
+file and its record.
 
-A record carries a seal, the SHA-256 of what it says. That finds an edit; it is no signature: whoever changes a file, its record and
-every record after it, seals included, passes. Only `export.signing_key` stands against that, for the export.
+A record carries a seal, the SHA-256 of what it says. That finds an edit; it is no signature:
+whoever changes a file, its record and every record after it, seals included, passes. Only
+`export.signing_key` stands against that, for the export.
 
-The table is from a finished demo: each path was changed (one byte; of a folder, in its largest file; of a record, a fact more) and
-deleted, alone, then `snakemake -n` and `make audit` were asked. Written by `tests/faults/noticed.py`.
+The table is from a finished demo: each path was changed (one byte; of a folder, in its largest
+file; of a record, a fact more) and deleted, alone, then `snakemake -n` and `make audit` were asked.
+Written by `tests/faults/noticed.py`.
 
 | result | changed: a rerun plans | changed: audit says | deleted: a rerun plans | deleted: audit says |
 |---|---|---|---|---|
-"""
+"""  # noqa: E501  a table has a row a line
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from bench.measuring import head
 from chain import write_json
 from test_local import STAGES
 
+FULL_DISK = "test_a_full_disk_stops_the_stage_and_nothing_half_written_stays"
 # fault -> the test that does it; the last of a scenario's tests says whether its result is that of
 # an undisturbed run
 FAULTS = {
@@ -33,10 +34,7 @@ FAULTS = {
     "Ctrl-C": "test_ctrl_c_takes_its_jobs_along_and_the_rerun_resumes",
     "SIGTERM": "test_sigterm_lets_the_job_finish",
     "processes left behind": "test_nothing_is_left_running",
-    **{
-        f"disk full in {stage}": f"test_a_full_disk_stops_the_stage_and_nothing_half_written_stays[{stage}]"
-        for stage in STAGES
-    },
+    **{f"disk full in {stage}": f"{FULL_DISK}[{stage}]" for stage in STAGES},
     (
         "disk of the checkpoints fills up"
     ): "test_a_disk_of_the_state_that_fills_up_stops_training_and_training_goes_on",

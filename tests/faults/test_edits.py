@@ -16,9 +16,9 @@ def clone():
 
 
 def append(made: Chain, name: str) -> None:
-    """Put a line at the end of a file of the clone."""
+    """Put a statement at the end of a file of the clone."""
     path = made.root / name
-    path.write_bytes(path.read_bytes() + "\n# 改了一行\n".encode())
+    path.write_bytes(path.read_bytes() + '\nCHANGED = "改了一行"\n'.encode())
 
 
 def while_it_tokenises(made: Chain, edit, *arguments: str) -> int:

@@ -70,7 +70,7 @@ NodeName={host} CPUs={cpus} Sockets=1 CoresPerSocket={cpus} ThreadsPerCore=1 Rea
 PartitionName=cpu Nodes={host} Default=YES MaxTime=UNLIMITED PriorityTier=10 PreemptMode=OFF State=UP
 PartitionName=gpu Nodes={host} MaxTime=UNLIMITED PriorityTier=10 State=UP
 PartitionName=scavenge Nodes={host} MaxTime=UNLIMITED PriorityTier=1 State=UP
-"""
+"""  # noqa: E501  slurm.conf has a node a line
 
 
 class Unavailable(Exception):
@@ -161,7 +161,8 @@ def start(folder: Path, name: str) -> None:
     munge = folder / "munge"
     commands = {
         "munged": [
-            "munged", "--force", f"--key-file={munge}/key", f"--socket={munge}/socket", f"--pid-file={folder}/munged.pid",
+            "munged", "--force", f"--key-file={munge}/key", f"--socket={munge}/socket",
+            f"--pid-file={folder}/munged.pid",
             f"--log-file={munge}/log", f"--seed-file={munge}/seed",
         ],
         "slurmctld": ["slurmctld"],
@@ -171,7 +172,8 @@ def start(folder: Path, name: str) -> None:
         # a session of its own, no terminal, none of the caller's pipes: it must outlive a caller
         # who waits for them to close
         subprocess.run(
-            commands[name], env={**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}, stdin=subprocess.DEVNULL,
+            commands[name], env={**os.environ, "SLURM_CONF": str(folder / "slurm.conf")},
+            stdin=subprocess.DEVNULL,
             stdout=log, stderr=log, start_new_session=True, check=True,
         )  # fmt: skip
 

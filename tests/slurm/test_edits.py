@@ -96,7 +96,7 @@ def clone():
     return Chain("edited-clone-work", root=root)
 
 
-def append(made: Chain, name: str, text: str = "\n# 改了一行\n"):
+def append(made: Chain, name: str, text: str = '\nCHANGED = "改了一行"\n'):
     """Put text at the end of a file of the clone."""
     path = made.root / name
     path.write_bytes(path.read_bytes() + text.encode())

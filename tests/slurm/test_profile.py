@@ -46,7 +46,8 @@ def without_slurm(tmp_path_factory) -> str:
 def snakemake(folder: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
     """The literal command and what follows it, typed in a folder."""
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", *COMMAND, *arguments], cwd=folder, env=environment(**extra), stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "snakemake", *COMMAND, *arguments], cwd=folder,
+        env=environment(**extra), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", timeout=1200,
     )  # fmt: skip
 
@@ -180,7 +181,8 @@ def measurement(clone: Path, seconds: float, jobs: int) -> dict:
         ),
         "columns": ["seconds", "slurm_jobs", "programs_s", "overhead_share"],
         "runs": [
-            {"seconds": round(seconds, 1), "slurm_jobs": jobs, "programs_s": round(work, 1), "overhead_share": round(overhead, 2),
+            {"seconds": round(seconds, 1), "slurm_jobs": jobs, "programs_s": round(work, 1),
+                "overhead_share": round(overhead, 2),
              "steps": [{"step": step, "s": round(value, 1)} for step, value in steps.items()]}
         ],
         "median": round(seconds, 1),

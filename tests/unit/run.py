@@ -35,14 +35,19 @@ ENVIRONMENT_OF = {
     "ground/test_processes.py": "core",
     "ground/test_chat_templates.py": "core",
     "ground/test_made_by.py": "train",
+    "ground/test_markdown.py": "core",
     "ground/test_safe_loading.py": "train",
     "ground/test_swift_names.py": "train",
     "audit/test_folder.py": "driver",
+    "audit/test_settings_changed.py": "driver",
     "evaluate/test_generate_replies.py": "train",
     "evaluate/test_measure_letters.py": "train",
     "tools/test_dashboard.py": "driver",
+    "tools/test_sbom.py": "driver",
     "tools/test_makefile.py": "driver",
     "deploy/test_deployment.py": "driver",
+    "deploy/test_units.py": "driver",
+    "deploy/test_terminal.py": "driver",
 }
 
 

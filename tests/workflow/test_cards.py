@@ -22,7 +22,8 @@ started = time.time()
 time.sleep(2)
 with open({log!r}, "a") as stream:
     print(json.dumps([pathlib.Path(words[0]).stem, started, time.time()]), file=stream)
-for flag, folder in (("replies", 0), ("record", 0), ("adapter", 1), ("history", 0), ("loss-figure", 0)):
+FOLDERS = (("replies", 0), ("record", 0), ("adapter", 1), ("history", 0), ("loss-figure", 0))
+for flag, folder in FOLDERS:
     if "--" + flag in words:
         path = pathlib.Path(words[words.index("--" + flag) + 1])
         path.mkdir(parents=True, exist_ok=True) if folder else path.write_text("{{}}")
@@ -32,11 +33,17 @@ NVML = """
 #include <string.h>
 int nvmlInit_v2(void) { return 0; }
 int nvmlShutdown(void) { return 0; }
-int nvmlSystemGetDriverVersion(char *text, unsigned size) { strncpy(text, "580.0", size); return 0; }
+int nvmlSystemGetDriverVersion(char *text, unsigned size) {
+    strncpy(text, "580.0", size);
+    return 0;
+}
 int nvmlSystemGetCudaDriverVersion_v2(int *number) { *number = 13000; return 0; }
 int nvmlDeviceGetCount_v2(int *number) { *number = atoi(getenv("CARDS")); return 0; }
 int nvmlDeviceGetHandleByIndex_v2(int index, void **card) { *card = 0; return 0; }
-int nvmlDeviceGetName(void *card, char *text, unsigned size) { strncpy(text, "NVIDIA H100", size); return 0; }
+int nvmlDeviceGetName(void *card, char *text, unsigned size) {
+    strncpy(text, "NVIDIA H100", size);
+    return 0;
+}
 """
 GPU = {
     "train": {"device": "gpu", "attention": "flash_attention_4", "packing": True},
@@ -97,8 +104,10 @@ class Machine:
             environment |= {"LD_LIBRARY_PATH": str(self.driver), "CARDS": str(cards)}
         self.log.write_text("")
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", *self.made.command()[:-3], *arguments, "--", *TARGETS],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.made.root,
+            [sys.executable, "-m", "snakemake", *self.made.command()[:-3], *arguments, "--",
+                *TARGETS],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            cwd=self.made.root,
         )  # fmt: skip
         return (
             done.returncode,
@@ -166,6 +175,7 @@ def test_a_cluster_counts_for_itself(machine):
     """Nothing is limited by the cards of the login node, be there none or one."""
     for cards in (None, 1):
         status, said, _ = machine(
-            "--profile", "slurm-h100", "-n", "--forcerun", "train_lora", cards=cards, runs={"main": {"dataset": "demo", "gpus": 4}}
+            "--profile", "slurm-h100", "-n", "--forcerun", "train_lora", cards=cards,
+            runs={"main": {"dataset": "demo", "gpus": 4}}
         )  # fmt: skip
         assert status == 0 and "gpu=4" in said, said

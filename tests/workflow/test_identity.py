@@ -44,7 +44,8 @@ def folder(tmp_path):
         )
         return snakemake(
             "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path),
-            "--configfile", str(tmp_path / "edit.json"), *plan.arguments, "-n", "--quiet", "rules", "--", "results/export",
+            "--configfile", str(tmp_path / "edit.json"), *plan.arguments, "-n", "--quiet", "rules",
+            "--", "results/export",
         )  # fmt: skip
 
     plan.arguments = []

@@ -34,6 +34,7 @@ PROOF = {"merge_adapter"}
 # key (a prefix ends with a dot) -> rules that read it; the first match counts
 READERS = [
     ("datasets.mh.", set()),  # no run of the demo uses it
+    ("datasets.demo.fields", {"clean_dialogues"}),
     ("datasets.demo.", {"fetch_dataset", "write_datasheet"}),
     ("data.accept_unlicensed", set()),  # only whether anything runs at all
     ("model.type", {"cache_dataset", "train_lora", *PROOF}),
@@ -62,8 +63,11 @@ READERS = [
     ],
     ("train.", {"train_lora"}),
     ("export.run", {"publish_export", "verify_serving", "write_report"}),
+    ("export.accept_unpinned", set()),  # only whether anything runs at all
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
     ("export.", PROOF),
+    ("verify.max_swapped_margin", {*PROOF, "verify_serving"}),
+    ("archive.", set()),  # only what is archived when it is asked for by name
     ("verify.", PROOF),
     ("evaluate.only", None),  # fewer suites are another graph: test_suites.py
     *[
@@ -79,10 +83,11 @@ READERS = [
     ("evaluate.concurrency", REPLIES),
     ("evaluate.dialogue.", {"prepare_suite"}),
     ("evaluate.score.", {"score_dialogue"}),
+    ("privacy.group_readable", set()),
     ("gates", None),  # the demo has none: tested apart
     ("serve.engine", None),  # lmdeploy needs a GPU
     ("serve.model_name", {"verify_serving"}),
-    ("serve.", {*REPLIES, "verify_serving"}),
+    ("serve.", {*REPLIES, *LETTERS, "verify_serving"}),
     ("smoke.", {"verify_serving"}),
 ]
 # Values that cannot be derived from the present one
@@ -94,10 +99,13 @@ VALUES = {
     "model.template": "qwen3",
     "model.id": None,  # the other package is another environment, too
     "export.run": "seed43",
+    "export.accept_unpinned": ["model"],
     "export.dtype": "float32",
     "export.max_shard_size": "1GB",
     "export.signing_key": "config/hotlines.yaml",
     "export.public_key": "config/hotlines.yaml",
+    "archive.data": "hashes",
+    "archive.weights": "adapter",
     "verify.logits_dtype": "bfloat16",
     "serve.backend": "turbomind",
     "serve.device": "gpu",
@@ -115,7 +123,13 @@ VALUES = {
     "data.clean.role_map": {"妈妈": "human"},
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",
+    "data.clean.crisis": "with_help",
+    "data.clean.patterns": [{"name": "ad", "find": "加群"}],
     "data.clean.sources": {"zh.jsonl": {"limit": 10}},
+    "datasets.demo.erased": ["0" * 64],
+    "datasets.mh.erased": ["0" * 64],
+    "datasets.mh.fields": {"question": "ask", "answer": "reply"},
+    "datasets.demo.fields": {"question": "ask", "answer": "reply"},
     "datasets.demo.path": "resources/dialogues/zh.jsonl",
 }
 
@@ -161,6 +175,10 @@ def followers(project):
     children = {name: set() for name in names.values()}
     for source, target in re.findall(r"^\s*(\d+) -> (\d+)", output, re.M):
         children[names[source]].add(names[target])
+
+    # the letters are checked against replies, and not made from them
+    for rule in REPLIES:
+        children[rule] -= LETTERS
 
     def closure(rules):
         found, queue = set(), list(rules)
@@ -280,6 +298,12 @@ def edited(project):
         ("scripts/mindtune/train/watch.py", {"train_lora"}),
         ("scripts/mindtune/train/lora.py", {"train_lora"}),
         ("scripts/mindtune/train/isolation.py", {"train_lora"}),
+        ("scripts/mindtune/train/history.py", {"train_lora"}),
+        ("scripts/mindtune/train/card.py", {"train_lora"}),
+        ("scripts/mindtune/train/token_columns.py", {"cache_dataset"}),
+        ("scripts/mindtune/export/adapter.py", PROOF),
+        ("scripts/mindtune/export/proof_prompts.py", {"cache_dataset"}),
+        ("scripts/mindtune/nvml.py", set()),
         ("scripts/mindtune/preflight.py", set()),
         ("scripts/mindtune/cli.py", set()),
         ("scripts/mindtune/serve/transformers_server.py", {*REPLIES, "verify_serving"}),

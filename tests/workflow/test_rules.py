@@ -195,7 +195,8 @@ def test_the_manifest_names_all_that_a_gpu_trained_with(tmp_path):
     edit = tmp_path / "edit.json"
     edit.write_text('{"train": {"method": "qlora"}}', encoding="utf-8")
     status, output = snakemake(
-        "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path), "--configfile", str(edit), "-n", "-p", "--", "results/export"
+        "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path), "--configfile",
+        str(edit), "-n", "-p", "--", "results/export"
     )  # fmt: skip
     assert status == 0, output
     locks = re.search(r"--locks ([^\n]*?) --code", output)[1].split()

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from mindtune.environments import venv_name, venvs_folder
-from mindtune.records import sha256_file, write_json
+from mindtune.records import sha256_file
 from planning import ROOT, snakemake
+from sealed import write_sealed
 
 VARIANTS, SECONDS = 1000, 25
 # The other tests' environments are empty files
@@ -25,7 +26,8 @@ def planning_seconds(folder: Path, variants: int) -> float:
     edit.write_text(json.dumps({"runs": runs}), encoding="utf-8")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     status, output = snakemake(
-        "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--configfile", str(ROOT / "config/demo.yaml"),
+        "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--configfile",
+        str(ROOT / "config/demo.yaml"),
         str(edit), "--cores", "2", "--dry-run", "--quiet", "rules", "--", "all",
     )  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -71,7 +73,7 @@ def write_finished(work: Path, runs: list[str]) -> None:
     """The small files from which tables and report are made."""
 
     subprocess.run(
-        [VENVS / venv_name("core", on_gpu=False) / "bin/python", "-c", WRITE_ITEMS],
+        [f"{VENVS}/{venv_name('core', on_gpu=False)}/bin/python", "-c", WRITE_ITEMS],
         input=" ".join(runs),
         text=True,
         cwd=work,
@@ -80,8 +82,7 @@ def write_finished(work: Path, runs: list[str]) -> None:
     )
 
     def record(path: str, outputs: dict[str, str] | None = None) -> None:
-        parts = {"inputs": {}, "outputs": outputs or {}, "params": {}, "facts": {}, "env": {}}
-        write_json(work / "results" / path, {"stage": Path(path).stem, **parts})
+        write_sealed(work / "results" / path, Path(path).stem, outputs=outputs or {})
 
     for run in runs:
         for stage in STAGES:
@@ -103,7 +104,6 @@ def write_finished(work: Path, runs: list[str]) -> None:
         "report/rulegraph.json",
     ):
         record(path)
-    (work / "results/report").mkdir()
     (work / "results/report/rulegraph.svg").write_text("<svg/>")
 
 
@@ -121,9 +121,12 @@ def test_tables_and_report_take_more_runs_than_a_command_has_room_for(tmp_path):
     (tmp_path / "runs.json").write_text(json.dumps(overlay))
     write_finished(tmp_path, runs)
     command = [
-        sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path,
-        "--configfile", ROOT / "config/demo.yaml", tmp_path / "runs.json", "--cores", "1", "--quiet", "rules",
-        "--allowed-rules", "build_env_core", "evaluation_table", "write_report", "--", "results/report/report.html",
+        sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory",
+        tmp_path,
+        "--configfile", ROOT / "config/demo.yaml", tmp_path / "runs.json", "--cores", "1",
+        "--quiet", "rules",
+        "--allowed-rules", "build_env_core", "evaluation_table", "write_report", "--",
+        "results/report/report.html",
     ]  # fmt: skip
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "MINDTUNE_VENVS": VENVS}

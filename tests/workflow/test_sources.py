@@ -121,7 +121,8 @@ def test_a_job_of_its_own_process_reads_the_same_configuration(tmp_path, turns, 
         "runs: {main: null}\nexport: {run: seed43}\n", encoding="utf-8"
     )
     command = [
-        sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path / "work",
+        sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory",
+        tmp_path / "work",
         "--configfile", ROOT / "config/demo.yaml", tmp_path / "edit.yaml",
         "--config", f"data={{clean: {{min_turns: {turns}}}}}",
         "--mode", "subprocess", "--dry-run", "--", "results/data/demo/clean.jsonl",

@@ -60,7 +60,8 @@ def program(project, start, name="pack_stats.py", **extra):
     """Start a program as a job's shell does."""
     command = [sys.executable, str(project.root / "scripts" / name), "--help"]
     return subprocess.run(
-        command, cwd=project.work, env={**os.environ, "MINDTUNE_START": str(start), **extra}, capture_output=True, text=True
+        command, cwd=project.work, env={**os.environ, "MINDTUNE_START": str(start), **extra},
+        capture_output=True, text=True
     )  # fmt: skip
 
 

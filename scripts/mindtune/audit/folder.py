@@ -20,6 +20,7 @@ RESULTS = Path("results")
 PLACES = (
     "*.json", "base/*.json", "base/replies/*/*.json", "base/letters/*/*.json", "prompts/*/*.json", "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json", "runs/*/letters/*.json",
     "runs/*/scores/*.json", "tables/*.json", "report/*.json",
+    "archive/*.json",
 )  # fmt: skip
 # Which record names an output that is in none: a pattern of its path, and the record's path
 MAKERS = (
@@ -40,6 +41,7 @@ MAKERS = (
     (r"results/report/(rulegraph\.svg|dag\.mmd)", r"results/report/rulegraph.json"),
     (r"results/report/report\.html", r"results/report/write_report.json"),
     (r"results/export", r"results/export.json"),
+    (r"(results/archive/[^/]+)\.zip", r"\1.json"),
 )
 TEMPORARY = "merge_adapter"  # the stage whose folder Snakemake removes once it is exported
 MOST_NOTES = 5

@@ -1,34 +1,42 @@
-"""Held-out texts in training dialogues: evaluation questions and reference replies, found by
-n-grams.
+"""Held-out texts in training dialogues: evaluation questions, and replies of the dev and test
+sides, found by n-grams.
 
-A training turn contains a held-out text when most of the text's character n-grams stand in the
-turn (it is quoted, perhaps inside more), or when the two are near-duplicates. The held-out n-grams
-are indexed, so that time grows with the training text and not with the number of held-out texts.
+What many say is nobody's own: a goodbye in a reply of the test side is no leak. So an n-gram
+counts as evidence if few training dialogues have it (`RARE`). A turn holds a held-out text
+
+    whole   if it has nearly all of it, and that is long, a question of an evaluation, or rare;
+            a reply that very many have is none, however long
+    part    if it has a good share of it, and enough of that is rare
+    near    if the two are near-duplicates, and what they share is rare
+
+The first pass over the training side counts n-grams, the second looks at the turns that share any.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from mindtune.cli import UserError
-from mindtune.data import forms, readers
-from mindtune.data.duplicates import (
-    gram_bits,
-    gram_hashes,
-    grams,
-    jaccard,
-    level,
-    may_be_similar,
-    mix,
-)
+from mindtune.data.duplicates import level
+from mindtune.data.ngram_index import COMMON, Index
+from mindtune.data.ngrams import gram_bits, gram_hashes, grams, jaccard, may_be_similar
 
-TEXT_KEYS = ("question", "prompt", "text", "reference")
-COMMON = 50  # an n-gram of more held-out texts is a phrase of the language, and tells nothing
-SLOTS_A_GRAM = 4  # so few n-grams share a slot that a search is two looks or three
-CANDIDATE = 0.2  # share of n-grams from which a near-duplicate is looked for
+CANDIDATE = 0.2  # share of the n-grams looked for from which a pair is compared in full
+RARE = 2  # dialogues of the training side that may have an n-gram that is evidence
+WHOLE = 0.9  # share of a text's n-grams from which it is there as a whole
+EVIDENCE = 20  # rare n-grams that make a leak: 32 characters in a row, if they are 13-grams
+LONG = 48  # characters: so long a reply is somebody's own, though COMMON dialogues may have it
+QUESTION = 20  # the same of a question of an evaluation, which nobody says by chance
+NEAR_LONG = 40  # characters of a reply from which a near-duplicate is more than a greeting
+LETTERS = 2  # times as many characters, of a text in a script of letters
+SYLLABLES = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # Chinese, Japanese, Korean
+NEAR_CHARS = 5  # of the n-grams of near-duplicates
+PASSAGE = 80  # characters of what is shared that a hit quotes
+SIDES = ("dev", "test")  # the sources that are no files
 
 
 @dataclass(frozen=True)
@@ -42,90 +50,30 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Hit:
-    """A training turn (a number among those given) that holds a held-out text."""
+    """A training turn (a number among those given) that holds a held-out text, and why.
+
+    `overlap`: the share of the text's n-grams that the turn has; `rare`: how many of these are
+    evidence; `seen`: in how many training dialogues the shared ones stand, by their median.
+    """
 
     turn: int
     text: HeldOut
+    rule: str
     overlap: float
     similarity: float
+    rare: int
+    seen: int
+    passage: str
 
 
-def read_held_out(path: Path) -> Iterator[HeldOut]:
-    """The questions, prompts and turns of a file of evaluation data, in any form that the readers
-    know.
-    """
-    for row in readers.raw_rows(path.parent, path.name):
-        content = readers.parse(row, path.name)
-        form = forms.detect_form(content)
-        if form:
-            texts = [
-                text for role, text in forms.read_turns(content, form) or () if role != "system"
-            ]
-        else:
-            fields = content if isinstance(content, dict) else {}
-            texts = [fields[key] for key in TEXT_KEYS if isinstance(fields.get(key), str)]
-        if not texts:
-            raise UserError(
-                f"{readers.where(str(path), row.number, row.byte)}: found no held-out text, "
-                f"expected one of the keys "
-                f"{', '.join(TEXT_KEYS)} or a dialogue; correct data.contamination.files"
-            )
-        identity = content.get("id", row.number) if isinstance(content, dict) else row.number
-        for number, text in enumerate(texts):
-            yield HeldOut(
-                f"{path.name}:{identity}" + (f"#{number}" if form else ""), path.name, text
-            )
-
-
-class GramTable:
-    """Where each of many 64-bit hashes stands in their sorted list; the upper bits of a hash lead
-    to its place.
+class HeldOutTexts:
+    """The texts to look for. Texts shorter than one n-gram, and copies of a text before, are left
+    out.
     """
 
-    def __init__(self, hashes: np.ndarray) -> None:
-        bits = max(16, (SLOTS_A_GRAM * len(hashes)).bit_length())
-        self.shift = np.uint64(64 - bits)
-        taken = np.bincount((hashes >> self.shift).astype(np.int64), minlength=1 << bits)
-        self.starts = np.zeros(len(taken) + 1, dtype=np.uint32)
-        np.cumsum(taken, out=self.starts[1:])
-        self.hashes = np.append(hashes, np.uint64(2**64 - 1))  # the search ends here at the latest
-
-    def find(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(positions in `wanted` of hashes that are in the list, their places in it)."""
-        slot = (wanted >> self.shift).astype(np.int64)
-        place = self.starts[slot]
-        at = np.flatnonzero(place < self.starts[slot + 1])  # most are turned away here
-        wanted, place = wanted[at], place[at].astype(np.int64)
-        while (before := self.hashes[place] < wanted).any():
-            place += before
-        found = (self.hashes[place] == wanted) & (place < len(self.hashes) - 1)
-        return at[found], place[found]
-
-
-class Index:
-    """The n-grams of held-out texts. Texts shorter than one n-gram, and copies of a text before,
-    are left out.
-
-    N-grams that the very same texts have (told by a 64-bit hash of the texts' numbers) are one
-    kind: a sentence that several texts quote is looked up in them once, not once an n-gram.
-    """
-
-    def __init__(
-        self,
-        texts: Iterable[HeldOut],
-        ngram_chars: int,
-        overlap: float,
-        similarity: float,
-        near_chars: int,
-    ) -> None:
-        self.size, self.overlap, self.similarity, self.near_chars = (
-            ngram_chars,
-            overlap,
-            similarity,
-            near_chars,
-        )
+    def __init__(self, texts: Iterable[HeldOut], ngram_chars: int) -> None:
         levelled: dict[str, HeldOut] = {}
-        self.too_short = 0
+        self.size, self.too_short = ngram_chars, 0
         for text in texts:
             plain = level(text.text)
             if len(plain) < ngram_chars:
@@ -133,67 +81,65 @@ class Index:
             else:
                 levelled.setdefault(plain, text)
         self.texts, self.levelled = list(levelled.values()), list(levelled)
-        if levelled:
-            self._index()
-            parts = (
-                self.levelled[start : start + 1000] for start in range(0, len(self.levelled), 1000)
-            )
-            self.bits = np.concatenate([gram_bits(part, near_chars) for part in parts])
-            self.lengths = np.array([len(plain) for plain in self.levelled])
+        self.index = Index(self.levelled, ngram_chars)
 
-    def _index(self) -> None:
-        """`table`: all n-grams but common ones; `kind` of each; `first` and `times`: the texts of
-        a kind, in `owners`.
-        """
-        hashes, offsets = gram_hashes(self.levelled, self.size)
-        owners = np.repeat(np.arange(len(self.texts)), np.diff(offsets))
-        order = np.argsort(hashes, kind="stable")
-        hashes, owners = hashes[order], owners[order]
-        new = np.append(True, (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1]))
-        hashes, self.owners = hashes[new], owners[new]
-        grams, first, times = np.unique(hashes, return_index=True, return_counts=True)
-        rare = times <= COMMON
-        self.table = GramTable(grams[rare])
-        self.needed = np.bincount(self.owners[np.repeat(rare, times)], minlength=len(self.texts))
-        signs = np.add.reduceat(mix(self.owners.astype(np.uint64) + np.uint64(1)), first)[rare]
-        _, example, self.kind = np.unique(signs, return_index=True, return_inverse=True)
-        self.first, self.times = first[rare][example], times[rare][example]
+    def times_in(self, dialogues: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
+        """See `Postings.times_in`; the turns as they are."""
+        return self.index.times_in([[level(turn) for turn in turns] for turns in dialogues])
+
+
+class Search:
+    """What the second pass needs: the texts, and how often their n-grams stand in training."""
+
+    def __init__(
+        self, held_out: HeldOutTexts, seen: np.ndarray, overlap: float, similarity: float
+    ) -> None:
+        self.held_out, self.seen = held_out, seen
+        self.overlap, self.similarity = overlap, similarity
+        self.narrow = held_out.index.narrowed(seen, RARE)
+        parts = [
+            held_out.levelled[start : start + 1000]
+            for start in range(0, len(held_out.levelled), 1000)
+        ]
+        maps = [gram_bits(part, NEAR_CHARS) for part in parts]
+        self.bits = np.concatenate(maps) if maps else np.empty((0, 8), np.uint64)
+        self.lengths = np.array([len(plain) for plain in held_out.levelled])
+        self.own = lru_cache(maxsize=4096)(lambda text: self._hashes(held_out.levelled[text]))
+
+    def _hashes(self, plain: str) -> np.ndarray:
+        return np.unique(gram_hashes([plain], self.held_out.size)[0])
 
     def hits(self, turns: Sequence[str]) -> list[Hit]:
-        """Held-out texts in the turns, the best one of each turn, in the order of the turns."""
-        if not self.texts or not turns:
+        """The held-out text that each turn has most of, where it holds one, in the order of the
+        turns.
+        """
+        if not self.held_out.texts or not turns:
             return []
         plain = [level(turn) for turn in turns]
-        turn, text, overlap = self._overlaps(plain)
-        holds = overlap >= self.overlap
-        near = np.flatnonzero(~holds & (overlap >= CANDIDATE))
-        holds[near] = self._may_be_near(plain, turn[near], text[near])
-        return self._best(plain, turn[holds], text[holds], overlap[holds])
+        turn, text, share = self._candidates(plain)
+        best: dict[int, Hit] = {}
+        own: tuple[int, np.ndarray] = (-1, np.empty(0))
+        for number, other in zip(turn.tolist(), text.tolist(), strict=True):
+            if own[0] != number:
+                own = (number, self._hashes(plain[number]))
+            hit = self._judge(number, plain[number], own[1], other)
+            if hit and (number not in best or hit.overlap > best[number].overlap):
+                best[number] = hit
+        return list(best.values())
 
-    def _overlaps(self, plain: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(turn, held-out text, share of the text's different n-grams that the turn has) of every
-        pair that shares any.
+    def _candidates(self, plain: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(turn, text, share of the n-grams looked for) of pairs to compare in full, by turn: half
+        of these n-grams are there, or enough of them, or the two may be near-duplicates.
         """
-        hashes, offsets = gram_hashes(plain, self.size)
-        at, place = self.table.find(hashes)
-        turn = np.repeat(np.arange(len(plain)), np.diff(offsets))[at]
-        # (turn, n-gram) once each, counted by (turn, kind), spread over the texts of the kind,
-        # added up by (turn, text)
-        turn, place = np.divmod(np.unique(turn * len(self.kind) + place), len(self.kind))
-        pairs, count = np.unique(turn * len(self.first) + self.kind[place], return_counts=True)
-        turn, kind = np.divmod(pairs, len(self.first))
-        times = self.times[kind]
-        owner = np.arange(times.sum()) + np.repeat(
-            self.first[kind] - np.cumsum(times) + times, times
-        )
-        pairs = np.repeat(turn, times) * len(self.texts) + self.owners[owner]
-        pairs, pair = np.unique(pairs, return_inverse=True)
-        turn, text = np.divmod(pairs, len(self.texts))
-        return (
-            turn,
-            text,
-            np.bincount(pair, np.repeat(count, times), len(pairs)) / self.needed[text],
-        )
+        turn, text, share = self.narrow.overlaps(plain)
+        likely = np.flatnonzero(share >= CANDIDATE)
+        turn, text, share = turn[likely], text[likely], share[likely]
+        chosen = (share >= 0.5) | (share * self.narrow.needed[text] >= EVIDENCE)
+        rest = np.flatnonzero(~chosen)
+        chosen[rest] = self._may_be_near(plain, turn[rest], text[rest])
+        order = np.flatnonzero(chosen)
+        order = order[np.lexsort((text[order], -share[order], turn[order]))]
+        return turn[order], text[order], share[order]
 
     def _may_be_near(self, plain: Sequence[str], turn: np.ndarray, text: np.ndarray) -> np.ndarray:
         """False for pairs that are too far apart to be near-duplicates, by their bit maps."""
@@ -201,33 +147,48 @@ class Index:
         looked_at = [plain[number] for number in turns.tolist()]
         if not looked_at:
             return np.zeros(0, dtype=bool)
-        bits = gram_bits(looked_at, self.near_chars)
-        lengths = np.array([len(one) for one in looked_at])
-        return may_be_similar(
-            bits[row], self.bits[text], lengths[row] + self.lengths[text], self.similarity
-        )
+        bits = gram_bits(looked_at, NEAR_CHARS)
+        sizes = np.array([len(one) for one in looked_at])[row] + self.lengths[text]
+        return may_be_similar(bits[row], self.bits[text], sizes, self.similarity)
 
-    def _best(
-        self, plain: Sequence[str], turn: np.ndarray, text: np.ndarray, overlap: np.ndarray
-    ) -> list[Hit]:
-        """The held-out text of each turn that overlaps most (the first of equals) and overlaps
-        enough or is near.
-        """
-        shares = np.array([round(share, 4) for share in overlap.tolist()])
-        best: dict[int, Hit] = {}
-        order = np.lexsort((text, -shares, turn))
-        columns = (
-            column[order].tolist() for column in (turn, text, shares, overlap >= self.overlap)
-        )
-        for number, other, share, holds in zip(*columns, strict=True):
-            if number in best:
-                continue
-            similarity = jaccard(
-                grams(plain[number], self.near_chars), grams(self.levelled[other], self.near_chars)
-            )
-            if holds or similarity >= self.similarity:
-                best[number] = Hit(number, self.texts[other], share, round(similarity, 4))
-        return list(best.values())
+    def _judge(self, number: int, plain: str, turn: np.ndarray, text: int) -> Hit | None:
+        """Whether a turn holds a text, by which rule."""
+        own, held_out = self.own(text), self.held_out.texts[text]
+        shared = own[np.isin(own, turn, kind="sort")]
+        seen = self.seen[self.held_out.index.table.find(shared)[1]]
+        overlap, rare = len(shared) / len(own), int((seen <= RARE).sum())
+        often = int(np.median(seen)) if len(seen) else 0
+        whole, reply = self.held_out.levelled[text], held_out.source in SIDES
+        letters = 1 if SYLLABLES.search(whole) else LETTERS
+        long, near_long = (LONG, NEAR_LONG) if reply else (QUESTION, QUESTION)
+        own_words = len(whole) >= letters * long and (often <= COMMON or not reply)
+        evidence = rare >= letters * EVIDENCE
+        near = jaccard(grams(plain, NEAR_CHARS), grams(whole, NEAR_CHARS))
+        if overlap >= WHOLE and (own_words or evidence):
+            rule = "whole"
+        elif overlap >= self.overlap and evidence:
+            rule = "part"
+        elif (
+            near >= self.similarity and len(whole) >= letters * near_long and 2 * rare > len(shared)
+        ):
+            rule = "near"
+        else:
+            return None
+        return Hit(
+            number, held_out, rule, round(overlap, 4), round(near, 4), rare, often,
+            self._passage(plain, text),
+        )  # fmt: skip
+
+    def _passage(self, plain: str, text: int) -> str:
+        """The longest piece of a text that the turn has, cut where it is long."""
+        whole, size = self.held_out.levelled[text], self.held_out.size
+        turn, best, start = grams(plain, size), (0, 0), 0
+        for end in range(len(whole) - size + 2):
+            if end == len(whole) - size + 1 or whole[end : end + size] not in turn:
+                best = max(best, (end - start, -start))
+                start = end + 1
+        length, at = best[0] + size - 1, -best[1]
+        return whole[at : at + min(length, PASSAGE)] if best[0] else ""
 
 
 def check_contamination(settings: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mindtune.markdown import templates
 from mindtune.sources import is_licence, source_name
 
 TEMPLATE = Path(__file__).with_name("datasheet.md.j2")
@@ -26,25 +27,25 @@ def datasheet(name: str, spec: Facts, fetch: Facts, clean: Facts, split: Facts) 
     """Render the sheet. `spec` is the dataset's entry in the config; the others are facts of the
     three stages.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
-    environment.filters["number"] = lambda value: f"{value:,}"
     census = clean["census"]
     client = census["client_speaks_of_suicide_or_self_harm"]
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        name=name,
-        source=source_name(spec),
-        licence=spec["licence"],
-        licensed=is_licence(spec["licence"]),
-        fetch=fetch,
-        clean=clean,
-        split=split,
-        crisis={
-            "client": client,
-            "help": percent(census["counsellor_points_to_help"], client),
-            "hotline": percent(census["counsellor_names_a_hotline"], client),
-        },
+    return (
+        templates()
+        .from_string(TEMPLATE.read_text(encoding="utf-8"))
+        .render(
+            name=name,
+            source=source_name(spec),
+            licence=spec["licence"],
+            licensed=is_licence(spec["licence"]),
+            fetch=fetch,
+            clean=clean,
+            split=split,
+            crisis={
+                "client": client,
+                "help": percent(census["counsellor_points_to_help"], client),
+                "hotline": percent(census["counsellor_names_a_hotline"], client),
+            },
+        )
     )
 
 

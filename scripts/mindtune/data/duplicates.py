@@ -15,6 +15,7 @@ from itertools import chain
 import numpy as np
 
 from mindtune.cli import UserError
+from mindtune.data.ngrams import fold, gram_hashes, grams, jaccard, mix
 
 PERMUTATIONS = 126
 SEED = (
@@ -23,7 +24,6 @@ SEED = (
 # How many distinct dialogues of one bucket a newcomer is compared with: bounds the work where
 # thousands share a bucket.
 REPRESENTATIVES = 8
-GRAM_BITS = 512
 _DROPPED = re.compile(r"[\s\W_]+")
 
 
@@ -52,10 +52,14 @@ def level(text: str) -> str:
     return _DROPPED.sub("", unicodedata.normalize("NFKC", plain).lower()) or text
 
 
-def first_turn_key(conversations: Iterable[dict[str, str]]) -> str:
-    """The first client turn, levelled, as a short hash: what a split must not part."""
-    text = next(turn["value"] for turn in conversations if turn["from"] == "human")
-    return hashlib.sha256(level(text).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+def first_turn_text(conversations: Iterable[dict[str, str]]) -> str:
+    """The first client turn, levelled."""
+    return level(next(turn["value"] for turn in conversations if turn["from"] == "human"))
+
+
+def first_turn_key(text: str) -> str:
+    """A levelled first turn as a short hash: what a split must not part."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 MIN_LINE_CHARS = 8  # shorter lines, such as `好的，我明白了。`, are nobody's own
@@ -70,17 +74,6 @@ def line_keys(lines: Iterable[str]) -> np.ndarray:
         if len(line) >= MIN_LINE_CHARS
     )
     return np.frombuffer(hashes, dtype=np.uint64)
-
-
-def grams(text: str, size: int) -> set[str]:
-    """The character n-grams of a text; a text shorter than n is its own only one."""
-    return {text[start : start + size] for start in range(max(1, len(text) - size + 1))}
-
-
-def jaccard(first: set[str], second: set[str]) -> float:
-    """Shared n-grams over all n-grams."""
-    shared = len(first & second)
-    return shared / (len(first) + len(second) - shared)
 
 
 def band_shape(threshold: float) -> tuple[int, int]:
@@ -109,68 +102,7 @@ def band_keys(texts: Sequence[str], size: int, threshold: float) -> np.ndarray:
     digests = np.fromiter(chain.from_iterable(matrix.to_rows()), dtype=np.uint64).reshape(
         len(texts), bands, rows
     )
-    return mix(_fold(digests[:, :, row] for row in range(rows)))
-
-
-def _fold(columns: Iterable[np.ndarray]) -> np.ndarray:
-    """Polynomial hash over columns of equal shape, modulo 2^64 (the multiplier is the odd 64-bit
-    golden ratio).
-    """
-    columns = iter(columns)
-    total = next(columns).copy()
-    for column in columns:
-        total *= np.uint64(0x9E3779B97F4A7C15)
-        total += column
-    return total
-
-
-def mix(values: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64: spreads every input bit over the word."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def gram_hashes(texts: Sequence[str], size: int) -> tuple[np.ndarray, list[int]]:
-    """64-bit hashes of the n-grams of all texts in a row, and where each text's begin (with the
-    end as last entry).
-
-    The texts are hashed as one, and the n-grams that reach from one text into the next are left
-    out.
-    """
-    padded = [text if len(text) >= size else text.ljust(size, "\0") for text in texts]
-    ends = np.cumsum([len(text) for text in padded], dtype=np.int64)
-    codes = np.frombuffer(
-        "".join(padded).encode("utf-32-le", "surrogatepass"), dtype=np.uint32
-    ).astype(np.uint64)
-    count = max(0, len(codes) - size + 1)
-    inside = np.ones(count, dtype=bool)
-    inside[(ends[:-1, None] - np.arange(1, size)).ravel()] = False
-    hashes = mix(_fold(codes[start : start + count] for start in range(size)))[inside]
-    return hashes, [0, *(ends - (size - 1) * np.arange(1, len(ends) + 1)).tolist()]
-
-
-def gram_bits(texts: Sequence[str], size: int) -> np.ndarray:
-    """A bit map of each text's n-grams, shape (texts, GRAM_BITS / 64) of uint64.
-
-    An n-gram that only one of two texts has makes at most one bit differ: `may_be_similar` builds
-    on it.
-    """
-    hashes, offsets = gram_hashes(texts, size)
-    bits = np.zeros((len(texts), GRAM_BITS), dtype=bool)
-    bits[np.repeat(np.arange(len(texts)), np.diff(offsets)), hashes % np.uint64(GRAM_BITS)] = True
-    return np.packbits(bits, axis=1).view(np.uint64)
-
-
-def may_be_similar(
-    first: np.ndarray, second: np.ndarray, grams_of_both: np.ndarray, threshold: float
-) -> np.ndarray:
-    """False for pairs of bit maps whose texts cannot reach a Jaccard similarity; `grams_of_both`
-    is at least the sum of their different n-grams. For a sum s and d n-grams that only one has,
-    the similarity is (s - d) / (s + d).
-    """
-    apart = np.bitwise_count(first ^ second).sum(axis=1, dtype=np.int64)
-    return apart * (1 + threshold) <= grams_of_both * (1 - threshold) + 1e-6
+    return mix(fold(digests[:, :, row] for row in range(rows)))
 
 
 def buckets(keys: np.ndarray) -> Iterator[list[int]]:

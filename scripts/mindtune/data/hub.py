@@ -2,29 +2,29 @@
 or from a local path.
 
 A hub snapshot is taken at a named revision. Of every source only files are taken whose names stand
-in a list; nothing is unpacked and nothing is executed. A local model folder with pickles or code
-in it is refused (see mindtune.model_files).
+in a list; nothing is unpacked and nothing is executed.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mindtune.chat_templates import check_templates
 from mindtune.cli import UserError
-from mindtune.model_files import ABOUT, check_files, matches, read_object
+from mindtune.model_files import ABOUT, matches
 from mindtune.records import copy_file, link_or_copy, list_files, sha256_file, sha256_listing
 
-SPEC_KEYS = ("source", "id", "revision", "path", "sha256", "licence")
+SPEC_KEYS = ("source", "id", "revision", "path", "sha256", "licence", "erased")
 PACKAGES = {"modelscope": "modelscope", "huggingface": "huggingface_hub"}
 CONNECT_SECONDS = 5.0  # a hub that does not answer by then is taken for unreachable
 
 DATA = ABOUT + [
     f"*{suffix}{packed}"
-    for suffix in (".json", ".jsonl", ".parquet", ".arrow", ".csv", ".txt")
+    for suffix in (".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".csv", ".tsv", ".txt")
     for packed in ("", ".gz", ".zst")
 ]
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 
 
 def check_spec(spec: dict[str, Any], key: str) -> None:
@@ -148,6 +148,26 @@ def local_files(path: Path, patterns: Sequence[str], key: str) -> dict[str, Path
     return chosen
 
 
+def left_behind(path: Path, taken: Collection[str]) -> dict[str, str]:
+    """Relative name -> why, of everything below a local folder that is not taken."""
+    left = {}
+    for file in sorted(path.rglob("*")) if path.is_dir() else ():
+        name = os.fsencode(file.relative_to(path)).decode("utf-8", "backslashreplace")
+        if name in taken or (file.is_dir() and not file.is_symlink()):
+            continue
+        if file.is_symlink() and not file.exists():
+            left[name] = "a link to nothing"
+        elif file.is_symlink() and file.is_dir():
+            left[name] = "a link to a folder"
+        elif not file.is_file():
+            left[name] = "no regular file"
+        elif _hidden(name):
+            left[name] = "hidden"
+        else:
+            left[name] = "an archive" if file.suffix.lower() in ARCHIVES else "no data file"
+    return left
+
+
 def _hidden(name: str) -> bool:
     return any(part.startswith(".") for part in PurePosixPath(name).parts)
 
@@ -165,65 +185,6 @@ def snapshot_files(folder: Path, patterns: Sequence[str], key: str) -> dict[str,
             f"in the config"
         )
     return chosen
-
-
-def check_model(folder: Path, whole: bool) -> None:
-    """What a model folder must have, config.json and tokenizer.json, and when whole every shard;
-    and what none may have.
-    """
-    for name in ("config.json", "tokenizer.json"):
-        if not (folder / name).is_file():
-            raise UserError(
-                f"the model has no {name} among its files; expected a complete Hugging Face model "
-                f"folder, fetch it again"
-            )
-    check_files(folder)
-    check_templates(folder)
-    if not whole:
-        return
-    present = {name for name in list_files(folder) if name.endswith(".safetensors")}
-    if missing := sorted(shards(folder) - present):
-        raise UserError(
-            f"the model lacks {len(missing)} of its weight files, {missing[0]} first; fetch it "
-            f"again, or complete the folder"
-        )
-
-
-def shards(folder: Path) -> set[str]:
-    """Names of the weight files that a model's index lists, or of the one that it has without an
-    index.
-    """
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return {"model.safetensors"}
-    names = read_object(index).get("weight_map")
-    files = (
-        set(names.values())
-        if isinstance(names, dict) and all(map(is_plain, names.values()))
-        else set()
-    )
-    if not files:
-        raise UserError(
-            f"{index} has no weight_map of tensors to file names; fetch the model again"
-        )
-    return files
-
-
-def is_plain(name: object) -> bool:
-    """True for the name of a file that lies in the folder itself."""
-    return isinstance(name, str) and name == PurePosixPath(name).name
-
-
-def compare_parts(hashes: dict[str, str], tokenizer: dict[str, str], key: str) -> None:
-    """The tokenizer was fetched apart and before: its files must be those of the whole model,
-    whose hash may be pinned.
-    """
-    if differing := sorted(name for name in tokenizer if hashes.get(name) != tokenizer[name]):
-        raise UserError(
-            f"{key}: {differing[0]} of the tokenizer that was fetched before is not that of the "
-            f"whole model; the source changed "
-            "in between, so check it, delete results/base/fetch_tokenizer.json and run again"
-        )
 
 
 def place(files: dict[str, Path], folder: Path, link: bool) -> dict[str, str]:

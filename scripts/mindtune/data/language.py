@@ -6,6 +6,7 @@ other is the rest.
 """
 
 import re
+from collections.abc import Iterable
 
 LANGUAGES = ("zh", "en", "ja", "ko", "other")
 MIN_LETTERS = 10  # a shorter text, such as "OK, 谢谢", tells nothing
@@ -25,21 +26,52 @@ def _letters(pattern: re.Pattern[str], text: str) -> int:
     return sum(map(len, pattern.findall(text)))
 
 
+_NAMES = (
+    "英文|英语|中文|汉语|日文|日语|韩文|韩语|法文|法语|德文|德语|西班牙语|俄语|"
+    "english|chinese|mandarin|japanese|korean|french|german|spanish|russian"
+)
+_ASKS = re.compile(
+    rf"翻译|译成|译为|(?:用|成|练习?|口语|这句|一段|一封)[^。！？\n]{{0,4}}(?:{_NAMES})|(?:{_NAMES})(?:怎么说|怎么写|作文|邮件|对话|简历|版)"
+    rf"|translat|\b(?:in|into|to|answer|speak|write|practi[cs]e)[ a-z]{{0,12}} (?:{_NAMES})",
+    re.IGNORECASE,
+)
+_UNSAID = re.compile(r"https?://\S+|[\w.+-]+@[\w.-]+|\b[A-Za-z]*\d[\w.-]*\b", re.ASCII)
+MIXED = 0.2  # from this share of Chinese on, an alphabet may stand for names and terms alone
+_CODE_SIGN = re.compile(r"[{}();=<>_\[\]\\/]")
+CODE_SHARE = 1 / 12
+LEAST_KANA = 5
+
+
+def asks_for_language(turns: Iterable[tuple[str, str]]) -> bool:
+    """True when the client asks for another language: a translation, a letter in English."""
+    return any(role == "human" and _ASKS.search(text) for role, text in turns)
+
+
+def _is_said(line: str) -> bool:
+    return len(_CODE_SIGN.findall(line)) < CODE_SHARE * len(line) or _HAN.search(line) is not None
+
+
 def language_of(text: str) -> str | None:
-    """One of LANGUAGES, by the script with most words; None where there are too few letters to
-    tell.
+    """One of LANGUAGES, by the script with most words.
+
+    None where there are too few letters to tell, and where much Chinese stands in an alphabet.
+    Addresses and lines of code are not looked at.
     """
+    if _CODE_SIGN.search(text):
+        text = "\n".join(filter(_is_said, _UNSAID.sub(" ", text).split("\n")))
     han, latin = _letters(_HAN, text), _letters(_LATIN, text)
-    scripts = {"zh": han, "en": latin / LETTERS_A_SIGN}
+    scripts = {"zh": float(han), "en": latin / LETTERS_A_SIGN}
     letters = han + latin
     if _NEITHER.search(text):
         kana, hangul, other = (_letters(pattern, text) for pattern in (_KANA, _HANGUL, _OTHER))
         letters += kana + hangul + other
         scripts |= {
-            "ja": kana * 10 if kana * 10 > han else 0,
-            "ko": hangul,
+            "ja": float(kana * 10 if kana >= LEAST_KANA and kana * 10 > han else 0),
+            "ko": float(hangul),
             "other": other / LETTERS_A_SIGN,
         }
     if letters < MIN_LETTERS:
         return None
-    return max(scripts, key=lambda language: scripts[language])
+    first = max(scripts, key=lambda language: scripts[language])
+    mixed = first == "en" and scripts["zh"] > MIXED * (scripts["zh"] + scripts["en"])
+    return None if mixed else first

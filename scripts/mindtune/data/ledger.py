@@ -20,12 +20,12 @@ import orjson
 
 from mindtune.cli import UserError
 from mindtune.data import census, readers, selection
-from mindtune.data.cleaning import MASKS, MIXING, REJECTIONS, REPAIRS, REQUIRED
+from mindtune.data.cleaning import MASKS, POLICY, REJECTIONS, REPAIRS, REQUIRED
 from mindtune.data.duplicates import band_shape, copies_to_drop, similar_pairs, spoken_text
-from mindtune.data.readers import RawRow
+from mindtune.data.raw_row import RawRow
 from mindtune.data.row_cleaning import Outcome
 
-FIXES = (*REPAIRS, "role_name", "split")
+FIXES = (*REPAIRS, "role_name", "split", "pattern")
 LISTED_CLUSTERS, LISTED_LINES = 50, 20  # the largest ones that the record names
 
 
@@ -52,6 +52,7 @@ class FileFacts:
     read: int = 0
     form: str | None = None
     rejected: Counter[str] = field(default_factory=Counter)
+    noticed: Counter[str] = field(default_factory=Counter)
 
 
 class Ledger:
@@ -81,6 +82,8 @@ class Ledger:
         self.draft_ends, self.original_ends = array("Q", [0]), array("Q", [0])
         self.bands, self.line_keys, self.line_rows = bytearray(), bytearray(), array("I")
         self.masked: dict[int, Counter[str]] = {}
+        self.numbers: dict[int, list[str]] = {}
+        self.patterns: Counter[str] = Counter()
         self.ids_before_split: dict[int, str] = {}
         self.tokens, self.turns = array("Q"), array("I")  # ... and of each dialogue
         self.chosen: list[int] = []
@@ -97,15 +100,18 @@ class Ledger:
             )
         facts.form = outcome.form or facts.form
         facts.read += 1
+        facts.noticed.update(outcome.noticed)
         head = {
             "id": self.ids.take(outcome.own_id, file, row.number),
             "source": f"{self.source_name}:{file}#{row.number}",
         }
-        reasons, original = outcome.reasons, readers.compact(row.data)
+        reasons = outcome.reasons
+        original = (readers.as_text if outcome.unreadable else readers.compact)(row.data)
         if not reasons and self.settings["steps"]["exact_duplicate"]:
             first = self.seen.setdefault(outcome.key, head["id"])
             if first != head["id"]:
                 reasons, head = ["exact_duplicate"], head | {"copy_of": first}
+        self.patterns.update(outcome.patterns)
         if reasons:
             facts.rejected[reasons[0]] += 1
             self.rejected.write(rejected_line(head, reasons, original))
@@ -121,9 +127,9 @@ class Ledger:
         ]  # fmt: skip
         source, fixes = orjson.dumps(head["source"]), orjson.dumps(outcome.fixes)
         lines = b"".join(
-            b'{"id":%s,"conversations":%s,"source":%s,"fixes":%s}\n'
-            % (orjson.dumps(name), part, source, fixes)
-            for name, part in zip(names, outcome.parts, strict=True)
+            b'{"id":%s,"conversations":%s,"source":%s,"fixes":%s,"crisis":"%s","crisis_turns":%s}\n'
+            % (orjson.dumps(name), part, source, fixes, outcome.crisis.encode(), orjson.dumps(tags))
+            for name, part, tags in zip(names, outcome.parts, outcome.crisis_turns, strict=True)
         )
         self.draft_ends.append(self.draft_ends[-1] + self.drafts.write(lines))
         self.original_ends.append(self.original_ends[-1] + self.originals.write(original))
@@ -136,6 +142,8 @@ class Ledger:
         self.bands += outcome.bands
         self.line_keys += outcome.lines
         self.line_rows.extend([index] * (len(outcome.lines) // 8))
+        if outcome.numbers:
+            self.numbers[index] = outcome.numbers
         if outcome.masked:
             self.masked[index] = outcome.masked
         if len(names) > 1:
@@ -149,8 +157,10 @@ class Ledger:
             orjson.loads(line) for line in _slice(self.drafts, self.draft_ends, index).splitlines()
         ]
 
-    def finish(self, clean: BinaryIO) -> None:
-        """Decide what needs all rows, and write to `clean` what is kept."""
+    def finish(self, clean: BinaryIO, crisis: BinaryIO) -> None:
+        """Decide what needs all rows, and write to `clean` what is kept, to `crisis` what of it a
+        person should look at.
+        """
         self.drafts.flush()
         self.originals.flush()
         gone: dict[int, dict[str, str]] = {}
@@ -167,6 +177,10 @@ class Ledger:
         self.chosen = [index for index in range(len(self.parts)) if index not in gone]
         for index in self.chosen:
             clean.write(_slice(self.drafts, self.draft_ends, index))
+            if self.census[index] or index in self.numbers:
+                for row in self.dialogues(index):
+                    line = census.listed(row, self.numbers.get(index, ()))
+                    crisis.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
     def _near_duplicates(self) -> dict[int, int]:
         """Row -> the kept earlier row that it repeats."""
@@ -310,12 +324,14 @@ def make_facts(ledger: Ledger) -> dict[str, Any]:
         "kept": len(chosen),
         "rejected": rejected.total(),
         "dialogues": int(parts[chosen].sum()) if len(chosen) else 0,
-        "rejected_by_reason": {name: rejected[name] for name in (*REQUIRED, *REJECTIONS, *MIXING)},
+        "rejected_by_reason": {name: rejected[name] for name in (*REQUIRED, *REJECTIONS, *POLICY)},
         "fixes_by_step": _fixes(ledger, chosen),
         "masked_by_step": {name: masked[name] for name in MASKS},
         "tokens": quantiles(tokens[dialogue_stays]),
         "turns": quantiles(np.array(ledger.turns, np.int64)[dialogue_stays]),
         "census": census.count(flags),
+        "numbers_to_look_at": sum(len(ledger.numbers.get(index, ())) for index in ledger.chosen),
+        "patterns": dict(sorted(ledger.patterns.items())),
         "near_duplicates": _clusters(ledger),
         "counsellor_lines": _lines(ledger),
         "files": {},
@@ -328,6 +344,7 @@ def make_facts(ledger: Ledger) -> dict[str, Any]:
             "kept": len(rows),
             "tokens": int(tokens_of[rows].sum()),
             "rejected_by_reason": dict(file.rejected),
+            "noticed": dict(file.noticed),
             "fixes_by_step": _present(_fixes(ledger, rows)),
             "census": census.count(np.frombuffer(bytes(ledger.census), dtype=np.uint8)[rows]),
         }

@@ -2,11 +2,12 @@
 placeholders.
 
 Every kind is one function from text to (text, number masked). Official hotlines are never touched:
-a model that tuned on `请拨打[电话]` could not name the number that matters.
+a model that tuned on `请拨打[电话]` could not name the number that matters. A number that the text
+itself calls a help line is kept too, and given to a person to look at.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,22 @@ WECHAT = re.compile(
     + _AFTER,
     re.IGNORECASE,
 )
+# Figures as they are said: 一三八零零一三八零零零, with 幺 for one.
+_FIGURES = "0-9〇零○一二三四五六七八九幺壹贰叁肆伍陆柒捌玖"
+SPELT_MOBILE = re.compile(
+    rf"(?<![{_FIGURES}十百])[一幺壹][ ，,·—-]?[三四五六七八九叁肆伍陆柒捌玖3-9](?:[ ，,·—-]?[{_FIGURES}]){{9}}(?![{_FIGURES}十百千万年月])"
+)
+_SPELT = re.compile("[一幺壹][ ，,·—-]?[三四五六七八九叁肆伍陆柒捌玖]")
+LINE_WORDS = re.compile(
+    r"热线|援助电话|求助电话|援助专线|危机干预|生命线|心理援助|hotline|helpline|help line|lifeline|samaritans|crisis (?:text )?(?:line|cent|support)|"
+    r"suicide prevention",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"(?<![0-9A-Za-z])[+(]?\d[\d ()-]{5,18}\d(?![0-9A-Za-z])")
+_MOST_BETWEEN = 24  # characters between a help line's name and its number
+_CLAUSE_END = re.compile(
+    r"[。！？!?\n；;]|(?:我|他|她|家)的?(?:电话|手机|号码)|\bmy (?:phone|number|cell)"
+)
 _THREE_DIGITS = re.compile("[0-9０-９]{3}")
 _SIGNS = (
     "@", "＠", "http", "www.", ".com", ".cn", ".net", ".org", ".edu", ".gov", "微信", "v信", "薇信", "加v", "wechat", "weixin", "wx", "vx",
@@ -65,7 +82,11 @@ _SIGNS = (
 def may_hold(text: str) -> bool:
     """False when no pattern can match: most turns are not looked at further."""
     lowered = text.lower()
-    return any(sign in lowered for sign in _SIGNS) or _THREE_DIGITS.search(text) is not None
+    return (
+        _THREE_DIGITS.search(text) is not None
+        or any(sign in lowered for sign in _SIGNS)
+        or _SPELT.search(text) is not None
+    )
 
 
 @dataclass(frozen=True)
@@ -84,6 +105,17 @@ class Hotlines:
         )
 
 
+def _written(entry: Mapping[str, object]) -> set[str]:
+    """The digits of a line as it may be written: at home, and with its country's calling code."""
+    home = re.sub(r"\D", "", str(entry["number"]))
+    if not (code := str(entry.get("calling_code", ""))):
+        return {home}
+    local = home.removeprefix("0")
+    if code == "1":  # 1-800-... and 800-...
+        return {home, home.removeprefix("1")}
+    return {home, code + local, f"00{code}{local}"}
+
+
 def load_hotlines(path: str | Path) -> Hotlines:
     """Read config/hotlines.yaml: a list `hotlines` of entries with a `number`."""
     if not Path(path).is_file():
@@ -92,12 +124,42 @@ def load_hotlines(path: str | Path) -> Hotlines:
         )
     content = read_strictly(Path(path))
     try:
-        numbers = [str(entry["number"]) for entry in content["hotlines"]]
-    except (KeyError, TypeError) as error:
+        lines = [_written(entry) for entry in content["hotlines"]]
+    except (AttributeError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is not a list `hotlines:` of entries with a quoted `number:` ({error})"
         ) from error
-    return Hotlines(frozenset(re.sub(r"\D", "", number) for number in numbers))
+    return Hotlines(frozenset(number for line in lines for number in line))
+
+
+def called_a_line(text: str, start: int, end: int) -> bool:
+    """True when the number at this place is named beside a help line's name, in the same clause."""
+    before = text[max(start - _MOST_BETWEEN, 0) : start]
+    for match in LINE_WORDS.finditer(before):
+        if not _CLAUSE_END.search(before, match.end()):
+            return True
+    after = LINE_WORDS.search(text, end, end + _MOST_BETWEEN // 2)
+    return after is not None and not _CLAUSE_END.search(text, end, after.start())
+
+
+def numbers_to_look_at(text: str, hotlines: Hotlines) -> list[str]:
+    """Numbers that the text calls a help line and that config/hotlines.yaml does not know."""
+    if not LINE_WORDS.search(text):
+        return []
+    half = text.translate(_HALF_WIDTH) if _FULL_WIDTH.search(text) else text
+    return [
+        match[0]
+        for match in _NUMBER.finditer(half)
+        if called_a_line(half, match.start(), match.end())
+        and not _listed(half, match.start(), match.end(), hotlines)
+    ]
+
+
+def _listed(text: str, start: int, end: int, hotlines: Hotlines) -> bool:
+    """True for a listed number, or the part of one: `800-273-8255` in `1-800-273-8255`."""
+    head = re.search(r"[+\d ()-]{0,8}\Z", text[max(start - 8, 0) : start])
+    longer = text[start - len(head[0]) if head else start : end]
+    return hotlines.holds(text[start:end]) or hotlines.holds(longer)
 
 
 def id_card_is_valid(number: str) -> bool:
@@ -114,7 +176,9 @@ def luhn_is_valid(number: str) -> bool:
 
 
 def _masker(
-    pattern: re.Pattern[str], placeholder: str, accept: Callable[[str], bool] = lambda found: True
+    pattern: re.Pattern[str],
+    placeholder: str,
+    accept: Callable[[re.Match[str], str], bool] = lambda match, found: True,
 ) -> Mask:
     """Replace the last group of every accepted match (the whole match where there is no group)."""
     group = pattern.groups
@@ -124,10 +188,19 @@ def _masker(
         for match in pattern.finditer(
             text.translate(_HALF_WIDTH) if _FULL_WIDTH.search(text) else text
         ):
-            if accept(match[group]):
+            if accept(match, match[group]):
                 pieces += [text[last : match.start(group)], placeholder]
                 last, count = match.end(group), count + 1
         return ("".join(pieces) + text[last:], count) if count else (text, 0)
+
+    return mask
+
+
+def _both(first: Mask, second: Mask) -> Mask:
+    def mask(text: str) -> tuple[str, int]:
+        text, masked = first(text)
+        text, more = second(text)
+        return text, masked + more
 
     return mask
 
@@ -138,20 +211,25 @@ def maskers(hotlines: Hotlines) -> dict[str, Mask]:
     What holds digits of another kind comes first.
     """
 
-    def is_bank_card(found: str) -> bool:
+    def is_id_card(match: re.Match[str], found: str) -> bool:
+        return id_card_is_valid(found)
+
+    def is_bank_card(match: re.Match[str], found: str) -> bool:
         digits = re.sub(r"\D", "", found)
         return 13 <= len(digits) <= 19 and luhn_is_valid(digits)
 
-    def is_private(found: str) -> bool:
-        return not hotlines.holds(found)
+    def is_private(match: re.Match[str], found: str) -> bool:
+        place = (match.string, match.start(), match.end())
+        return not called_a_line(*place) and not _listed(*place, hotlines)
 
+    spelt = _masker(SPELT_MOBILE, "[电话]", is_private)
     return {
         "mask_email": _masker(EMAIL, "[邮箱]"),
         "mask_url": _masker(URL, "[网址]"),
-        "mask_id_card": _masker(ID_CARD, "[身份证]", id_card_is_valid),
+        "mask_id_card": _masker(ID_CARD, "[身份证]", is_id_card),
         "mask_bank_card": _masker(BANK_CARD, "[银行卡]", is_bank_card),
         "mask_qq": _masker(QQ, "[QQ]"),
         "mask_wechat": _masker(WECHAT, "[微信]"),
-        "mask_mobile": _masker(MOBILE, "[电话]"),
+        "mask_mobile": _both(_masker(MOBILE, "[电话]", is_private), spelt),
         "mask_landline": _masker(LANDLINE, "[电话]", is_private),
     }

@@ -6,7 +6,7 @@ it is over long and that is wished, and signs it for the search for near-duplica
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,20 @@ from typing import Any
 import orjson
 
 from mindtune.chat_template import ChatTokenizer, load_chat, special_pattern, to_messages
+from mindtune.cli import UserError
 from mindtune.data import census, forms, readers
 from mindtune.data.cleaning import Cleaned, Cleaner
 from mindtune.data.duplicates import band_keys, line_keys, spoken_text
-from mindtune.data.personal_data import load_hotlines
-from mindtune.data.readers import RawRow
+from mindtune.data.fields import mapped
+from mindtune.data.form_shapes import nearest_form
+from mindtune.data.noticed import noticed
+from mindtune.data.personal_data import load_hotlines, numbers_to_look_at
+from mindtune.data.raw_row import RawRow, Unreadable
 from mindtune.data.rejections import Turns
 
 # A piece of work for one process: large enough to hide its hand-over, small enough to bound memory.
 CHUNK_ROWS, CHUNK_BYTES = 400, 4 << 20
+CHARS_LOOKED_AT = 8  # a token, of a text that is likely to be over long
 Conversations = list[dict[str, str]]
 
 
@@ -39,7 +44,7 @@ class Outcome:
     """What a worker found out about one row.
 
     `parts` are the dialogues that it gives, as JSON: one, or several where an over-long one was
-    cut; `tokens` and `turns` are of each part. `key` and `bands` are of the whole.
+    cut; `tokens`, `turns` and `crisis_turns` are of each part. `key` and `bands` are of the whole.
     """
 
     own_id: str | None
@@ -54,6 +59,12 @@ class Outcome:
     bands: bytes = b""
     lines: bytes = b""
     census: int = 0
+    noticed: list[str] = field(default_factory=list)
+    unreadable: bool = False
+    crisis: str = "none"
+    crisis_turns: list[list[str]] = field(default_factory=list)
+    numbers: list[str] = field(default_factory=list)
+    patterns: Counter[str] = field(default_factory=Counter)
 
 
 class Worker:
@@ -70,6 +81,7 @@ class Worker:
             settings["languages"],
             self.hotlines,
             special_pattern(self.chat),
+            settings["patterns"],
         )
 
     def work(self, chunk: Chunk) -> list[Outcome]:
@@ -89,18 +101,31 @@ class Worker:
                     [whole],
                     hashlib.blake2b(whole, digest_size=16).digest(),
                 )
-                outcome.census = census.flags(cleaned.turns, self.hotlines)
                 kept.append((outcome, conversations))
         self._measure(kept)
+        for outcome, conversations in kept:
+            if not outcome.reasons:
+                self._tag(outcome, [(turn["from"], turn["value"]) for turn in conversations])
         self._sign([pair for pair in kept if not pair[0].reasons])
         return outcomes
+
+    def _tag(self, outcome: Outcome, turns: Turns) -> None:
+        """Tag what is said of suicide and self-harm; the policy may drop the dialogue for it."""
+        tags = census.tag(turns, self.hotlines)
+        outcome.census, outcome.crisis = tags.flags, tags.verdict
+        outcome.crisis_turns = _cut_tags(tags.turns, turns[0][0] == "system", outcome.turns)
+        outcome.numbers = [
+            number for _, text in turns for number in numbers_to_look_at(text, self.hotlines)
+        ]
+        if not census.keeps(tags, self.settings["crisis"]):
+            outcome.reasons.append("crisis")
 
     def read(self, row: RawRow, file: str) -> Turns | None:
         """The (label, text) turns of a row as they stand there; None where it has none."""
         return self._parsed(row, file)[2]
 
     def _parsed(self, row: RawRow, file: str) -> tuple[Any, str | None, Turns | None]:
-        content = readers.parse(row, file)
+        content = mapped(readers.parse(row, file), self.settings["fields"])
         form = (
             forms.detect_form(content) if self.settings["form"] == "auto" else self.settings["form"]
         )
@@ -111,22 +136,27 @@ class Worker:
         )
 
     def clean_row(self, row: RawRow, file: str, **watch: Any) -> tuple[Outcome, Cleaned]:
-        """One row, parsed, repaired and judged by itself."""
-        content, form, turns = self._parsed(row, file)
+        """One row, parsed, repaired and judged by itself. A row that is not JSON costs itself, but
+        for one that ends its file in the middle: that file is cut off.
+        """
+        try:
+            content, form, turns = self._parsed(row, file)
+        except Unreadable:
+            if row.open_end:
+                raise
+            return Outcome(None, None, reasons=["malformed"], unreadable=True), Cleaned([])
         own_id = content.get("id") if isinstance(content, dict) else None
         outcome = Outcome(
             str(own_id) if isinstance(own_id, str | int) and str(own_id).isprintable() else None,
             form,
+            noticed=noticed(row.data),
         )
         if turns is None:
             outcome.reasons.append("malformed")
             return outcome, Cleaned([])
         cleaned = self.cleaner.clean(turns, **watch)
-        outcome.fixes, outcome.reasons, outcome.masked = (
-            cleaned.fixes,
-            cleaned.reasons,
-            cleaned.masked,
-        )
+        outcome.fixes, outcome.reasons = cleaned.fixes, cleaned.reasons
+        outcome.masked, outcome.patterns = cleaned.masked, cleaned.patterns
         return outcome, cleaned
 
     def _measure(self, kept: list[tuple[Outcome, Conversations]]) -> None:
@@ -152,8 +182,24 @@ class Worker:
             # No token is longer than longest_token bytes, and NFC shortens a text at most
             # threefold: what is longer than this is over long, and need not be counted to its end.
             hopeless = (self.settings["max_tokens"] + 1) * self.chat.longest_token * 3
-            texts = [text[:hopeless] for text in texts]
+            texts = [self._long_enough(text[:hopeless]) for text in texts]
         return self.chat.count(texts)
+
+    def _long_enough(self, text: str) -> str:
+        """The text, or a start of it that alone has too many tokens: a tokenizer cuts a text into
+        words first, and only the last two words of a start may go on differently.
+        """
+        limit = self.settings["max_tokens"]
+        start = text[: (limit + 1) * CHARS_LOOKED_AT]
+        if len(start) < len(text):
+            words = self.chat.tokenizer.encode(start, add_special_tokens=False).word_ids
+            sure, last = len(words), set()
+            while sure and len(last | {words[sure - 1]}) <= 2:
+                last.add(words[sure - 1])
+                sure -= 1
+            if sure > limit:
+                return start
+        return text
 
     def _cut(self, conversations: Conversations) -> list[tuple[Conversations, int]]:
         """Parts of (client, counsellor) pairs that fit, each with the system prompt; none if a
@@ -197,11 +243,35 @@ class Worker:
             ).tobytes()
 
 
-def chunks(raw: Path, files: Sequence[str]) -> Iterator[Chunk]:
+def _cut_tags(tags: Sequence[str], system: bool, spoken: Sequence[int]) -> list[list[str]]:
+    """The tags of each part of a dialogue, which begins with the system prompt where there is one;
+    `spoken` is the number of its other turns.
+    """
+    cut, start = [], int(system)
+    for turns in spoken:
+        cut.append([""] * system + list(tags[start : start + turns]))
+        start += turns
+    return cut
+
+
+def unknown_form(raw: Path, file: str, fields: Mapping[str, str]) -> UserError:
+    """The refusal of a file in which no row has a known form."""
+    row = next(readers.raw_rows(raw, file, fields))
+    try:
+        found = f"row 1 has {nearest_form(readers.parse(row, file))}"
+    except Unreadable as error:
+        found = str(error)
+    return UserError(
+        f"{raw / file}: found no row in a known form; {found}; convert the file, say where its "
+        f"parts stand (datasets.NAME.fields in the config), or leave it out of the dataset"
+    )
+
+
+def chunks(raw: Path, files: Sequence[str], fields: Mapping[str, str]) -> Iterator[Chunk]:
     """The rows of all files, cut into pieces of work."""
     for file in files:
         rows, size = [], 0
-        for row in readers.raw_rows(raw, file):
+        for row in readers.raw_rows(raw, file, fields):
             rows.append(row)
             size += len(row.data)
             if len(rows) >= CHUNK_ROWS or size >= CHUNK_BYTES:

@@ -8,12 +8,15 @@ from typing import Any
 import pandas as pd
 
 from mindtune.evaluate.compare import compare
-from mindtune.evaluate.tables import comparison_table, homes, markdown_text
-from mindtune.evaluate.wording import SHARES, is_shown, is_worse, label, number, sentence
+from mindtune.evaluate.tables import comparison_table, homes
+from mindtune.evaluate.wording import is_shown, is_worse, label, number, sentence
+from mindtune.markdown import markdown_text
 
 # Pairs grow with the square of the runs: of more than these nobody reads a table.
 MOST_RUNS = 10
 ENOUGH_SEEDS = 3
+# What stands beside the overlap scores, on scales of its own.
+BESIDE = {"repetition", "distinct-1", "distinct-2", "empty", "truncated", "length_ratio"}
 
 Row = Mapping[str, Any]
 
@@ -130,5 +133,4 @@ def plotted(compared: Sequence[Row]) -> list[Row]:
     """The rows of the forest plot: differences with an interval, of what a suite measures. Counts
     that stand beside it and ratios would set another scale.
     """
-    beside = SHARES | {"length_ratio"}
-    return [r for r in compared if r["p"] is not None and r["metric"] not in beside]
+    return [row for row in compared if row["p"] is not None and row["metric"] not in BESIDE]

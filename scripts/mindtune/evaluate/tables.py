@@ -4,7 +4,6 @@ A comparison has a table of its own, metrics as rows; systems stand as rows besi
 second one, so that no table grows wider with more runs or floors.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import pandas as pd
 
 from mindtune.evaluate.items import FLOOR
 from mindtune.evaluate.wording import interval, label, number, p_text, size
+from mindtune.markdown import markdown_text
 
 COLUMNS = [
     "run", "suite", "system", "metric", "stratum", "value", "low", "high", "p", "mde", "lost",
@@ -35,12 +35,6 @@ TEX = {
 } | {character: "\\" + character for character in "&%$#_{}"}
 
 Row = Mapping[str, Any]
-
-
-def markdown_text(text: str) -> str:
-    """Text as itself inside Markdown, also in a table cell: no markup, no HTML, no line break."""
-    text = re.sub(r"\s+", " ", text)
-    return re.sub(r"[\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
 
 
 def latex_text(text: str) -> str:

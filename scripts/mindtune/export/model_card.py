@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
+from mindtune.markdown import Marked, templates
 from mindtune.sources import HUBS, source_name
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
@@ -57,8 +58,6 @@ def model_card(model: Mapping[str, Any], toy: bool, records: Sequence[Mapping[st
     """Render the card. `model` is the config's model section; a record that it needs and that is
     not given is a UserError.
     """
-    from jinja2 import Environment, StrictUndefined
-
     by_stage = {record["stage"]: record for record in records}
     if missing := [stage for stage in NEEDED if stage not in by_stage]:
         raise UserError(
@@ -67,15 +66,10 @@ def model_card(model: Mapping[str, Any], toy: bool, records: Sequence[Mapping[st
         )
     dataset = by_stage.get("fetch_dataset", {}).get("params", {})
     method = by_stage["train_lora"]["params"]["method"]
-    environment = Environment(
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
-    )
-    environment.filters["number"] = lambda value: f"{value:,}"
+    environment = templates(trim_blocks=True, lstrip_blocks=True)
     environment.filters["short"] = lambda value: f"{value:.3g}"
-    # a `|` in a value would end the cell of its table
-    environment.filters["cell"] = lambda value: str(value).replace("|", "\\|")
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        front_matter=front_matter(model, dataset, method),
+        front_matter=Marked(front_matter(model, dataset, method)),
         name=model.get("id") or Path(model["path"]).name,
         licences={
             "base": model.get("licence") or "unknown",

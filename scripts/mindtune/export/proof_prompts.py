@@ -1,6 +1,6 @@
 """Third proof of a merge: training and serving read a dialogue as the same token ids.
 
-ms-swift's template (training), the merged folder's chat template (serving) and mindtune.chat must
+ms-swift's template (training), the folder's chat template (serving) and mindtune.chat_template must
 agree on fixed chats in Chinese and English, with and without system prompt, of one and of several
 turns, and on the given dialogues.
 """
@@ -19,16 +19,19 @@ SYSTEM = {
     "en": "You are a warm, professional counsellor.",
 }
 TURNS = {
-    "zh": ["我最近总是睡不着，脑子停不下来。", "听起来这段时间很不容易。"
-"是从什么时候开始的？", "大概两周前，换了工作以后。"
-"\n\n我该怎么办？", "我们先从一件小事开始。"],
-    "en": ["I can't sleep, my mind won't stop.", "That sounds exhausting. When did it "
-"start?", "Two weeks ago -- after the new "
-"job.\n\nWhat "
-"can "
-"I "
-"do?", "Let's begin with one small thing."],
-}  # fmt: skip
+    "zh": [
+        "我最近总是睡不着，脑子停不下来。",
+        "听起来这段时间很不容易。是从什么时候开始的？",
+        "大概两周前，换了工作以后。\n\n我该怎么办？",
+        "我们先从一件小事开始。",
+    ],
+    "en": [
+        "I can't sleep, my mind won't stop.",
+        "That sounds exhausting. When did it start?",
+        "Two weeks ago -- after the new job.\n\nWhat can I do?",
+        "Let's begin with one small thing.",
+    ],
+}
 
 
 def fixed_chats() -> dict[str, list[dict[str, str]]]:
@@ -58,8 +61,8 @@ def digest(ids: Sequence[int]) -> str:
 def prove_prompts(
     merged: Path, chats: Mapping[str, list[dict[str, str]]], model: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Compare the token ids of ms-swift's template, of transformers' and of mindtune.chat; return
-    counts and hashes.
+    """Compare the token ids of ms-swift's template, of transformers' and of ours; return counts
+    and hashes.
 
     A chat is a whole dialogue; its prompt is all but the last turn. A difference is a UserError
     that shows where they part.

@@ -5,10 +5,10 @@ Run with the interpreter of the environment that serves, before the server start
 card.
 
 Reads   a model folder, and on standard input JSON: a list of chats
-Writes  to standard output JSON: for each chat {"texts", "margins", "finish_reason"}; texts[k] is
-        the reply's first k tokens as text,
-        margins[k] is how far the best logit of token k was above the second, in standard
-        deviations of its position's logits
+Writes  to standard output JSON: for each chat {"texts", "margins", "resumes", "finish_reason"};
+        texts[k] is the reply's first k tokens as text, margins[k] is how far the best logit of
+        token k was above the second, in standard deviations of its position's logits, and resumes
+        are the k whose text gives the same tokens again, so that a server can go on from it
 """
 
 import argparse
@@ -54,7 +54,16 @@ def reference(
     kept = ids[:-1] if ended else ids
     decode = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
     texts = [tokenizer.decode(kept[:count], **decode) for count in range(len(kept) + 1)]
-    return {"texts": texts, "margins": margins, "finish_reason": "stop" if ended else "length"}
+    begun = prompt["input_ids"][0].tolist()
+    resumes = [
+        count
+        for count in range(1, len(texts))
+        if not texts[count].endswith("\ufffd")
+        and tokenizer(text + texts[count], add_special_tokens=False)["input_ids"]
+        == begun + kept[:count]
+    ]
+    finish = "stop" if ended else "length"
+    return {"texts": texts, "margins": margins, "resumes": resumes, "finish_reason": finish}
 
 
 def main() -> None:

@@ -87,7 +87,8 @@ def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
 
 # Flags that concern only this process, and paths, which the trainer makes absolute
 NOT_COMPARED = {
-    "add_version", "cached_dataset", "cached_val_dataset", "external_plugins", "model", "output_dir", "resume_from_checkpoint",
+    "add_version", "cached_dataset", "cached_val_dataset", "external_plugins", "model",
+    "output_dir", "resume_from_checkpoint",
 }  # fmt: skip
 
 

@@ -5,26 +5,17 @@ unchanged, and recompute only if needed.
 from collections.abc import Mapping
 from typing import Any
 
+from mindtune.model_shape import key_value_width, query_width, weights
+from mindtune.tensors import DTYPES
+
 # Of the card's memory: the rest is for the allocator's gaps, the output layer's chunks and the
 # CUDA context
 SHARE = 0.75
-BYTES = {"bfloat16": 2, "float32": 4}
+# A checkpoint holds what is trained and the optimizer's two moments of it
+CHECKPOINT_COPIES = 3
 # Of a weight in NF4: 4 bits, and for 64 weights one constant, held in 8 bits and 32 more for 256
 # of them (QLoRA, section 3)
 NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
-
-
-def weights(model: Mapping[str, Any]) -> int:
-    """Number of weights of a Qwen2-like model, from its config.json."""
-    hidden, inner, layers = (
-        model["hidden_size"],
-        model["intermediate_size"],
-        model["num_hidden_layers"],
-    )
-    keys = hidden // model["num_attention_heads"] * model["num_key_value_heads"]
-    layer = hidden * (2 * hidden + 2 * keys + 3 * inner) + 2 * keys + 3 * hidden
-    output = 1 if model["tie_word_embeddings"] else 2
-    return layers * layer + output * model["vocab_size"] * hidden + hidden
 
 
 def stored_bytes(model: Mapping[str, Any]) -> int:
@@ -46,7 +37,7 @@ def fixed_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> float:
     """Bytes of a card's memory that a training takes before the first token, without what belongs
     to an adapter.
     """
-    size = BYTES[settings["dtype"]]
+    size = DTYPES[settings["dtype"]][1]
     if settings["method"] == "full":
         return 4 * size * weights(model)  # weights, gradients and the optimizer's two moments
     if settings["method"] == "qlora":
@@ -62,34 +53,33 @@ def checkpoint_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> i
     bits, on all seven matrices.
     """
     if settings["method"] == "full":
-        return 3 * BYTES[settings["dtype"]] * weights(model)
+        return CHECKPOINT_COPIES * DTYPES[settings["dtype"]][1] * weights(model)
     hidden, inner = model["hidden_size"], model["intermediate_size"]
-    keys = hidden // model["num_attention_heads"] * model["num_key_value_heads"]
-    ends = 2 * 2 * hidden + 2 * (hidden + keys) + 3 * (hidden + inner)
-    return 3 * 4 * settings["lora"]["rank"] * ends * model["num_hidden_layers"]
+    queries, keys = query_width(model), key_value_width(model)
+    ends = 2 * (hidden + queries) + 2 * (hidden + keys) + 3 * (hidden + inner)
+    return CHECKPOINT_COPIES * 4 * settings["lora"]["rank"] * ends * model["num_hidden_layers"]
 
 
 def activation_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
     """Bytes that a token leaves for the backward pass in all layers without recompute, with the
     fast kernels, in 16 bits.
 
-    Per layer, h = hidden, k = key/value width, i = intermediate size: two norms' inputs 4h, q 2h,
-    k and v 4k, attention's result 2h, gate and up 4i; and before each of the seven adapters
-    dropout(x) with its mask, 3 bytes a number: 18h + 3i. Without dropout the adapters share their
-    inputs, as do trained matrices: 4h + 2i.
+    Per layer, h = hidden, q = query width, k = key/value width, i = intermediate size: two norms'
+    inputs 4h, queries 2q, keys and values 4k, attention's result 2q, gate and up 4i; and before
+    each of the seven adapters dropout(x) with its mask, 3 bytes a number: 15h + 3q + 3i. Without
+    dropout the adapters share their inputs, as do trained matrices: 4h + 2i.
     """
     hidden, inner = model["hidden_size"], model["intermediate_size"]
-    keys = hidden // model["num_attention_heads"] * model["num_key_value_heads"]
+    queries, keys = query_width(model), key_value_width(model)
     dropped = settings["method"] != "full" and settings["lora"]["dropout"]
-    inputs = 18 * hidden + 3 * inner if dropped else 4 * hidden + 2 * inner
-    return model["num_hidden_layers"] * (8 * hidden + 4 * keys + 4 * inner + inputs)
+    inputs = 15 * hidden + 3 * queries + 3 * inner if dropped else 4 * hidden + 2 * inner
+    return model["num_hidden_layers"] * (4 * hidden + 4 * queries + 4 * keys + 4 * inner + inputs)
 
 
 def choose(
     model: Mapping[str, Any], settings: Mapping[str, Any], card_bytes: int | None
 ) -> tuple[dict[str, Any], str]:
-    """Return (batch_size, grad_accumulation, gradient_checkpointing) to use, and the reason in one
-    sentence.
+    """Return {batch_size, grad_accumulation, gradient_checkpointing} to use, and why.
 
     `card_bytes` is the card's memory, None without a GPU. With `train.memory: fixed`, plain
     kernels, or a method that the fast ones do not know, the settings are taken as they are; else
@@ -99,18 +89,15 @@ def choose(
     asked = {
         key: settings[key] for key in ("batch_size", "grad_accumulation", "gradient_checkpointing")
     }
-    reasons = {
-        "no GPU": card_bytes is None,
-        "train.memory is fixed": settings["memory"] == "fixed",
-        "plain kernels": settings["kernels"] == "plain",
-        f"method {settings['method']}": settings["method"] in ("qlora", "dora"),
-    }
-    if why := next((reason for reason, holds in reasons.items() if holds), None):
+    if why := taken_as_configured(settings, card_bytes):
         return asked, f"{describe(asked)} as configured ({why})"
     effective = asked["batch_size"] * asked["grad_accumulation"]
     fixed = fixed_bytes(model, settings)
     sequence = (
-        activation_bytes(model, settings) * settings["max_length"] * BYTES[settings["dtype"]] // 2
+        activation_bytes(model, settings)
+        * settings["max_length"]
+        * DTYPES[settings["dtype"]][1]
+        // 2
     )
     limit = int(SHARE * card_bytes)
     # beyond four sequences the products no longer gain
@@ -129,6 +116,17 @@ def choose(
         f"{settings['max_length']} tokens "
         f"{sequence / 2**30:.1f} GiB, of {limit / 2**30:.1f} GiB ({SHARE:.0%} of the card's memory)"
     )
+
+
+def taken_as_configured(settings: Mapping[str, Any], card_bytes: int | None) -> str:
+    """Why nothing is chosen; empty if something is."""
+    reasons = {
+        "no GPU": card_bytes is None,
+        "train.memory is fixed": settings["memory"] == "fixed",
+        "plain kernels": settings["kernels"] == "plain",
+        f"method {settings['method']}": settings["method"] in ("qlora", "dora"),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def describe(chosen: Mapping[str, Any]) -> str:

@@ -59,6 +59,26 @@ def environment(**extra: str) -> dict[str, str]:
     }
 
 
+def command_line(command: str, flags: Mapping[str, Any], processes: int) -> list[str]:
+    """The words that start `swift COMMAND` with this interpreter, in several processes by
+    torchrun.
+    """
+    torchrun = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--local_addr=127.0.0.1",
+        f"--nproc_per_node={processes}",
+    ]
+    return [
+        sys.executable,
+        *(torchrun if processes > 1 else []),
+        "-m",
+        f"swift.cli.{command}",
+        *render(flags),
+    ]
+
+
 def swift(
     command: str,
     flags: Mapping[str, Any],
@@ -73,20 +93,7 @@ def swift(
     `keep_open` are file descriptors that the process inherits: a lock that it holds on to if we
     are killed. `beside` is called with the process in a thread of its own.
     """
-    torchrun = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--local_addr=127.0.0.1",
-        f"--nproc_per_node={processes}",
-    ]
-    words = [
-        sys.executable,
-        *(torchrun if processes > 1 else []),
-        "-m",
-        f"swift.cli.{command}",
-        *render(flags),
-    ]
+    words = command_line(command, flags, processes)
     print("running: " + " ".join(words[1:]), flush=True)
     with subprocess.Popen(
         words, env=dict(env), pass_fds=tuple(keep_open), stdin=subprocess.DEVNULL

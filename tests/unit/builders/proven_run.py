@@ -147,7 +147,8 @@ def proven_run(tmp_path_factory) -> Path:
     write_dialogues(folder / "dev.jsonl")
     other_records(folder)
     done = run_program(
-        "merge_adapter.py", "--base", folder / "base", "--adapter", folder / "adapter", "--settings", MERGE,
+        "merge_adapter.py", "--base", folder / "base", "--adapter", folder / "adapter",
+        "--settings", MERGE,
         "--merged", folder / "merged", "--record", folder / "merge_adapter.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -13,16 +13,38 @@ from pathlib import Path
 
 from mindtune.environments import venv_name, venvs_folder
 from mindtune.records import write_record
+from models import build_small_model
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPTS = ROOT / "scripts"
 SETTINGS = {
-    "device": "cpu", "method": "lora", "dtype": "float32", "attention": "sdpa", "packing": True, "max_length": 256,
-    "lora": {"rank": 8, "alpha": 32, "dropout": 0.1, "target_modules": ["q_proj", "v_proj", "down_proj"]},
-    "batch_size": 1, "grad_accumulation": 2, "epochs": 2, "learning_rate": 2.0e-3, "warmup_ratio": 0.1,
-    "gradient_checkpointing": False, "seed": 42, "save_steps": 2, "save_total_limit": 2, "checkpoint": "last", "logging_steps": 1, "gpus": 1,
-    "kernels": "fast", "memory": "auto",
-}  # fmt: skip
+    "device": "cpu",
+    "method": "lora",
+    "dtype": "float32",
+    "attention": "sdpa",
+    "packing": True,
+    "max_length": 256,
+    "lora": {
+        "rank": 8,
+        "alpha": 32,
+        "dropout": 0.1,
+        "target_modules": ["q_proj", "v_proj", "down_proj"],
+    },
+    "batch_size": 1,
+    "grad_accumulation": 2,
+    "epochs": 2,
+    "learning_rate": 2.0e-3,
+    "warmup_ratio": 0.1,
+    "gradient_checkpointing": False,
+    "seed": 42,
+    "save_steps": 2,
+    "save_total_limit": 2,
+    "checkpoint": "last",
+    "logging_steps": 1,
+    "gpus": 1,
+    "kernels": "fast",
+    "memory": "auto",
+}
 QUANTIZER = f"{venvs_folder()}/{venv_name('qlora', on_gpu=False)}/lib/python3.11/site-packages"
 KIND = {"id": "small", "type": "qwen2", "template": "qwen2_5"}
 FIRST, REPLY = "我最近总是失眠，", "听起来你很辛苦，我们一起看看可以怎么办。"
@@ -43,11 +65,25 @@ def environment():
     return {**os.environ, **keep, "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
 
 
-def prepare(folder):
-    """A small model and a cached data set in a folder; return it."""
-    from models import build_small_model
+def prepare(folder, build=build_small_model, kind=KIND):
+    """A small model of a kind and a cached data set in a folder; return it."""
+    build(folder / "model")
+    write_dialogues(folder)
+    done = subprocess.run(cache_command(folder, kind), env=environment(), capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    write_record(
+        folder / "model.json",
+        "fetch_model",
+        inputs=[],
+        outputs=[folder / "model"],
+        params={},
+        facts={},
+    )
+    return folder
 
-    build_small_model(folder / "model")
+
+def write_dialogues(folder):
+    """Training and dev dialogues of one exchange."""
     draw = random.Random(0)
     for name, count in (("train", 34), ("dev", 3)):
         rows = [
@@ -63,41 +99,43 @@ def prepare(folder):
         ]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
-    cache = program(
-        "cache_dataset.py", "--train", folder / "train.jsonl", "--dev", folder / "dev.jsonl", "--tokenizer", folder / "model",
-        "--model", json.dumps(KIND), "--settings", json.dumps({"max_length": 256, "seed": 42}),
-        "--cached", folder / "cached", "--record", folder / "cache.json",
-    )  # fmt: skip
-    subprocess.run(cache, env=environment(), check=True, capture_output=True)
-    write_record(
-        folder / "model.json",
-        "fetch_model",
-        inputs=[],
-        outputs=[folder / "model"],
-        params={},
-        facts={},
+
+
+def cache_command(folder, kind):
+    """The command line that caches a folder's dialogues for a kind of model."""
+    return program(
+        "cache_dataset.py",
+        *("--train", folder / "train.jsonl", "--dev", folder / "dev.jsonl"),
+        *("--tokenizer", folder / "model", "--model", json.dumps(kind)),
+        *("--settings", json.dumps({"max_length": 256, "seed": 42})),
+        *("--cached", folder / "cached", "--record", folder / "cache.json"),
     )
-    return folder
 
 
 class Training:
     """One run of train_lora.py in a folder of its own."""
 
-    def __init__(self, prepared, work, **changes):
+    def __init__(self, prepared, work, kind=KIND, **changes):
         self.work = work
         settings = json.dumps({**SETTINGS, **changes})
         plan = program(
-            "pack_stats.py", "--cached", prepared / "cached", "--settings", settings,
-            "--lengths-figure", work / "l.svg", "--fill-figure", work / "f.svg", "--record", work / "plan.json",
-        )  # fmt: skip
+            "pack_stats.py",
+            *("--cached", prepared / "cached", "--settings", settings),
+            *("--lengths-figure", work / "l.svg", "--fill-figure", work / "f.svg"),
+            *("--record", work / "plan.json"),
+        )
         subprocess.run(plan, env=environment(), check=True, capture_output=True)
         self.planned = json.loads((work / "plan.json").read_text())["facts"]
         self.command = program(
-            "train_lora.py", "--run", "main", "--cached", prepared / "cached", "--pack-stats", work / "plan.json",
-            "--model", prepared / "model", "--made-by", prepared / "model.json", prepared / "cache.json", "--model-kind", json.dumps(KIND),
-            "--settings", settings, "--quantizer", QUANTIZER, "--code", "x", "--state-root", work / "state", "--adapter", work / "adapter",
-            "--history", work / "history.csv", "--loss-figure", work / "loss.svg", "--record", work / "record.json",
-        )  # fmt: skip
+            "train_lora.py",
+            *("--run", "main", "--code", "x", "--settings", settings, "--quantizer", QUANTIZER),
+            *("--cached", prepared / "cached", "--pack-stats", work / "plan.json"),
+            *("--model", prepared / "model", "--model-kind", json.dumps(kind)),
+            *("--made-by", prepared / "model.json", prepared / "cache.json"),
+            *("--state-root", work / "state", "--adapter", work / "adapter"),
+            *("--history", work / "history.csv", "--loss-figure", work / "loss.svg"),
+            *("--record", work / "record.json"),
+        )
 
     def step(self):
         """The last step that was written whole."""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mindtune.cli import UserError
-from mindtune.data import cleaning, rejections
+from mindtune.data import cleaning, identity
 from mindtune.data.cleaning import REPAIRS, STEPS, Cleaner, in_order
 from mindtune.data.language import language_of
 from mindtune.data.personal_data import load_hotlines
@@ -109,6 +109,10 @@ TURN_CASES = {
         [GOOD[0], ("gpt", "多久了？\n\n医生：我们慢慢说。"), *GOOD[2:]],
         [GOOD[0], ("gpt", "多久了？\n\n我们慢慢说。"), *GOOD[2:]],
     ),
+    "addressed_label": (
+        [GOOD[0], ("gpt", "你好，来访者。多久了？"), *GOOD[2:]],
+        [GOOD[0], ("gpt", "你好。多久了？"), *GOOD[2:]],
+    ),
     "same_role_turns": (
         [("human", "我失眠。"), *GOOD],
         [("human", "我失眠。\n我最近总是失眠。"), *GOOD[1:]],
@@ -127,7 +131,7 @@ def test_turn_repair_alone(step):
     done = only(step, before)
     assert (done.turns, done.fixes, done.reasons) == (after, [step], [])
     assert cleaner(off=STEPS).clean(before).reasons == (
-        ["turns_out_of_order"] if step != "own_role_tag" else []
+        ["turns_out_of_order"] if step not in ("own_role_tag", "addressed_label") else []
     )
 
 
@@ -317,13 +321,14 @@ def test_the_words_looked_for_first_are_in_whatever_the_patterns_find():
     that is not listed.
     """
     names = re.search(
-        r"\(\?:(.*?)\)$", rejections._MAKERS.replace(rejections._MODELS, rejections._MODELS[3:-1])
+        r"\(\?:(.*?)\)$", identity._MAKERS.replace(identity._MODELS, identity._MODELS[3:-1])
     )[1].split("|")
     spelt = {
         "Chat-?GPT": "ChatGPT",
         r"GPT-?[345]\w*": "GPT-4o",
         r"GLM-?\d\w*": "GLM-4",
         "书生[·・•]?浦语": "书生·浦语",
+        r"Yi-\d\w*": "Yi-34B",
     }
     for name in (spelt.get(name, name) for name in names):
         for made in (f"这个助手由{name}公司开发。", f"I was trained by {name}."):
@@ -413,10 +418,10 @@ def tokenizer(tmp_path_factory):
 def program(raw, out, tokenizer, threads=1, **changes):
     chosen = {"max_tokens": 400, "min_turns": 2, "role_map": {}, "steps": {name: name != "own_role_tag" for name in STEPS},
               "near_duplicates": {"ngram_chars": 5, "threshold": 0.8}, "form": "auto", "languages": ["zh", "en"], "over_long": "drop",
-              "max_line_repeats": 50, "sources": {}} | changes  # fmt: skip
+              "max_line_repeats": 50, "sources": {}, "fields": {}, "crisis": "keep", "patterns": []} | changes  # fmt: skip
     command = [sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", raw, "--tokenizer", tokenizer, "--hotlines", ROOT / "config/hotlines.yaml",
                "--settings", json.dumps(chosen), "--source-name", "测试", "--threads", str(threads), "--clean", out / "clean.jsonl",
-               "--rejected", out / "rejected.jsonl", "--record", out / "clean_dialogues.json"]  # fmt: skip
+               "--rejected", out / "rejected.jsonl", "--crisis", out / "crisis.jsonl", "--record", out / "clean_dialogues.json"]  # fmt: skip
     return subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, timeout=120
     )
@@ -473,7 +478,10 @@ def test_program(raw, tmp_path, tokenizer):
     assert [(row["id"], *row["reasons"]) for row in rejected] == [
         ("乙", "exact_duplicate"), ("一-4", "malformed"), ("长", "over_long"), ("一-6", "near_duplicate"),
     ]  # fmt: skip
-    assert list(clean[0]) == ["id", "conversations", "source", "fixes"]
+    assert list(clean[0]) == [
+        "id", "conversations", "source", "fixes", "crisis", "crisis_turns",
+    ]  # fmt: skip
+    assert clean[0]["crisis"] == "none" and clean[0]["crisis_turns"] == [""] * 4
     assert clean[1]["fixes"] == ["html"] and clean[1]["source"] == "测试:一.jsonl#3"
     assert clean[3]["fixes"] == ["invisible"]
     assert clean[4]["conversations"][0] == {"from": "system", "value": "你是咨询师"}
@@ -677,7 +685,7 @@ def test_the_record_has_the_census_and_the_clusters(raw, tmp_path, tokenizer):
     assert program(raw, tmp_path, tokenizer).returncode == 0
     facts = facts_of(tmp_path)
     assert facts["census"] == {"dialogues": 9, "client_speaks_of_suicide_or_self_harm": 2,
-                               "counsellor_points_to_help": 1, "counsellor_names_a_hotline": 1}  # fmt: skip
+                               "counsellor_points_to_help": 1, "counsellor_names_a_hotline": 1, "only_the_counsellor_speaks_of_it": 0}  # fmt: skip
     assert facts["files"]["四.jsonl"]["census"]["dialogues"] == 2
     assert facts["near_duplicates"] == {
         "clusters": 1,

@@ -11,14 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mindtune.cli import UserError
 from mindtune.data.contamination import (
-    CANDIDATE,
-    GramTable,
+    EVIDENCE,
+    LONG,
+    RARE,
     HeldOut,
-    Index,
+    HeldOutTexts,
+    Search,
     check_contamination,
-    read_held_out,
 )
-from mindtune.data.duplicates import grams, jaccard, level
+from mindtune.data.duplicates import level
+from mindtune.data.held_out import read_held_out
+from mindtune.data.ngram_index import COMMON, GramTable, Index
+from mindtune.data.ngrams import grams, jaccard
 from test_splitting import program, read, row, write
 
 QUESTION = "按照皮亚杰的理论，婴儿开始明白物体看不见了也仍然存在，这一成就属于哪个阶段？"
@@ -30,14 +34,17 @@ def own(number, length):
     return "".join(map(chr, random.Random(number).choices(range(0x4E00, 0x9000), k=length)))
 
 
-def index(*texts, overlap=0.5, similarity=0.6):
-    return Index(
-        [HeldOut(f"题{n}", "题", text) for n, text in enumerate(texts)], 13, overlap, similarity, 5
-    )
+def search(*texts, among=(), source="题.jsonl", overlap=0.5, similarity=0.6):
+    """A search for texts in the turns of `among`, each of which is a dialogue."""
+    held_out = HeldOutTexts([HeldOut(f"题{n}", source, text) for n, text in enumerate(texts)], 13)
+    seen = np.zeros(len(held_out.index.table.hashes), dtype=np.int64)
+    places, times, _ = held_out.times_in([[turn] for turn in among])
+    seen[places] += times
+    return Search(held_out, seen, overlap, similarity)
 
 
 def found(turns, *texts, **more):
-    return [(hit.turn, hit.text.name) for hit in index(*texts, **more).hits(turns)]
+    return [(hit.turn, hit.text.name) for hit in search(*texts, among=turns, **more).hits(turns)]
 
 
 @pytest.mark.parametrize("turn", [
@@ -58,8 +65,8 @@ def test_a_near_duplicate_is_found_where_n_grams_are_broken():
     """
     text = own(7, 200)
     edited = "".join("改" if place % 23 == 11 else sign for place, sign in enumerate(text))
-    [hit] = index(text).hits([edited])
-    assert hit.overlap < 0.5 and hit.similarity >= 0.6
+    [hit] = search(text, among=[edited]).hits([edited])
+    assert hit.rule == "near" and hit.overlap < 0.5 and hit.similarity >= 0.6
     assert found([edited], text, similarity=0.7) == []
 
 
@@ -72,70 +79,100 @@ def test_what_only_resembles_is_not_found(turn):
     assert found([turn], QUESTION, REPLY) == []
 
 
-def test_short_texts_and_phrases_of_the_language_find_nothing():
-    short = index("你好吗？", REPLY)
-    assert (short.too_short, len(short.texts)) == (1, 1)
-    phrase = "我能理解你现在的感受这确实不容易"
-    many = [phrase + chr(0x4E00 + n) * 30 + str(n) for n in range(60)]
-    assert found([phrase + "，我们慢慢来。"], *many) == []
-    assert found([many[7]], *many) == [(0, "题7")]
-    assert index().hits(["任何话"]) == []
+def test_short_texts_find_nothing():
+    held_out = HeldOutTexts([HeldOut("a", "题", "你好吗？"), HeldOut("b", "题", REPLY)], 13)
+    assert (held_out.too_short, len(held_out.texts)) == (1, 1)
+    assert search().hits(["任何话"]) == [] and search(REPLY).hits([]) == []
 
 
-LETTERS = st.text(alphabet="我你他的是不在有人这", min_size=13, max_size=40)
+GOODBYE = "不用客气，祝你一切顺利，加油！我会一直在这里支持你。"
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(LETTERS, min_size=1, max_size=6), st.lists(LETTERS, max_size=5), st.integers(0, 99))
-def test_every_hit_is_what_counting_gives(texts, turns, seed):
-    draw = random.Random(seed)
-    turns += [draw.choice(texts) + "。" + draw.choice(texts)]
-    made = index(*texts)
-    for hit in made.hits(turns):
-        ours, theirs = grams(level(hit.text.text), 13), grams(level(turns[hit.turn]), 13)
-        assert hit.overlap == round(len(ours & theirs) / len(ours), 4)
-    overlaps = {
-        turn: max(
-            len(grams(text, 13) & grams(level(turns[turn]), 13)) / len(grams(text, 13))
-            for text in texts
-        )
-        for turn in range(len(turns))
-    }
-    hit_turns = {hit.turn for hit in made.hits(turns)}
-    assert {turn for turn, share in overlaps.items() if share >= 0.5} <= hit_turns
-    assert all(
-        overlaps[turn] >= 0.5
-        or max(jaccard(grams(level(turns[turn]), 5), grams(text, 5)) for text in texts) >= 0.6
-        for turn in hit_turns
-    )
+def test_what_many_say_is_nobodys_own():
+    """A goodbye of the test side is no leak, once or often; what is rare and long enough is one."""
+    often = [own(n, 40) + GOODBYE for n in range(30)]
+    assert found(often[:1], GOODBYE, source="test") == []
+    assert found(often, GOODBYE, source="test") == []
+    reply = own(99, 30) + GOODBYE
+    assert found([*often, own(98, 9) + reply], reply, source="test") == [(30, "题0")]
+    half = own(97, 25) + GOODBYE  # the half that is in training is the goodbye
+    assert found(often, half, source="test") == []
 
 
-@settings(max_examples=60, deadline=None)
+def test_a_long_text_is_found_however_often_it_was_copied():
+    long, short = own(1, LONG), own(2, LONG - 1)
+    assert len(found([long] * 9, long, source="dev")) == 9
+    assert found([short] * 9, short, source="dev") == []
+    assert len(found([short] * 9, short)) == 9  # a question of an evaluation
+    assert found([long] * (COMMON + 1), long, source="dev") == []  # everybody's last words
+    assert len(found([long] * (COMMON + 1), long)) == COMMON + 1
+
+
+def test_half_a_reply_is_found_where_it_is_rare():
+    """EVIDENCE n-grams of 13 characters are EVIDENCE + 12 characters in a row."""
+    reply = own(3, 60)
+    piece = reply[: EVIDENCE + 12 + 4]
+    assert found([piece], reply, source="test") == [(0, "题0")]
+    assert found([piece] * (RARE + 1), reply, source="test") == []
+    assert found([piece], reply + own(4, 60), source="test") == []
+
+
+def test_a_hit_says_why():
+    reply = own(5, 60)
+    [hit] = search(reply, among=["前言。" + reply[:45]]).hits(["前言。" + reply[:45]])
+    assert (hit.rule, hit.rare, hit.seen, hit.passage) == ("part", 33, 1, reply[:45])
+    assert hit.overlap == round(33 / 48, 4)
+
+
+def test_english_needs_twice_the_letters():
+    question = "Which of the following is true?"
+    assert found([question + " I think that the client is anxious."], question) == []
+    question += " A client who improves is called a responder in this study of depression."
+    assert found([question], question) == [(0, "题0")]
+
+
+LETTERS = st.text(alphabet="我你他的是不在有人这", min_size=13, max_size=60)
+
+
+@settings(max_examples=100, deadline=None)
 @given(
-    st.lists(LETTERS, min_size=1, max_size=6), st.lists(LETTERS, min_size=1, max_size=4), st.floats(0.2, 0.9),
-    st.floats(0.3, 0.9),
+    st.lists(LETTERS, min_size=1, max_size=6), st.lists(LETTERS, max_size=5), st.integers(0, 99),
+    st.sampled_from(["题.jsonl", "test"]),
 )  # fmt: skip
-def test_the_best_text_of_a_turn_is_what_comparing_with_all_gives(
-    texts, turns, overlap, similarity
-):
-    """The turns are pieces of held-out texts, so that many are half found."""
-    turns = [turn + text[: len(turn)] for turn in turns for text in texts] + texts
+def test_every_hit_is_what_counting_gives(texts, turns, seed, source):
+    """The verdicts of the rules, with sets of n-grams, over all texts and all turns."""
+    draw = random.Random(seed)
+    turns += [draw.choice(texts) + "。" + draw.choice(texts)[:40] for _ in range(4)]
     texts = list(dict.fromkeys(texts))
-    expected = []
-    for number, turn in enumerate(turns):
-        best = None
-        for name, text in enumerate(texts):
-            own = grams(text, 13)
-            share = len(own & grams(turn, 13)) / len(own)
-            near = jaccard(grams(turn, 5), grams(text, 5))
-            enough = share >= overlap or (share >= CANDIDATE and near >= similarity)
-            if enough and (best is None or round(share, 4) > best[2]):
-                best = (number, f"题{name}", round(share, 4), round(near, 4))
-        expected += [best] if best else []
-    made = index(*texts, overlap=overlap, similarity=similarity)
-    assert [
-        (hit.turn, hit.text.name, hit.overlap, hit.similarity) for hit in made.hits(turns)
-    ] == expected
+    hits = {hit.turn: hit for hit in search(*texts, among=turns, source=source).hits(turns)}
+    sets = [grams(level(turn), 13) for turn in turns]
+    for number, turn in enumerate(sets):
+        expected = [verdict(text, turns[number], turn, sets, source) for text in texts]
+        shares = [share for share, rule in expected if rule]
+        assert (number in hits) == bool(shares)
+        if shares:
+            assert hits[number].overlap == round(max(shares), 4)
+
+
+def verdict(text, turn, turn_grams, sets, source):
+    ours = grams(text, 13)
+    shared = ours & turn_grams
+    rare = sum(sum(gram in one for one in sets) <= RARE for gram in shared)
+    long, near_long = (LONG, 40) if source == "test" else (20, 20)
+    near = jaccard(grams(level(turn), 5), grams(text, 5))
+    share = len(shared) / len(ours)
+    whole = share >= 0.9 and (len(text) >= long or rare >= EVIDENCE)
+    part = share >= 0.5 and rare >= EVIDENCE
+    alike = near >= 0.6 and len(text) >= near_long and 2 * rare > len(shared) > 0
+    return share, whole or part or alike
+
+
+def test_n_grams_are_counted_by_dialogue():
+    index = Index([level(REPLY), level(QUESTION)], 13)
+    dialogues = [[level(REPLY)] * 2, ["别的话，长一点也没有关系，真的没有"], [level(QUESTION)]]
+    places, times, rows = index.times_in(dialogues)
+    assert rows.tolist() == [0, 2] and set(times.tolist()) == {1}
+    assert len(places) == len(grams(level(REPLY), 13) | grams(level(QUESTION), 13))
 
 
 def test_a_hash_is_found_where_it_stands():
@@ -151,7 +188,7 @@ def test_a_hash_is_found_where_it_stands():
     at, place = GramTable(hashes).find(wanted)
     assert at.tolist() == np.flatnonzero(np.isin(wanted, hashes)).tolist()
     assert (hashes[place] == wanted[at]).all()
-    assert [found.tolist() for found in GramTable(hashes[:0]).find(wanted)] == [[], []]
+    assert [places.tolist() for places in GramTable(hashes[:0]).find(wanted)] == [[], []]
 
 
 def test_files_of_questions_and_of_dialogues(tmp_path):
@@ -186,7 +223,7 @@ def contaminated(tmp_path):
     """
     rows = [row(number, f"第{number}件事，我想说说", own(number, 80)) for number in range(60)]
     for number in (5, 25, 45):
-        rows[number]["conversations"][0]["value"] += "：" + QUESTION
+        rows[number]["conversations"][0]["value"] += own(number + 100, 60) + "：" + QUESTION
     questions = tmp_path / "题.jsonl"
     questions.write_text(json.dumps({"id": "k-1", "question": QUESTION}, ensure_ascii=False))
     return write(tmp_path / "clean.jsonl", rows), questions
@@ -224,27 +261,30 @@ def test_hits_are_listed_and_kept_if_the_settings_say_so(tmp_path):
     assert sum(facts["dialogues"].values()) == 60
 
 
-def test_replies_of_the_test_side_are_held_out(tmp_path):
-    """Train is left without any turn that holds a reply of the test side."""
+def test_replies_of_the_other_sides_are_held_out(tmp_path):
+    """Train is left without any turn that holds a reply of the test side, or of the dev side."""
+    reply = REPLY + "这几天先记下每晚几点睡、几点醒，下次我们一起看。"
     rows = [
-        row(number, f"第{number}件事，我想说说", own(number, 80) + (REPLY if number % 2 else ""))
+        row(number, f"第{number}件事，我想说说", own(number, 80) + (reply if number % 2 else ""))
         for number in range(40)
     ]
     for entry in rows[::2]:  # a turn that is the reply and little else
         entry["conversations"] += [
             {"from": "human", "value": "好"},
-            {"from": "gpt", "value": REPLY},
+            {"from": "gpt", "value": reply},
         ]
     clean = write(
         tmp_path / "clean.jsonl",
         rows + [row(number, f"第{number}件事", own(number, 90)) for number in range(40, 60)],
     )
     assert program(tmp_path, clean).returncode == 0
+    sources = read(tmp_path / "split_dialogues.json")[0]["facts"]["contamination"]
+    assert set(sources["held_out_texts"]) == {"dev", "test"}
     train = read(tmp_path / "train.jsonl")
     assert any(
-        entry["conversations"][-1]["value"] == REPLY for entry in read(tmp_path / "test.jsonl")
+        entry["conversations"][-1]["value"] == reply for entry in read(tmp_path / "test.jsonl")
     )
-    assert not any(REPLY in turn["value"] for entry in train for turn in entry["conversations"])
+    assert not any(reply in turn["value"] for entry in train for turn in entry["conversations"])
 
 
 def test_a_set_that_is_all_held_out_is_refused(tmp_path):

@@ -46,6 +46,7 @@ def described(tmp_path_factory, tokenizer):  # noqa: F811
         "bytes": 1234567,
         "sha256": "a" * 64,
         "licence": SPEC["licence"],
+        "left_behind": {"notes.zip": "an archive"},
     }
     write_sealed(folder / "fetch.json", "fetch_dataset", facts=facts)
     describe(folder, SPEC)
@@ -77,6 +78,7 @@ def test_the_sheet_says_what_the_records_say(described):
         and "- mobile: 1" in sheet
     )
     assert all(f"| {side} | {count} |" in sheet for side, count in sides.items())
+    assert "hidden or broken links: 1; `fetch_dataset.json` names them" in sheet
     census = facts["census"]
     assert (
         f"In {census['client_speaks_of_suicide_or_self_harm']} of {facts['kept']} kept rows"
@@ -93,6 +95,22 @@ def test_the_sheet_says_what_the_records_say(described):
 def test_no_licence_is_said_plainly(described):
     assert "No licence is known" in describe(described, SPEC | {"licence": "unknown"})
     assert "No licence is known" not in describe(described, SPEC)
+
+
+def test_names_and_licences_of_others_are_only_text(described):
+    from mindtune.data.datasheet import datasheet
+
+    fetch, clean_facts, split_facts = (
+        read(described / f"{name}.json")[0]["facts"]
+        for name in ("fetch", "clean_dialogues", "split_dialogues")
+    )
+    forged = "<svg onload=alert(1)>|\n\n## In a crisis: call 900-1\n"
+    files = dict(zip((forged, "b"), clean_facts["files"].values(), strict=False))
+    spec = SPEC | {"licence": forged, "path": "data/x\r## y"}
+    sheet = datasheet("测试", spec, fetch, {**clean_facts, "files": files}, split_facts)
+    plain = (described / "DATASHEET.md").read_text(encoding="utf-8")
+    heads = [[row for row in page.splitlines() if row.startswith("#")] for page in (sheet, plain)]
+    assert heads[0] == heads[1] and "<svg" not in sheet.replace("\\<svg", "")
 
 
 def test_croissant_is_valid_and_gives_the_rows_back(described):

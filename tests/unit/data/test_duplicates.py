@@ -18,15 +18,12 @@ from mindtune.data.duplicates import (
     check_near_duplicates,
     copies_to_drop,
     first_turn_key,
-    gram_bits,
-    gram_hashes,
-    grams,
-    jaccard,
+    first_turn_text,
     level,
-    may_be_similar,
     similar_pairs,
     spoken_text,
 )
+from mindtune.data.ngrams import gram_bits, gram_hashes, grams, jaccard, may_be_similar
 
 WORDS = [
     "我最近总是失眠",
@@ -124,12 +121,9 @@ def test_the_first_copy_stays_and_chains_do_not_pull():
 
 def test_first_turn_key_levels_what_does_not_matter():
     def key(text):
+        turns = [("system", "甲"), ("human", text), ("gpt", "嗯")]
         return first_turn_key(
-            [
-                {"from": "system", "value": "甲"},
-                {"from": "human", "value": text},
-                {"from": "gpt", "value": "嗯"},
-            ]
+            first_turn_text({"from": role, "value": said} for role, said in turns)
         )
 
     assert key("我 最近，总是失眠！ＡＢ") == key("我最近总是失眠ab")

@@ -84,6 +84,33 @@ def test_local_folder_and_file(tmp_path):
     assert [path.name for path in raw.iterdir()] == ["LICENSE"]
 
 
+def test_what_is_not_taken_is_named(tmp_path):
+    """On the screen and in the record: an archive, a table of another program, a hidden file, a
+    link to nothing, a pipe.
+    """
+    folder = source_folder(tmp_path)
+    (folder / ".hidden.jsonl").write_text("{}")
+    (folder / "table.xlsx").write_bytes(b"PK")
+    (folder / "gone.jsonl").symlink_to(folder / "没有.jsonl")
+    os.mkfifo(folder / "pipe.jsonl")
+    (folder / "turns.tsv").write_text("a\tb\n")
+    (folder / "more.ndjson").write_text("{}\n")
+    done = fetch_dataset(tmp_path, LOCAL | {"path": str(folder)})
+    assert done.returncode == 0, done.stderr
+    record = tmp_path / "results/data/心理/fetch_dataset.json"
+    facts = json.loads(record.read_text(encoding="utf-8"))["facts"]
+    assert {"turns.tsv", "more.ndjson"} <= set(facts["files"])
+    assert facts["left_behind"] == {
+        ".hidden.jsonl": "hidden",
+        "archive.zip": "an archive",
+        "gone.jsonl": "a link to nothing",
+        "photo.png": "no data file",
+        "pipe.jsonl": "no regular file",
+        "table.xlsx": "no data file",
+    }
+    assert all(f"not taken: {name!r}" in done.stdout for name in facts["left_behind"])
+
+
 def test_the_pinned_hash_must_match(tmp_path):
     folder = source_folder(tmp_path)
     fetch_dataset(tmp_path, LOCAL | {"path": str(folder)})

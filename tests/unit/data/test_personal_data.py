@@ -44,6 +44,10 @@ def masked(text):
     ("看https://example.com/a?b=1。好的", "看[网址]。好的"),
     ("见 www.example.cn/心理", "见 [网址]心理"),
     ("微信13912345678", "微信[电话]"),
+    ("打一三八零零一三八零零零找我", "打[电话]找我"),
+    ("幺三八 零零幺三 八零零零", "[电话]"),
+    ("热线没人接。我的电话13800138000", "热线没人接。我的电话[电话]"),
+    ("热线打不通，我的电话是13800138000", "热线打不通，我的电话是[电话]"),
     ("扣扣12345678，或者加V：xiaohe_2020", "扣扣[QQ]，或者加V：[微信]"),
 ])  # fmt: skip
 def test_masked(text, expected):
@@ -66,6 +70,13 @@ def test_masked(text, expected):
     "编号110101190001010010（校验位不对）",
     "我说：不是这样的……对吧 3.14",
     "今天是 2024-05-01 12:30:45，体重 65.5kg",
+    "Please call 1-800-273-8255 or 988 now.",
+    "Call +1 (800) 273-8255, or text 741741.",
+    "Samaritans are there on 116 123, Lifeline on 13 11 14.",
+    "生命热线 2382 0000，或者打 +852 2389 2222",
+    "当地的心理援助热线是 0571-85029595，请打过去。",
+    "危机干预热线：400-821-1215",
+    "一三五七九是单数，二零二六年一月",
 ])  # fmt: skip
 def test_left_alone(text):
     assert masked(text) == text
@@ -124,15 +135,12 @@ def test_a_broken_hotline_file_is_one_sentence(tmp_path):
 
 
 def test_recall_and_false_positives_on_the_labelled_set():
-    """Every kind of the set but numbers spelt in Chinese figures, which nobody's pattern here
-    reads.
-    """
+    """Every kind of the set, numbers spelt in Chinese figures too."""
     from bench.bench_masking import labelled_set, masker, measure
 
     rows = {row["kind"]: row for row in measure(labelled_set(60, 7), masker(HOTLINES_FILE))}
-    assert rows.pop("mobile_spelt")["recall"] == 0
     assert rows.pop("none")["left_alone"] == 1
-    assert len(rows) == 8 and all(row["recall"] >= 0.95 for row in rows.values()), rows
+    assert len(rows) == 9 and all(row["recall"] >= 0.95 for row in rows.values()), rows
 
 
 @given(st.text(alphabet="我打电话微信QQqvVx@.：:-_0123456789１２ aZ＠号加", max_size=60))

@@ -7,11 +7,16 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mindtune.cli import UserError
+from mindtune.data.fields import mapped
+from mindtune.data.form_keys import is_turn
+from mindtune.data.form_shapes import SHAPES, nearest_form
 from mindtune.data.forms import FORMS, detect_form, read_turns
 from mindtune.data.readers import compact, data_files, parse, raw_rows
+from mindtune.data.unpacking import ALWAYS_ALLOWED
+from mindtune.field_names import check_fields
 
 DIALOGUE = [
     ("human", "我最近总是失眠。"),
@@ -40,6 +45,19 @@ ROWS = {
     "query_response": {
         "query": DIALOGUE[2][1], "response": DIALOGUE[3][1], "system": SYSTEM[1], "history": [[DIALOGUE[0][1], DIALOGUE[1][1]]],
     },
+    "question_answer": {
+        "Question": DIALOGUE[2][1], "Answer": DIALOGUE[3][1], "system": SYSTEM[1],
+        "history": [{"role": role, "content": text} for role, text in (("user", DIALOGUE[0][1]), ("assistant", DIALOGUE[1][1]))],
+    },
+    "preference": {
+        "conversations": [{"from": role, "value": text} for role, text in [SYSTEM, *DIALOGUE[:3]]],
+        "chosen": {"from": "gpt", "value": DIALOGUE[3][1]}, "rejected": {"from": "gpt", "value": "别想太多。"},
+    },
+    "speaker_text": {
+        "dialog": [{"speaker": role, "annotation": {}, "content": text} for role, text in DIALOGUE],
+        "situation": "失眠", "system": SYSTEM[1],
+    },
+    "alternating": {"messages": [{"message": text, "attrs": []} for _, text in DIALOGUE], "system": SYSTEM[1]},
 }  # fmt: skip
 
 
@@ -89,10 +107,206 @@ def test_every_counsellor_turn_is_there_once_with_its_own_history():
     {"conversations": [{"from": "human", "value": "好"}, "不是一个轮次"]},
     {"conversations": [{"from": 3, "value": "好"}]},
     {"messages": [{"role": "user", "content": ["好"]}]},
+    {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+    {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}]},
+    {"query": "问", "response": "答", "history": ["你好"]},
+    {"query": "问", "response": "答", "history": "你好"},
+    {"query": "问", "response": "答", "history": [{"time": 1}]},
+    {"query": "问", "response": "答", "history": ["早", ["a", "b"]]},
+    {"query": "问", "response": ["答"]},
+    {"query": "问", "response": "答", "history": {"query": "早", "response": "好啊"}},
+    {"conversations": [{"from": "human", "value": "问"}, {"from": "gpt", "value": "答"}], "chosen": "好", "rejected": "坏"},
+    {"instruction": {"zh": "问"}, "output": "答"},
+    {"prompt": "问", "chosen": None, "rejected": "答"},
 ])  # fmt: skip
 def test_half_a_turn_is_no_dialogue(broken):
     form = detect_form(broken)
     assert form is None or read_turns(broken, form) is None
+
+
+HISTORY = [("human", "早"), ("gpt", "好啊")]
+
+
+@pytest.mark.parametrize("history", [
+    [["早", "好啊"]],
+    [{"query": "早", "response": "好啊"}],
+    [{"input": "早", "output": "好啊"}],
+    [{"role": "user", "content": "早"}, {"role": "assistant", "content": "好啊"}],
+    [{"from": "human", "value": "早"}, {"from": "gpt", "value": "好啊"}],
+    ["早", "好啊"],
+    ["用户：早", "助手：好啊"],
+    "用户：早\n助手：好啊",
+])  # fmt: skip
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"query": "问", "response": "答"},
+        {"instruction": "问", "output": "答"},
+        {"Q": "问", "A": "答"},
+    ],
+)
+def test_every_kind_of_history(history, last):
+    """A pair of two letters is no pair of turns, and a key is no text."""
+    row = last | {"history": history}
+    turns = read_turns(row, detect_form(row))
+    named = {"用户": "human", "助手": "gpt"}
+    assert [(named.get(role, role), text) for role, text in turns] == [
+        *HISTORY, ("human", "问"), ("gpt", "答"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "turns"), [
+    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "早"}, {"type": "text", "text": "安"}]},
+                   {"role": "assistant", "content": "好"}]}, [("human", "早\n安"), ("gpt", "好")]),
+    ({"prompt": "早", "completion": "好"}, [("human", "早"), ("gpt", "好")]),
+    ({"context": "早", "response": "好", "category": "Offending User", "label": "Safe"}, [("human", "早"), ("gpt", "好")]),
+    ({"prompt": "早", "chosen": "好", "rejected": "坏"}, [("human", "早"), ("gpt", "好")]),
+    ({"chosen": [{"role": "user", "content": "早"}, {"role": "assistant", "content": "好"}], "rejected": []},
+     [("human", "早"), ("gpt", "好")]),
+    ({"prompt": [{"role": "user", "content": "早"}], "chosen": [{"role": "assistant", "content": "好"}],
+      "rejected": [{"role": "assistant", "content": "坏"}]}, [("human", "早"), ("gpt", "好")]),
+    ({"chosen": "\n\nHuman: hi\n\nAssistant: hello", "rejected": "\n\nHuman: hi\n\nAssistant: no"},
+     [("Human", "hi"), ("Assistant", "hello")]),
+    ({"conversation": [{"human": "早", "assistant": "好"}]}, [("human", "早"), ("gpt", "好")]),
+    ({"text": "用户：早。助手：好。用户：嗯，医生怎么说？助手：他没说。"},
+     [("用户", "早。"), ("助手", "好。"), ("用户", "嗯，医生怎么说？"), ("助手", "他没说。")]),
+    ({"text": "User: I feel low. Assistant: Since when? User: May."},
+     [("User", "I feel low."), ("Assistant", "Since when?"), ("User", "May.")]),
+    ([{"role": "患者", "content": "早"}, {"role": "医生", "content": "好"}], [("患者", "早"), ("医生", "好")]),
+])  # fmt: skip
+def test_the_forms_of_public_sets(row, turns):
+    assert read_turns(row, detect_form(row)) == turns
+
+
+def test_an_exam_is_no_dialogue():
+    """Else its letters would be trained as replies."""
+    assert detect_form({"question": "问", "options": {"A": "一"}, "answer": "A"}) is None
+
+
+def test_an_unknown_row_is_named_with_its_keys_and_the_nearest_form():
+    said = nearest_form({"instruction": "问", "input": "", "reply": "答"})
+    assert "the keys instruction, input, reply" in said and '"instruction"' in said
+    assert '"conversations"' in nearest_form({"conversatons": [{"from": "a", "value": "b"}]})
+    assert "a list of str" in nearest_form(["问", "答"])
+
+
+@pytest.mark.parametrize(("fields", "row"), [
+    ({"question": "ask", "answer": "reply.text"}, {"ask": "早", "reply": {"text": "好"}}),
+    ({"turns": "log.turns", "speaker": "who", "text": "words"},
+     {"log": {"turns": [{"who": "human", "words": "早"}, {"who": "gpt", "words": "好"}]}}),
+])  # fmt: skip
+def test_fields_say_where_the_parts_are(fields, row):
+    check_fields(fields, "fields")
+    content = mapped(row, fields)
+    assert read_turns(content, detect_form(content)) == [("human", "早"), ("gpt", "好")]
+    wrong = mapped({"other": 1}, fields)
+    assert read_turns(wrong, detect_form(wrong)) is None
+
+
+TURN_TABLE = [
+    {"transcript_id": 0, "interlocutor": "client", "utterance_id": 0, "utterance_text": "早"},
+    {"transcript_id": 0, "interlocutor": "therapist", "utterance_id": 1, "utterance_text": "好"},
+    {"transcript_id": 0, "interlocutor": "therapist", "utterance_id": 1, "utterance_text": "好"},
+    {"transcript_id": 1, "interlocutor": "client", "utterance_id": 0, "utterance_text": "累"},
+    {"transcript_id": 1, "interlocutor": "therapist", "utterance_id": 1, "utterance_text": "嗯"},
+]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.json", "t.parquet"])
+def test_turns_that_are_rows_become_dialogues(tmp_path, name):
+    """Two people's labels of one utterance are one turn."""
+    if name.endswith("sv"):
+        mark = "," if name.endswith("csv") else "\t"
+        lines = [TURN_TABLE[0].keys(), *(row.values() for row in TURN_TABLE)]
+        (tmp_path / name).write_text("\n".join(mark.join(map(str, line)) for line in lines))
+    elif name == "t.parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(TURN_TABLE), tmp_path / name)
+    elif name == "t.json":
+        (tmp_path / name).write_text(json.dumps(TURN_TABLE))
+    else:
+        (tmp_path / name).write_text("\n".join(map(json.dumps, TURN_TABLE)))
+    rows = read(tmp_path, name)
+    assert [read_turns(row, detect_form(row)) for row in rows] == [
+        [("client", "早"), ("therapist", "好")], [("client", "累"), ("therapist", "嗯")],
+    ]  # fmt: skip
+    (tmp_path / "mixed.jsonl").write_text("\n".join(map(json.dumps, TURN_TABLE + TURN_TABLE[:1])))
+    with pytest.raises(UserError, match="dialogue 0 goes on after another one; sort the rows"):
+        read(tmp_path, "mixed.jsonl")
+
+
+def test_a_mapping_finds_the_turns_that_are_rows(tmp_path):
+    fields = {"dialogue": "call", "speaker": "who", "text": "words"}
+    rows = [{"call": n // 2, "who": ["human", "gpt"][n % 2], "words": f"话{n}"} for n in range(4)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    contents = [mapped(parse(row, "a"), fields) for row in raw_rows(tmp_path, "a.jsonl", fields)]
+    assert [read_turns(content, detect_form(content)) for content in contents] == [
+        [("human", "话0"), ("gpt", "话1")], [("human", "话2"), ("gpt", "话3")],
+    ]  # fmt: skip
+
+
+def test_one_dialogue_a_file_and_a_list_inside_an_object(tmp_path):
+    turns = [{"role": "user", "content": "早"}, {"role": "assistant", "content": "好"}]
+    (tmp_path / "one.json").write_text(json.dumps(turns, indent=1))
+    assert read(tmp_path, "one.json") == [turns]
+    rows = [{"messages": turns}, {"messages": turns}]
+    for head in ({}, {"version": "1.0", "about": {"n": [1]}}):
+        (tmp_path / "in.json").write_text(json.dumps(head | {"data": rows} | {"end": [1, "]"]}))
+        assert read(tmp_path, "in.json") == rows
+    (tmp_path / "in.json").write_text(json.dumps({"data": rows})[:-1])
+    with pytest.raises(UserError, match="does not end"):
+        read(tmp_path, "in.json")
+    (tmp_path / "row.json").write_text(json.dumps({"conversations": turns}, indent=1))
+    assert read(tmp_path, "row.json") == [{"conversations": turns}]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.csv"])
+def test_what_a_file_is_its_bytes_say(tmp_path, name):
+    """gzip without its suffix, a suffix without gzip, and UTF-16."""
+    text = json.dumps(ROWS["sharegpt"], ensure_ascii=False)
+    if name == "a.csv":
+        text = "question,answer\n早,好\n"
+    for content in (text.encode(), gzip.compress(text.encode()), text.encode("utf-16"),
+                    zstandard.ZstdCompressor().compress(text.encode())):  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+        [row] = read(tmp_path, name)
+        assert row == (ROWS["sharegpt"] if name != "a.csv" else {"question": "早", "answer": "好"})
+
+
+@pytest.mark.parametrize(("head", "said"), [
+    (b"PK\x03\x04", "a zip archive or an Excel file"), (b"PAR1", "a Parquet file"), (b"%PDF-1.7", "a PDF"),
+])  # fmt: skip
+def test_what_cannot_be_read_is_named_for_what_it_is(tmp_path, head, said):
+    (tmp_path / "a.jsonl").write_bytes(head + bytes(99))
+    with pytest.raises(UserError, match=rf"a\.jsonl is {said}"):
+        read(tmp_path, "a.jsonl")
+
+
+def test_bombs_are_refused(tmp_path):
+    """Small files that become far more than dialogues can."""
+    size = ALWAYS_ALLOWED + (1 << 20)
+    row = b'{"text":"' + b"a" * size + b'"}'
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(row, 9))
+    (tmp_path / "a.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress(row))
+    table = pyarrow.table({"text": pyarrow.array(["a" * 3_000_000] * 100)})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet", compression="zstd")
+    for name in ("a.jsonl.gz", "a.jsonl.zst", "a.parquet"):
+        assert (tmp_path / name).stat().st_size < 100_000
+        with pytest.raises(UserError, match=rf"{name} has .* bytes and unpacks to more than"):
+            for _ in raw_rows(tmp_path, name):
+                pass
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.txt"])
+def test_a_row_beyond_any_dialogue_is_one_sentence(tmp_path, name):
+    """The file is sparse: 256 MB that are not on the disk, and must not be in memory."""
+    head = {"a.json": b'[{"text": "', "a.csv": b'question,answer\n"'}.get(name, b'{"text": "')
+    with open(tmp_path / name, "wb") as stream:
+        stream.write(head)
+        stream.truncate(1 << 28)
+        stream.seek(0, 2)
+        stream.write(b'"}]' if name == "a.json" else b'"}')
+    with pytest.raises(UserError, match="no dialogue is longer"):
+        read(tmp_path, name)
 
 
 def test_no_turns_at_all_is_any_form():
@@ -233,6 +447,7 @@ JSON = st.recursive(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(JSON, max_size=6), st.sampled_from([None, 0, 3]))
 def test_a_list_is_cut_where_json_cuts_it(tmp_path_factory, values, indent):
+    assume(not values or not is_turn(values[0]))  # then it is one dialogue
     folder = tmp_path_factory.mktemp("list")
     (folder / "a.json").write_text(json.dumps(values, ensure_ascii=True, indent=indent))
     assert [json.loads(row.data) for row in raw_rows(folder, "a.json")] == values
@@ -269,4 +484,4 @@ def test_any_json_is_read_or_refused_without_a_traceback(value):
 
 
 def test_forms_are_all_tested():
-    assert set(FORMS) == {*ROWS, "prefixed_text"}
+    assert set(FORMS) == {*ROWS, "prefixed_text"} == set(SHAPES)

@@ -77,10 +77,15 @@ def test_the_draw_depends_on_ids_alone():
 ])  # fmt: skip
 def test_census(client, counsellor, expected):
     assert (
-        census.flags([("system", "自杀"), ("human", client), ("gpt", counsellor)], HOTLINES)
+        census.tag([("system", "自杀"), ("human", client), ("gpt", counsellor)], HOTLINES).flags
         == expected
     )
 
 
 def test_only_the_client_raises_the_flag():
-    assert census.flags([("human", "我很累。"), ("gpt", "你有过自杀的念头吗？")], HOTLINES) == 0
+    tags = census.tag([("human", "我很累。"), ("gpt", "你有过自杀的念头吗？")], HOTLINES)
+    assert (tags.verdict, tags.turns, tags.flags) == (
+        "counsellor",
+        ("", "speaks"),
+        census.COUNSELLOR_SPEAKS,
+    )

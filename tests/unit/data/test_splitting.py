@@ -192,6 +192,27 @@ def test_program_splits_without_a_leak(tmp_path):
     assert facts["largest_group"] == 10
 
 
+def test_first_turns_that_are_nearly_the_same_stay_together(tmp_path):
+    """`我很自卑…` and `很自卑…`: other answers, other hash, one client."""
+    stories = [
+        "".join(chr(0x4E00 + (ord(sign) * (n + 2)) % 5000) for sign in STORY) for n in range(30)
+    ]
+    rows = [
+        row(2 * index + twin, story[twin:], chr(0x6000 + 2 * index + twin) * 40)
+        for index, story in enumerate(stories)
+        for twin in (0, 1)
+    ]
+    assert program(tmp_path, write(tmp_path / "clean.jsonl", rows)).returncode == 0
+    sides = {
+        entry["id"]: side
+        for side in ("train", "dev", "test")
+        for entry in read(tmp_path / f"{side}.jsonl")
+    }
+    assert all(sides[f"对话-{2 * n}"] == sides[f"对话-{2 * n + 1}"] for n in range(30))
+    facts = read(tmp_path / "split_dialogues.json")[0]["facts"]
+    assert (facts["near_first_turn_pairs"], facts["shared_near_duplicates"]) == (30, 0)
+
+
 def test_the_parts_of_one_dialogue_stay_together(tmp_path):
     rows = [
         row(index, f"第{index}件事，我想说说", f"回答{index}，{chr(0x4E00 + index) * 9}")

@@ -3,10 +3,8 @@ name what the configuration says.
 """
 
 import os
-import shutil
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import activate_export
@@ -16,24 +14,9 @@ import yaml
 from mindtune.cli import UserError
 from mindtune.environments import venv_name, venvs_folder
 from signed_export import keys, seal
+from stored_exports import make_export, program
 
 ROOT = Path(__file__).resolve().parents[3]
-BASH = shutil.which("bash")
-
-
-def make_export(folder: Path, text: str) -> Path:
-    """A folder with a manifest, as export_model.py writes it."""
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text('{"model_type": "qwen2"}', encoding="utf-8")
-    (folder / "README.md").write_text(text, encoding="utf-8")
-    (folder / "model.safetensors").write_bytes(text.encode() * 100)
-    seal(folder)
-    return folder
-
-
-def program(name: str, *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "scripts" / name, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60)
 
 
 def served(store: Path) -> str:
@@ -238,142 +221,6 @@ def test_the_server_demands_a_signature_if_told(signed, tmp_path, capsys):
         serve_export.check_export(export, key)
 
 
-# Units and scripts
-
-
-@pytest.fixture
-def rendered(tmp_path) -> Path:
-    """The files for the demo's configuration."""
-    store = tmp_path / "store"
-    assert (
-        program("deploy/activate_export.py", store, make_export(tmp_path / "new", "一")).returncode
-        == 0
-    )
-    words = [
-        "--store",
-        store,
-        "--configfile",
-        ROOT / "config/demo.yaml",
-        "--port",
-        23456,
-        "--user",
-        "counsel",
-    ]
-    done = program(
-        "deploy/render_deployment.py",
-        *words,
-        "--key-file",
-        tmp_path / "key",
-        "--out",
-        tmp_path / "out",
-    )
-    assert done.returncode == 0, done.stderr
-    return tmp_path / "out"
-
-
-def test_every_template_is_rendered_with_the_settings(rendered, tmp_path):
-    names = {path.stem for path in (ROOT / "scripts/deploy/templates").glob("*.j2")}
-    assert {path.name for path in rendered.iterdir()} == names
-    for name in ("mindtune-serve.service", "serve.slurm"):
-        text = (rendered / name).read_text(encoding="utf-8")
-        words = (
-            f"--export {tmp_path}/store/current",
-            "--port 23456",
-            f"--key-file {tmp_path}/key",
-            "health_check.py",
-        )
-        assert all(
-            word in text
-            for word in (*words, f"--configfile {ROOT}/config/demo.yaml", "mindtune-demo")
-        )
-    assert "--gpus" not in (rendered / "serve.slurm").read_text(encoding="utf-8"), (
-        "the demo serves on a CPU"
-    )
-    assert "User=counsel" in (rendered / "mindtune-serve.service").read_text(encoding="utf-8")
-
-
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed here")
-def test_systemd_accepts_the_units(rendered):
-    units = [str(path) for path in rendered.glob("mindtune-*")]
-    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
-    complaints = [
-        line
-        for line in done.stderr.splitlines()
-        if "mindtune" in line and "not executable" not in line
-    ]
-    assert not complaints
-
-
-def test_unit_sections_hold_known_keys_once(rendered):
-    """What systemd would only warn of in its journal: a key that is misspelt, or outside of any
-    section.
-    """
-    known = {
-        "Unit": {"Description", "After", "StartLimitIntervalSec", "StartLimitBurst"},
-        "Service": {
-            *(
-                "Type",
-                "User",
-                "WorkingDirectory",
-                "UMask",
-                "Environment",
-                "ExecStart",
-                "ExecStartPost",
-                "ExecCondition",
-            ),
-            *(
-                "TimeoutStartSec",
-                "TimeoutStopSec",
-                "Restart",
-                "RestartSec",
-                "KillMode",
-                "NoNewPrivileges",
-                "PrivateTmp",
-            ),
-            *("ProtectSystem", "ProtectHome", "ReadWritePaths", "CacheDirectory"),
-        },
-        "Timer": {"OnActiveSec", "OnUnitInactiveSec"},
-        "Install": {"WantedBy"},
-    }
-    for unit in rendered.glob("mindtune-*"):
-        section = None
-        for line in unit.read_text(encoding="utf-8").splitlines():
-            if line.startswith("["):
-                section = line.strip("[]")
-            elif line and not line.startswith("#"):
-                assert line.partition("=")[0] in known[section], line
-
-
-def test_the_job_script_restarts_a_server_that_dies_and_gives_up_in_the_end(rendered, tmp_path):
-    """Run for real, with a server that ends at once and a health check that fails."""
-    script = (rendered / "serve.slurm").read_text(encoding="utf-8")
-    for name in ("serve_export.py", "health_check.py"):
-        script = script.replace(
-            f"{ROOT / '.venv/bin/python'} scripts/deploy/{name}", f"echo {name}; false"
-        )
-    script = script.replace("sleep 10", "sleep 0.1").replace("sleep 60", "sleep 0.1")
-    done = subprocess.run([BASH, "-c", script], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and "did not stay up" in done.stderr
-    assert done.stdout.count("attempt ") == 5
-
-
-def test_an_empty_store_is_refused(tmp_path):
-    words = [
-        "--store",
-        tmp_path,
-        "--port",
-        1,
-        "--user",
-        "u",
-        "--key-file",
-        tmp_path / "key",
-        "--out",
-        tmp_path / "out",
-    ]
-    done = program("deploy/render_deployment.py", *words)
-    assert done.returncode == 2 and "activate_export.py" in done.stderr
-
-
 # The server's start
 
 
@@ -428,9 +275,9 @@ def test_a_key_of_another_account_is_refused(tmp_path):
 def test_the_configuration_is_the_workflow_s(tmp_path):
     assert serve_export.read_config(None)["serve"]["engine"] == "lmdeploy"
     overlay = tmp_path / "mine.yaml"
-    overlay.write_text("serve: {model_name: 咨询师, session_len: 8192}\n", encoding="utf-8")
+    overlay.write_text("serve: {model_name: counsel-demo, session_len: 8192}\n", encoding="utf-8")
     config = serve_export.read_config(overlay)["serve"]
-    assert (config["model_name"], config["session_len"], config["tp"]) == ("咨询师", 8192, 1)
+    assert (config["model_name"], config["session_len"], config["tp"]) == ("counsel-demo", 8192, 1)
     overlay.write_text("serve: {cache_max_entry_count: 0}\n", encoding="utf-8")
     with pytest.raises(UserError, match="0 .*no token at all"):
         serve_export.read_config(overlay)

@@ -18,6 +18,7 @@ import verify_export
 import yaml
 from mindtune.records import list_files, sha256_path
 from proven_run import ROOT, export_words, proven_run, run_program
+from sealed import write_sealed
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +60,7 @@ def verify(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------- export
+# ------------------------------------------------------------------------------------------- export
 
 
 def test_weights_are_linked_not_copied(run_folder, exported):
@@ -125,7 +126,7 @@ def test_another_record_is_no_proof(run_folder, tmp_path):
     assert "is not the record of verify_merge.py" in done.stderr
 
 
-# ------------------------------------------------------------------------------------------------------------ model card
+# --------------------------------------------------------------------------------------- model card
 
 
 def test_card_has_front_matter_and_warnings(exported):
@@ -246,9 +247,18 @@ def test_card_of_a_hub_dataset_with_scores():
         and "equal the trained weights" in whole
         and "lora" not in whole.lower()
     )
+    records[0]["params"]["licence"] = "x\n\n## In a crisis: call 900-1\n\n<svg onload=alert(1)>"
+    model |= {"licence": "y\r\n# Call <b>900-2</b>", "path": "/models/*q* | w\u2028## z"}
+    forged = model_card(model, False, records)
+    assert [line for line in forged.splitlines() if line.startswith("#")] == [
+        line
+        for line in whole.replace("qwen", "\\*q\\* \\| w ## z").splitlines()
+        if line.startswith("#")
+    ]
+    assert "\\<svg onload=alert(1)\\>" in forged and "# Call \\<b\\>" in forged
 
 
-# ---------------------------------------------------------------------------------------------------------------- verify
+# ------------------------------------------------------------------------------------------- verify
 
 
 def test_a_whole_copy_passes_without_any_package(copied):
@@ -341,7 +351,7 @@ def test_places_beyond_the_modulus_of_adler_are_found(place):
     assert verify_export.single_change(bytes(block), digest, adler) is None
 
 
-# --------------------------------------------------------------------------------------------------------------- publish
+# ------------------------------------------------------------------------------------------ publish
 
 
 def test_published_files_are_links_and_verified(exported, tmp_path):
@@ -381,3 +391,22 @@ def test_a_damaged_export_is_not_published(copied, tmp_path):
     assert "tokenizer.json: byte 1000 is" in done.stderr
     assert not (tmp_path / "export").exists()
     assert not (tmp_path / "export.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status"), [("passed", 0), ("failed", 2), ("not certified", 2)]
+)
+def test_only_a_run_that_passes_its_gates_is_published(exported, tmp_path, verdict, status):
+    verdicts = {"main": verdict, "other": "failed"}
+    gates = write_sealed(tmp_path / "gates.json", "decide_gates", facts={"verdicts": verdicts})
+    flags = {
+        "--export": exported / "export",
+        "--gates": gates,
+        "--run": "main",
+        "--published": tmp_path / "export",
+        "--record": tmp_path / "export.json",
+    }
+    done = run_program("publish_export.py", *(part for pair in flags.items() for part in pair))
+    assert done.returncode == status
+    assert (tmp_path / "export").exists() is (status == 0)
+    assert status == 0 or f"run main is {verdict} by its gates" in done.stderr

@@ -60,7 +60,7 @@ def flip_bit(folder: Path, name: str) -> None:
     tensor.file.write_bytes(data)
 
 
-# ----------------------------------------------------------------------------------------------------------------- merge
+# -------------------------------------------------------------------------------------------- merge
 
 
 def test_shards_are_byte_for_byte_those_of_ms_swift(run_folder, tmp_path):
@@ -106,7 +106,8 @@ def test_shards_are_byte_for_byte_those_of_ms_swift(run_folder, tmp_path):
 
 def test_the_files_are_the_same_for_any_number_of_processes(run_folder, tmp_path):
     done = run_program(
-        "merge_adapter.py", "--base", run_folder / "base", "--adapter", run_folder / "adapter", "--settings", MERGE,
+        "merge_adapter.py", "--base", run_folder / "base", "--adapter", run_folder / "adapter",
+        "--settings", MERGE,
         "--threads", 3, "--merged", tmp_path / "merged", "--record", tmp_path / "r.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -404,14 +405,15 @@ def test_a_tokenizer_with_more_tokens_than_rows_is_refused(run_folder, tmp_path)
 def test_a_refused_merge_leaves_nothing_and_exits_with_2(run_folder, tmp_path):
     done = run_program(
         "merge_adapter.py", "--base", run_folder / "base", "--adapter", run_folder / "adapter",
-        "--settings", MERGE | {"max_shard_size": "1MiB"}, "--merged", tmp_path / "merged", "--record", tmp_path / "r.json",
+        "--settings", MERGE | {"max_shard_size": "1MiB"}, "--merged", tmp_path / "merged",
+        "--record", tmp_path / "r.json",
     )  # fmt: skip
     assert done.returncode == 2
     assert "'1MiB' is not a size" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-# ----------------------------------------------------------------------------------------------------------------- proof
+# -------------------------------------------------------------------------------------------- proof
 
 
 def test_the_record_says_what_was_proven(run_folder):

@@ -65,7 +65,8 @@ def test_in_a_clusters_job_nothing_is_chosen(monkeypatch):
 @pytest.mark.parametrize(
     ("setting", "seen"),
     [
-        (None, 8), ("", 0), ("0", 1), ("0,3", 2), (" 1, 2 ", 2), ("-1", 0), ("2,-1,3", 1), ("9", 0), ("1,1", 1),
+        (None, 8), ("", 0), ("0", 1), ("0,3", 2), (" 1, 2 ", 2), ("-1", 0), ("2,-1,3", 1), ("9", 0),
+        ("1,1", 1),
         ("GPU-5f1e,MIG-77", 2), ("NoDevFiles", 0),
     ],
 )  # fmt: skip

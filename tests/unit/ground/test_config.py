@@ -66,6 +66,11 @@ def test_seed_values():
             ["datasets.mh.licence", "'unknown'", "accept_unlicensed: [mh]"],
         ),
         ("data.accept_unlicensed", ["mh", "mhh"], ["'mhh'", "not among datasets"]),
+        ("export.accept_unpinned", ["model"], ["datasets.mh.revision", "'master'", "[mh]"]),
+        ("export.accept_unpinned", ["mh"], ["model.revision", "a commit's hash", "[model]"]),
+        ("export.accept_unpinned", ["mh", "base"], ["'base'", "neither model nor"]),
+        ("smoke.near_tie", 0.25, ["of an earlier version", "verify.max_swapped_margin"]),
+        ("serve.model_name", "a b", ["serve.model_name", "'a b'"]),
         ("train.learning_rate", "2e-4", ["'2e-4'", "2.0e-4"]),
         ("train.train_type", "lora", ["older recipes", "train.method"]),
         (
@@ -120,6 +125,7 @@ def test_seed_values():
         ("runs.main.sed", 1, ["runs.main.sed", "seed"]),
         ("datasets.mh.licence", "", ["datasets.mh.licence"]),
         ("datasets.mh.id", None, ["datasets.mh.id", "modelscope"]),
+        ("datasets.mh.fields", {"question": "ask"}, ["datasets.mh.fields", "question and answer"]),
         ("train.attention", "sdpa", ["train.attention", "packing"]),
         ("train.device", "cpu", ["train.attention", "CPU"]),
         ("data.split.test_share", 0.99, ["data.split", "nothing to train on"]),
@@ -183,9 +189,22 @@ def test_a_dataset_that_no_run_uses_needs_no_licence():
     )
 
 
+@pytest.mark.parametrize("pin", [{"revision": "a" * 40}, {"sha256": "0" * 64}])
+def test_a_pinned_source_may_be_exported(pin):
+    config = edited(SEED, "export.accept_unpinned", ["model"])
+    config["datasets"]["mh"] |= pin
+    resolve(config, SCHEMA)
+
+
 def test_an_overlay_removes_a_run_and_a_dataset():
     overlay = {"runs": {"main": None}, "datasets": {"mh": None}, "export": {"run": "seed43"}}
-    config = resolve(merge(merge(DEMO, overlay), {"data": {"accept_unlicensed": []}}), SCHEMA)
+    config = resolve(
+        merge(
+            merge(DEMO, overlay),
+            {"data": {"accept_unlicensed": []}, "export": {"accept_unpinned": []}},
+        ),
+        SCHEMA,
+    )
     assert list(config["runs"]) == ["seed43"] and list(config["datasets"]) == ["demo"]
     with pytest.raises(UserError, match="export.run is 'main', which is not among runs"):
         resolve(merge(DEMO, {"runs": {"main": None}}), SCHEMA)
@@ -241,3 +260,18 @@ def test_arguments_lie_over_files_and_hold_numbers(tmp_path):
     (tmp_path / "list.yaml").write_text("- a\n")
     with pytest.raises(UserError, match=r"list\.yaml is no mapping"):
         read_files([tmp_path / "list.yaml"])
+
+
+def test_the_example_gates_fit_and_a_gate_that_names_no_suite_does_not():
+    overlay = read_files([CONFIG / "config.yaml", CONFIG / "gates.yaml"], [])
+    gates = resolve(overlay, SCHEMA)["gates"]
+    assert gates["knowledge.accuracy"] == {
+        "max_loss": 0.05,
+        "better": None,
+        "level": 0.95,
+        "min_items": 0,
+        "if_missing": "not_certified",
+    }
+    for wrong in ({"accuracy": {"max_loss": 0.05}}, {"knowledge.accuracy": {"max_los": 0.05}}):
+        with pytest.raises(UserError, match="gates"):
+            resolve(overlay | {"gates": wrong}, SCHEMA)

@@ -12,11 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import train_lora
 from mindtune.cli import UserError
 from mindtune.export.adapter_config import rank_and_alpha
 from mindtune.records import sha256_path, write_record
 from mindtune.train.state import drop_unproven, unproven
+from mindtune.train.trainer_process import watch_inputs
 from proven_run import MERGE, export_words, proven_run, run_program, verify_words
 from sealed import write_sealed
 from training import KIND, Training, environment, prepare, program
@@ -66,11 +66,12 @@ def change_tokens(path):
         writer.write_table(table)
 
 
-# --------------------------------------------------------------------------------------------------------------- training
+# ----------------------------------------------------------------------------------------- training
 
 
 @pytest.mark.parametrize(("file", "edit"), [
-    ("model/model.safetensors", flip_bit), ("cached/train/data-00000-of-00001.arrow", change_tokens),
+    ("model/model.safetensors", flip_bit),
+    ("cached/train/data-00000-of-00001.arrow", change_tokens),
     ("cached/val/state.json", lambda path: path.write_bytes(path.read_bytes() + b" ")),
 ])  # fmt: skip
 def test_an_input_that_changed_since_its_record_ends_the_training(prepared, tmp_path, file, edit):
@@ -122,9 +123,7 @@ def test_with_a_card_the_inputs_are_read_once_the_first_step_is_taken(prepared, 
     unproven(tmp_path, 0)
     wrong = []
     with subprocess.Popen(["sleep", "60"]) as trainer:
-        thread = threading.Thread(
-            target=train_lora.watch_inputs(args, tmp_path, wrong), args=[trainer]
-        )
+        thread = threading.Thread(target=watch_inputs(args, tmp_path, wrong), args=[trainer])
         thread.start()
         time.sleep(0.5)
         assert (tmp_path / "unproven.json").is_file(), "no step was taken yet"
@@ -145,8 +144,10 @@ def test_the_cached_data_are_the_same_bytes_wherever_they_are_made(prepared, tmp
         for name in ("train.jsonl", "dev.jsonl", "model"):
             (folder / name).symlink_to(prepared / name)
         command = program(
-            "cache_dataset.py", "--train", "train.jsonl", "--dev", "dev.jsonl", "--tokenizer", "model", "--model", json.dumps(KIND),
-            "--settings", json.dumps({"max_length": 256, "seed": 42}), "--cached", "cached", "--record", "cache.json",
+            "cache_dataset.py", "--train", "train.jsonl", "--dev", "dev.jsonl", "--tokenizer",
+            "model", "--model", json.dumps(KIND),
+            "--settings", json.dumps({"max_length": 256, "seed": 42}), "--cached", "cached",
+            "--record", "cache.json",
         )  # fmt: skip
         subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
         hashes.append(json.loads((folder / "cache.json").read_text())["outputs"])
@@ -156,7 +157,7 @@ def test_the_cached_data_are_the_same_bytes_wherever_they_are_made(prepared, tmp
     assert hashes[0] == hashes[1] == {"cached": sha256_path(folder / "cached")}
 
 
-# -------------------------------------------------------------------------------------------------------- merge and proof
+# ---------------------------------------------------------------------------------- merge and proof
 
 
 @pytest.fixture
@@ -174,7 +175,8 @@ def made(tmp_path_factory, tmp_path):
     )
     lora = {"rank": 4, "alpha": 16}
     write_record(
-        folder / "trained.json", "train_lora", inputs=[folder / "base"], outputs=[folder / "adapter"],
+        folder / "trained.json", "train_lora", inputs=[folder / "base"],
+        outputs=[folder / "adapter"],
         params={"method": "lora", "lora": lora}, facts={},
     )  # fmt: skip
     return folder
@@ -182,7 +184,8 @@ def made(tmp_path_factory, tmp_path):
 
 def merge(made):
     done = run_program(
-        "merge_adapter.py", "--base", made / "base", "--adapter", made / "adapter", "--settings", MERGE,
+        "merge_adapter.py", "--base", made / "base", "--adapter", made / "adapter", "--settings",
+        MERGE,
         "--made-by", made / "fetch_model.json", made / "trained.json",
         "--merged", made / "merged", "--record", made / "merge_adapter.json",
     )  # fmt: skip
@@ -260,7 +263,8 @@ def test_an_untouched_run_is_merged_proven_and_exported_and_a_wrong_chain_is_not
 
 
 @pytest.mark.parametrize("values", [
-    {"r": 0}, {"r": -4}, {"r": 4.0}, {"r": True}, {"r": None}, {"lora_alpha": 0}, {"lora_alpha": -16}, {"lora_alpha": "16"},
+    {"r": 0}, {"r": -4}, {"r": 4.0}, {"r": True}, {"r": None}, {"lora_alpha": 0},
+    {"lora_alpha": -16}, {"lora_alpha": "16"},
     {"lora_alpha": float("nan")}, {"lora_alpha": float("inf")},
 ])  # fmt: skip
 def test_an_adapter_configuration_without_a_scale_is_refused(values):

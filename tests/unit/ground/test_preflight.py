@@ -11,7 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from mindtune import preflight
+from mindtune import nvml, preflight
 from mindtune.cli import UserError
 from mindtune.train.memory import stored_bytes
 
@@ -22,7 +22,7 @@ BUILD = {"torch": "2.9.0+cu126", "cuda": "12.6", "cards": 1}
 
 def without_driver() -> bool:
     try:
-        ctypes.CDLL(preflight.NVML)
+        ctypes.CDLL(nvml.NVML)
     except OSError:
         return True
     return False
@@ -137,7 +137,8 @@ def test_a_disk_that_cannot_hold_base_and_merged_is_named_in_the_first_seconds(t
     large.
     """
     seven = {
-        "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+        "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+        "num_attention_heads": 28,
         "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False,
     }  # fmt: skip
     assert stored_bytes(seven) == 15_231_233_024

@@ -74,7 +74,8 @@ def test_a_record_that_is_about_none_of_the_inputs_is_a_mistake(made):
 
 @pytest.mark.parametrize("edit", [
     lambda text: text.replace("0.5", "0.9"), lambda text: text.replace('"main"', '"ｍain"'),
-    lambda text: text.replace("train_lora", "train_lorb"), lambda text: re.sub(r'"seal": ".', '"seal": "x', text),
+    lambda text: text.replace("train_lora", "train_lorb"),
+    lambda text: re.sub(r'"seal": ".', '"seal": "x', text),
 ])  # fmt: skip
 def test_a_record_that_was_edited_is_refused(tmp_path, edit):
     path = write(

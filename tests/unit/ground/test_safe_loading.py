@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[3]
 SCRIPTS = ROOT / "scripts"
 MODEL = '{"id": "small", "type": "qwen2", "template": "qwen2_5"}'
 ENGINE = {
-    "engine": "transformers", "python": sys.executable, "backend": "pytorch", "model_name": "小", "tp": 1, "session_len": 512,
+    "engine": "transformers", "python": sys.executable, "backend": "pytorch", "model_name": "小",
+    "tp": 1, "session_len": 512,
     "cache_max_entry_count": 0.5, "device": "cpu", "threads": 1, "startup_timeout_s": 60,
 }  # fmt: skip
 SMOKE = {
@@ -95,31 +96,40 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
     }
     (work / "p.jsonl").write_text(json.dumps(asked) + "\n", encoding="utf-8")
     return {
-        "cache_dataset.py": ["--train", rows, "--dev", rows, "--tokenizer", folder, "--model", MODEL, "--settings",
+        "cache_dataset.py": ["--train", rows, "--dev", rows, "--tokenizer", folder, "--model",
+            MODEL, "--settings",
                              '{"max_length": 512, "seed": '
 '1}', "--cached", out, "--record", work / "r.json"],
-        "train_lora.py": ["--run", "main", "--cached", work, "--pack-stats", work, "--model", folder, "--made-by", work,
-                          "--model-kind", MODEL, "--settings", '{"method": "lora"}', "--code", "x", "--state-root", work,
-                          "--adapter", out, "--history", out, "--loss-figure", out, "--record", out],
-        "verify_merge.py": ["--base", plain, "--adapter", plain, "--merged", folder, "--prompts", rows, "--model", MODEL,
+        "train_lora.py": ["--run", "main", "--cached", work, "--pack-stats", work, "--model",
+            folder, "--made-by", work,
+                          "--model-kind", MODEL, "--settings", '{"method": "lora"}', "--code", "x",
+                          "--state-root", work,
+                          "--adapter", out, "--history", out, "--loss-figure", out, "--record",
+                          out],
+        "verify_merge.py": ["--base", plain, "--adapter", plain, "--merged", folder, "--prompts",
+            rows, "--model", MODEL,
                             "--settings", '{"device": "cpu"}', "--verify", out],
-        "build_demo_model.py": ["--tier", "tiny", "--part", "all", "--package", work, "--tokenizer", folder, "--dialogues", rows,
+        "build_demo_model.py": ["--tier", "tiny", "--part", "all", "--package", work, "--tokenizer",
+            folder, "--dialogues", rows,
                                 "--model", out, "--record", work / "r.json"],
-        "generate_replies.py": ["--model", folder, "--suites", '{"dialogue": 4}', "--prompts", work / "p.jsonl", *engine,
-                                "--concurrency", "1", "--code", "x", "--state", work / "state", "--replies", out,
+        "generate_replies.py": ["--model", folder, "--suites", '{"dialogue": 4}',
+                                "--prompts", work / "p.jsonl", *engine, "--concurrency", "1",
+                                "--code", "x", "--state", work / "state", "--replies", out,
                                 "--records", work / "r.json", "--log", work / "server.log"],
-        "measure_letters.py": ["--model", folder, "--prompts", work / "p.jsonl", "--replies", work / "p.jsonl", "--engine",
+        "measure_letters.py": ["--model", folder, "--prompts", work / "p.jsonl",
+                               "--replies", work / "p.jsonl", "--engine",
                                json.dumps(ENGINE), "--letters", out, "--record", work / "r.json"],
-        "verify_serving.py": ["--export", folder, "--verify", verify, *engine, "--settings", json.dumps(SMOKE), "--smoke", out,
-                          "--server-log", work / "server.log"],
-        "mindtune/serve/transformers_server.py": ["--model", folder, "--model-name", "x", "--session-len", "512", *serve, "--port-file", out],
+        "verify_serving.py": ["--export", folder, "--verify", verify, *engine, "--settings",
+                          json.dumps(SMOKE), "--smoke", out, "--server-log", work / "server.log"],
+        "mindtune/serve/transformers_server.py": ["--model", folder, "--model-name", "x",
+            "--session-len", "512", *serve, "--port-file", out],
         "mindtune/serve/greedy_reference.py": ["--model", folder, "--max-tokens", "4", *serve],
     }  # fmt: skip
 
 
 PROGRAMS = (
-    "cache_dataset.py", "train_lora.py", "verify_merge.py", "build_demo_model.py", "generate_replies.py", "measure_letters.py",
-    "verify_serving.py",
+    "cache_dataset.py", "train_lora.py", "verify_merge.py", "build_demo_model.py",
+    "generate_replies.py", "measure_letters.py", "verify_serving.py",
     "mindtune/serve/transformers_server.py", "mindtune/serve/greedy_reference.py",
 )  # fmt: skip
 
@@ -136,8 +146,10 @@ def test_code_that_a_tokenizer_names_is_not_run(program, hostile, plain, tmp_pat
         "MINDTUNE_API_KEY_FILE": str(key),
     }
     done = subprocess.run(
-        [sys.executable, "-P", SCRIPTS / program, *words] if "/" in program else [sys.executable, SCRIPTS / program, *words],
-        env={**os.environ, **variables}, input="[]", capture_output=True, text=True, timeout=300, cwd=tmp_path,
+        [sys.executable, "-P", SCRIPTS / program, *words] if "/" in program else [sys.executable,
+            SCRIPTS / program, *words],
+        env={**os.environ, **variables}, input="[]", capture_output=True, text=True, timeout=300,
+        cwd=tmp_path,
     )  # fmt: skip
     said = done.stdout + done.stderr
     assert not mark.exists(), said[-2000:]
@@ -157,7 +169,8 @@ def test_the_trainer_s_own_process_runs_no_code_of_a_folder_altered_since(hostil
     folder, mark = hostile
     settings = SETTINGS | {"packing": False, "memory": None}
     flags = train_flags(json.loads(MODEL), settings) | {
-        "model": str(folder), "dataset": [str(dialogues(tmp_path / "a.jsonl"))], "output_dir": str(tmp_path / "out"), "max_steps": 1,
+        "model": str(folder), "dataset": [str(dialogues(tmp_path / "a.jsonl"))],
+        "output_dir": str(tmp_path / "out"), "max_steps": 1,
         "callbacks": [], "report_to": [],
     }  # fmt: skip
     words = [sys.executable, "-m", "swift.cli.sft", *render(flags)]
@@ -222,8 +235,10 @@ def test_files_that_can_run_code_are_refused(plain, tmp_path, name):
 
 @pytest.mark.parametrize(
     ("data", "word"),
-    [(b"null", "should hold an object"), (b"[1]", "should hold an object"), (b'{"a":' * 200 + b"1" + b"}" * 200, "nested"),
-     (b"[" * 100_000, "nested too deeply"), (b"\xff\xfe{}", "not whole JSON"), (b"{" + b" " * (65 << 20), "bytes"),
+    [(b"null", "should hold an object"), (b"[1]", "should hold an object"),
+        (b'{"a":' * 200 + b"1" + b"}" * 200, "nested"),
+     (b"[" * 100_000, "nested too deeply"), (b"\xff\xfe{}", "not whole JSON"),
+         (b"{" + b" " * (65 << 20), "bytes"),
      (b'{"a": ' + b"1" * 5000 + b"}", "not whole JSON")],
 )  # fmt: skip
 def test_json_that_is_none_is_a_sentence(plain, tmp_path, data, word):

@@ -10,9 +10,12 @@ import pytest
 from mindtune.variables import GROUPS, listed, shell_prefix
 
 ROOT = Path(__file__).parents[3]
-SECRET = dict.fromkeys(("HF_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_SDK_TOKEN", "SWANLAB_API_KEY", "OPENAI_API_KEY", "JUDGE_API_KEY", "AWS_SECRET_ACCESS_KEY", "SLURM_JWT", "MINDTUNE_PASSWORD", "my_token", "CONDA_TOKEN"), "planted-7f3a")  # fmt: skip
+SECRET = dict.fromkeys(("HF_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_SDK_TOKEN",
+    "SWANLAB_API_KEY", "OPENAI_API_KEY", "JUDGE_API_KEY", "AWS_SECRET_ACCESS_KEY", "SLURM_JWT",
+    "MINDTUNE_PASSWORD", "my_token", "CONDA_TOKEN"), "planted-7f3a")  # fmt: skip
 PLAIN = {
-    "PATH": "/usr/bin:/bin", "HOME": "/家 a", "SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0", "LD_LIBRARY_PATH": "/opt/x",
+    "PATH": "/usr/bin:/bin", "HOME": "/家 a", "SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0",
+    "LD_LIBRARY_PATH": "/opt/x",
     "TOKENIZERS_PARALLELISM": "false", "MINDTUNE_VENVS": "/环境 b\n", "OMP_NUM_THREADS": "1",
 }  # fmt: skip
 OTHER = {

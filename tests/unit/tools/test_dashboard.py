@@ -42,7 +42,8 @@ def test_every_step_of_a_history_with_the_settings(tmp_path):
     assert (
         training.name == "主" and training.settings == {"seed": 42} and training.note == "finished"
     )
-    first = {"train/loss": 4.089975357055664, "train/learning_rate": 0.001, "train/grad_norm": 1.5, "train/tokens_per_second": 14891.5}  # fmt: skip
+    first = {"train/loss": 4.089975357055664, "train/learning_rate": 0.001, "train/grad_norm": 1.5,
+        "train/tokens_per_second": 14891.5}  # fmt: skip
     assert training.steps[1] == first
     assert training.steps[2]["eval/loss"] == 8.25 and training.steps[2]["train/mfu"] == 0.41
     assert training.values() == 4 + 6

@@ -36,7 +36,8 @@ def work(tmp_path_factory, tokenizer):  # noqa: F811
 
 
 def show(work, identity, dataset="集"):
-    command = [sys.executable, ROOT / "scripts/tools/show_row.py", "--workdir", work, "--dataset", dataset, "--id", identity, "--hotlines", ROOT / "config/hotlines.yaml"]  # fmt: skip
+    command = [sys.executable, ROOT / "scripts/tools/show_row.py", "--workdir", work, "--dataset",
+        dataset, "--id", identity, "--hotlines", ROOT / "config/hotlines.yaml"]  # fmt: skip
     return subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, timeout=120
     )

@@ -3,21 +3,68 @@ what was measured.
 """
 
 import pytest
-from mindtune.train.memory import activation_bytes, checkpoint_bytes, choose, fixed_bytes, weights
+from mindtune.model_shape import key_value_width, weights
+from mindtune.train.memory import activation_bytes, checkpoint_bytes, choose, fixed_bytes
 
 QWEN7B = {
-    "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
-    "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False,
-}  # fmt: skip
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "vocab_size": 152064,
+    "tie_word_embeddings": False,
+}
+# the published config of Qwen3-4B-Instruct-2507: 32 heads of 128 in a hidden size of 2560
+QWEN3_4B = {
+    "model_type": "qwen3",
+    "hidden_size": 2560,
+    "intermediate_size": 9728,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151936,
+    "tie_word_embeddings": True,
+}
 SETTINGS = {
-    "method": "lora", "memory": "auto", "kernels": "fast", "dtype": "bfloat16", "max_length": 3072, "lora": {"rank": 8, "dropout": 0.1},
-    "batch_size": 8, "grad_accumulation": 4, "gradient_checkpointing": True,
-}  # fmt: skip
+    "method": "lora",
+    "memory": "auto",
+    "kernels": "fast",
+    "dtype": "bfloat16",
+    "max_length": 3072,
+    "lora": {"rank": 8, "dropout": 0.1},
+    "batch_size": 8,
+    "grad_accumulation": 4,
+    "gradient_checkpointing": True,
+}
 GIB = 2**30
 
 
 def test_weights_of_the_published_model():
     assert weights(QWEN7B) == 7_615_616_512
+
+
+def test_a_head_may_be_wider_than_its_share_of_the_hidden_size():
+    assert weights(QWEN3_4B) == 4_022_468_096  # "4.0B", as its page counts them
+    assert key_value_width(QWEN3_4B) == 1024
+    # rank x (in + out) of the seven matrices, and two moments of each, in 32 bits
+    matrices = 2 * (2560 + 4096) + 2 * (2560 + 1024) + 3 * (2560 + 9728)
+    assert checkpoint_bytes(QWEN3_4B, SETTINGS) == 12 * 8 * 36 * matrices
+
+
+@pytest.mark.parametrize("kind", ["Qwen2", "Qwen3", "Llama"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_weights_are_those_of_the_library(kind, tied):
+    import transformers
+    from families import SIZES
+
+    wide = {"head_dim": 32} if kind == "Qwen3" else {}
+    config = getattr(transformers, f"{kind}Config")(
+        **SIZES, **wide, vocab_size=512, tie_word_embeddings=tied
+    )
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    assert weights(config.to_dict()) == model.num_parameters()
 
 
 def test_the_estimate_is_what_an_h100_showed():

@@ -8,14 +8,18 @@ from training import KIND, Training, environment, prepare, program
 
 VERIFY = {
     "n_prompts": 2, "max_prompt_tokens": 64, "logits_dtype": "float32", "device": "cpu",
-    "max_logit_rms": 0.12, "max_logit_difference": 1.0, "max_swapped_margin": 0.5, "max_loaded_rms": 0.01,
+    "max_logit_rms": 0.12, "max_logit_difference": 1.0, "max_swapped_margin": 0.5,
+    "max_loaded_rms": 0.01,
 }  # fmt: skip
 MERGE = {"dtype": "bfloat16", "max_shard_size": "2GB"}
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("prepared"))
+    # a path of more bytes than characters
+    deep = tmp_path_factory.mktemp("prepared") / ("深" * 80)
+    deep.mkdir()
+    return prepare(deep)
 
 
 def run(name, *words):
@@ -46,7 +50,8 @@ def test_a_method_is_trained_merged_and_proven(prepared, tmp_path, method):
         tmp_path / "merge.json",
     )
     run(
-        "verify_merge.py", *paths, "--merged", merged, "--prompts", prepared / "dev.jsonl", "--model", json.dumps(KIND),
+        "verify_merge.py", *paths, "--merged", merged, "--prompts", prepared / "dev.jsonl",
+        "--model", json.dumps(KIND),
         "--settings", json.dumps(VERIFY), "--verify", tmp_path / "verify.json",
     )  # fmt: skip
     proof = json.loads((tmp_path / "verify.json").read_text())["facts"]["tensors"]

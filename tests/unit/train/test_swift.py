@@ -15,10 +15,13 @@ from mindtune.train.swift import environment, render
 from models import build_small_model
 
 SETTINGS = {
-    "device": "cpu", "method": "lora", "dtype": "float32", "attention": "sdpa", "packing": True, "max_length": 768,
+    "device": "cpu", "method": "lora", "dtype": "float32", "attention": "sdpa", "packing": True,
+    "max_length": 768,
     "lora": {"rank": 8, "alpha": 32, "dropout": 0.1, "target_modules": ["q_proj", "v_proj"]},
-    "batch_size": 1, "grad_accumulation": 4, "epochs": 1, "learning_rate": 2.0e-4, "warmup_ratio": 0.1,
-    "gradient_checkpointing": False, "seed": 42, "save_steps": 5, "save_total_limit": 3, "checkpoint": "last", "logging_steps": 1, "gpus": 1,
+    "batch_size": 1, "grad_accumulation": 4, "epochs": 1, "learning_rate": 2.0e-4,
+    "warmup_ratio": 0.1,
+    "gradient_checkpointing": False, "seed": 42, "save_steps": 5, "save_total_limit": 3,
+    "checkpoint": "last", "logging_steps": 1, "gpus": 1,
     "kernels": "fast", "memory": "auto",
 }  # fmt: skip
 MODEL = {"id": "tiny", "type": "qwen2", "template": "qwen2_5"}

@@ -9,11 +9,9 @@ MINDTUNE_TRAINER={"kernels": "plain"|"fast", ...}                       our trai
 observer (watch.py), as JSON
 """
 
-import ctypes
 import json
 import os
 import queue
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -25,14 +23,13 @@ from swift.dataset import packing
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # for our own package
 
+from mindtune.processes import die_with_parent
 from mindtune.safe_loading import guard_swift
-
-PR_SET_PDEATHSIG = 1  # prctl(2)
 
 if os.environ.get("TORCHELASTIC_RUN_ID"):
     # one process for each GPU: if their parent is killed they must not go on writing without its
     # lock
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
 
 guard_swift()
 

@@ -1,0 +1,78 @@
+"""What goes into the archive of a run, and what is named there by its hash alone."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mindtune.audit.scrub import scrub
+from mindtune.audit.zipping import Content
+from mindtune.records import list_files
+
+# Folders of weights, and what is made of data and weights again in seconds
+WEIGHTS = r"results/base/(model|tokenizer)|results/export|results/runs/[^/]+/(adapter|merged|export|cached)"
+DATA = r"results/data/[^/]+/(raw|[^/]+\.jsonl)|results/(base/replies|runs/[^/]+/replies)/.+\.jsonl"
+# A server's log may quote what it was asked
+QUOTES = r"logs/.+\.server\.log"
+OPEN = re.compile(r"(?i)(cc0|cc-by(-sa)?-\d|mit\b|apache|odc-by|odbl|bsd|pddl|public domain)")
+WITH_WEIGHTS = {"none": (), "adapter": ("adapter",), "export": ("adapter", "export")}
+
+
+@dataclass
+class Contents:
+    """{name in the archive: content}, and {path: what is said of a result that is not in it}."""
+
+    files: dict[str, Content] = field(default_factory=dict)
+    withheld: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def is_open(licences: Iterable[str]) -> bool:
+    """Whether data under these licences may be given to anybody."""
+    return all(OPEN.match(licence) for licence in licences)
+
+
+def with_data(choice: str, licences: Iterable[str]) -> bool:
+    """Whether dialogues go into the archive, by the key archive.data."""
+    return choice == "full" or (choice == "auto" and is_open(licences))
+
+
+def reason_to_withhold(path: str, run: str, data: bool, weights: str) -> str:
+    """Why a result stays out of the archive; empty if it does not."""
+    mine = {f"results/runs/{run}/{part}" for part in WITH_WEIGHTS[weights]}
+    if path not in mine and re.fullmatch(WEIGHTS, path):
+        return "weights, or made from them in seconds"
+    if not data and re.fullmatch(DATA, path):
+        return "the dialogues' licence does not say that they may be given on"
+    return ""
+
+
+def results_of(
+    records: Mapping[str, Mapping[str, Any]], run: str, data: bool, weights: str
+) -> Contents:
+    """Every record, and every result that a record names, or its hash."""
+    found = Contents(files={name: Path(name) for name in records})
+    for name, record in records.items():
+        for path, digest in record["outputs"].items():
+            why = reason_to_withhold(path, run, data, weights)
+            if why or not Path(path).exists():
+                why = why or "temporary: removed once it was exported"
+                found.withheld[path] = {"sha256": digest, "record": name, "why": why}
+            elif Path(path).is_dir():
+                found.files |= {f"{path}/{part}": Path(path, part) for part in list_files(path)}
+            else:
+                found.files[path] = Path(path)
+    return found
+
+
+def logs_of(known: Mapping[str, str], data: bool) -> dict[str, Content]:
+    """Logs without paths, names and keys of the machine, and the benchmark files."""
+    files: dict[str, Content] = {}
+    for folder in ("logs", "benchmarks"):
+        for name in list_files(folder):
+            path = f"{folder}/{name}"
+            mine = path.startswith(f"{folder}/archive/")  # its own, which is being written
+            if not mine and (data or not re.fullmatch(QUOTES, path)):
+                text = Path(path).read_text(encoding="utf-8", errors="replace")
+                files[path] = scrub(text, known).encode()
+    return files

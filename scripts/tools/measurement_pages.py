@@ -1,0 +1,211 @@
+"""What docs/measurements.md says of each record, by the record's file: a title, one sentence with
+the figure, and the columns that matter. Figures come from the record, by `str.format`.
+
+"rows" says where the table's rows are: the record's runs, or one of the functions of
+write_measurements.py by name, with its arguments. "columns" gives each key its heading.
+"""
+
+from typing import Any
+
+TRAINING = {
+    "name": "run",
+    "tokens_per_second": "tokens a second",
+    "seconds_a_step": "seconds a step",
+    "peak_gib": "peak GiB",
+    "mfu": "share of peak FLOP/s",
+    "watts": "watts",
+}
+MERGE = {"name": "way", "seconds": "seconds", "cpu_seconds": "CPU seconds", "peak_gb": "peak GB"}
+REFUSED = {"name": "wrong merge", "value": "refused"}
+PAGES: dict[str, dict[str, Any]] = {
+    "docs/h100/train-side-by-side.json": {
+        "title": "Training a 7B on one H100: speed",
+        "headline": "{median[tokens_per_second]:,.0f} tokens a second, {median[times_plain]:.2f} "
+        "times ms-swift's plain flags, in {median[peak_gib]:.0f} GiB.",
+        "columns": TRAINING,
+    },
+    "docs/h100/train-equal.json": {
+        "title": "Training a 7B on one H100: the fast way learns the same",
+        "headline": "Over 50 steps the losses of the fast and the plain way differ by "
+        "{median[loss_difference]:.2g} of their value.",
+        "columns": TRAINING,
+    },
+    "docs/h100/train-first-step.json": {
+        "title": "Training a 7B on one H100: time to the first step",
+        "headline": "{median[first_step_after_start_seconds]:.0f} s from the job's start to the "
+        "first optimizer step, with nothing compiled and nothing in memory before.",
+        "columns": {
+            "name": "run",
+            "dialogues": "dialogues",
+            "first_step_after_start_seconds": "first step after, s",
+            "after_start.libraries": "libraries, s",
+            "after_start.checks": "checks, s",
+            "after_start.model and packs": "model and packs, s",
+        },
+    },
+    "docs/h100/train-methods.json": {
+        "title": "Training a 7B on one H100: the four methods",
+        "headline": "LoRA trains at {runs[0][tokens_per_second]:,.0f} tokens a second; QLoRA "
+        "needs {runs[1][peak_gib]:.1f} GiB, training all weights {runs[3][peak_gib]:.1f} GiB.",
+        "columns": TRAINING,
+    },
+    "docs/h100/chain-parts.json": {
+        "title": "The whole chain with a 7B on one H100, as far as it came",
+        "headline": "Training of {runs[0][training][rows]} dialogues took "
+        "{runs[0][seconds][runs/main/train_lora]:.0f} s and the proof of the merge "
+        "{runs[0][seconds][runs/main/verify_merge]:.0f} s; nothing behind the proof was reached.",
+        "rows": ("by_step", "seconds"),
+        "columns": {"name": "step", "run 1": "first run, s", "run 2": "second run, s"},
+    },
+    "docs/h100/export-merge-7b.json": {
+        "title": "Merging a 7B",
+        "headline": "{median[merge_adapter][seconds]:.1f} s for {median[weight_gb]:.1f} GB, "
+        "{median[times_faster_than_peft]:.1f} times as fast as peft and {median[times_copy]:.2f} "
+        "times the time of a plain copy.",
+        "rows": ("by_name", "median"),
+        "columns": MERGE,
+    },
+    "docs/records/merge-2gb.json": {
+        "title": "Merging a small model on two cores",
+        "headline": "{median[merge_adapter][seconds]:.1f} s for {median[weight_gb]:.1f} GB, "
+        "{median[times_faster_than_peft]:.1f} times as fast as peft.",
+        "rows": ("by_name", "median"),
+        "columns": MERGE,
+    },
+    "docs/h100/proof-bounds-7b.json": {
+        "title": "Which wrong merges the proof of the logits sees, with a 7B",
+        "headline": "{median[right merges refused][refused]} of {median[right merges refused][n]} "
+        "right merges were refused; the largest root mean square of one was "
+        "{median[largest rms of a right merge]:.4f}, the bound is {target[max_logit_rms]}.",
+        "rows": ("by_name", "median", "wrong merges refused"),
+        "columns": REFUSED,
+    },
+    "docs/records/proof-bounds.json": {
+        "title": "Which wrong merges the proof of the logits sees, with small models",
+        "headline": "{median[right merges refused][refused]} of {median[right merges refused][n]} "
+        "right merges were refused; the largest root mean square of one was "
+        "{median[largest rms of a right merge]:.4f}, the bound is {target[max_logit_rms]}.",
+        "rows": ("by_name", "median", "wrong merges refused"),
+        "columns": REFUSED,
+    },
+    "docs/h100/serve-engines.json": {
+        "title": "Serving a 7B on one H100",
+        "headline": "{median[tokens_per_s_saturated]:,.0f} tokens a second saturated, "
+        "{median[tokens_per_s_alone]:.0f} for one person alone; up after "
+        "{median[startup_s]:.0f} s.",
+        "rows": ("inner", "levels", "backend"),
+        "columns": {
+            "of": "engine",
+            "concurrency": "at a time",
+            "tokens_per_s": "tokens a second",
+            "ttft_s_p50": "first token, median s",
+            "ttft_s_p95": "first token, 95 % s",
+            "tpot_s_p50": "s a token, median",
+        },
+    },
+    "docs/records/chaos.json": {
+        "title": "Random faults over repeated runs",
+        "headline": "{median} of {target} rounds ended with the hashes of an undisturbed run.",
+        "columns": {
+            "fault": "fault",
+            "while making": "while making",
+            "rounds": "rounds",
+            "landed": "fault landed",
+            "identical": "identical",
+            "needed": "help that was needed",
+        },
+    },
+    "docs/records/faults.json": {
+        "title": "Every fault on the list, on a real SLURM and off it",
+        "headline": "{median} of {target} faults survived: the rerun gives the hashes of an "
+        "undisturbed run, and leaves no process and no unexplained lock.",
+        "columns": {"fault": "fault", "survived": "survived"},
+    },
+    "docs/records/data-masking.json": {
+        "title": "Masking of personal data",
+        "headline": "{runs[0][recall]:.0%} of {runs[0][n]} mobile numbers are found, and "
+        "{runs[9][left_alone]:.0%} of {runs[9][n]:,} turns without any are left alone.",
+        "columns": {
+            "kind": "kind",
+            "n": "n",
+            "recall": "found",
+            "left_alone": "left alone",
+            "hits": "hits",
+        },
+    },
+    "docs/records/data-near-duplicates.json": {
+        "title": "Near-duplicates: the search alone",
+        "headline": "{runs[0][dialogues]:,} dialogues in {runs[0][s]:.1f} s, with a recall of "
+        "{runs[0][recall]:.4f}.",
+        "columns": {
+            "tool": "tool",
+            "dialogues_a_s": "dialogues a second",
+            "cpu_s": "CPU seconds",
+            "gb": "peak GB",
+            "recall": "recall",
+            "precision": "precision",
+        },
+    },
+    "docs/records/data-stage.json": {
+        "title": "The data stage",
+        "headline": "{runs[2][dialogues]:,} dialogues are cleaned, deduplicated, counted and "
+        "split in {runs[2][minutes]:.1f} minutes and {runs[2][peak_gb]:.1f} GB, on two cores.",
+        "columns": {
+            "dialogues": "dialogues",
+            "minutes": "minutes",
+            "dialogues_a_s": "dialogues a second",
+            "peak_gb": "peak GB",
+            "kept": "kept",
+            "recall": "recall",
+            "precision": "precision",
+        },
+    },
+    "docs/records/data-tokens.json": {
+        "title": "Exact token counts",
+        "headline": "{runs[0][tokens_a_s]:,} tokens a second are counted, exactly.",
+        "columns": {
+            "way": "way",
+            "tokens": "tokens",
+            "cpu_s": "CPU seconds",
+            "tokens_a_s": "tokens a second",
+        },
+    },
+    "docs/records/demo.json": {
+        "title": "The demo",
+        "headline": "make demo takes {runs[0][seconds]:.0f} s, and {runs[1][seconds]:.1f} s if "
+        "all is made already.",
+        "columns": {
+            "run": "run",
+            "seconds": "seconds",
+            "target seconds": "target, seconds",
+            "peak GB": "peak GB",
+        },
+    },
+    "docs/records/real-input.json": {
+        "title": "Two published data sets through the demo",
+        "headline": "Of {runs[0][cpsycound]} and {runs[0][emollm]} dialogues "
+        "{runs[1][cpsycound]} and {runs[1][emollm]} are kept; both ran to the end.",
+        "columns": {"figure": "figure", "cpsycound": "CPsyCoun-D", "emollm": "EmoLLM"},
+    },
+    "docs/records/slurm_demo.json": {
+        "title": "The demo on a real SLURM",
+        "headline": "{median:.0f} s with the cluster's profile, environments built.",
+        "columns": {
+            "seconds": "seconds",
+            "slurm_jobs": "SLURM jobs",
+            "programs_s": "seconds in programs",
+            "overhead_share": "share of overhead",
+        },
+    },
+    "docs/records/train-cpu.json": {
+        "title": "Training the demo's model on a CPU",
+        "headline": "20 steps take {runs[0][wall_seconds]:.0f} and {runs[1][wall_seconds]:.0f} s; "
+        "the adapters' bytes are the same.",
+        "columns": {
+            "name": "run",
+            "wall_seconds": "seconds",
+            "tokens_per_second": "tokens a second",
+            "first_step_after_start_seconds": "first step after, s",
+        },
+    },
+}
