@@ -47,8 +47,8 @@ def prompt_ids(rows: Sequence[dict[str, Any]], chat: ChatTokenizer) -> list[list
 def followed(
     row: dict[str, Any], start: list[int], chat: ChatTokenizer, scores: NextToken
 ) -> Iterator[bool]:
-    """Follow the likeliest tokens along a served reply, and yield of each whether it is the reply's;
-    the first that is not ends it, since what follows then answers another text.
+    """Follow the likeliest tokens along a served reply; yield of each whether it is the
+    reply's. The first that is not ends it, since what follows then answers another text.
     """
     ids: list[int] = []
     while len(ids) < CANARY_TOKENS:
@@ -76,15 +76,15 @@ def canary(
     facts = {"replies": len(spoken), "places": len(found), "same": sum(found)}
     if len(spoken) < FEWEST_REPLIES:
         raise UserError(
-            f"the canary has {len(spoken)} replies with text, and needs {FEWEST_REPLIES} to show that "
-            "letters are measured rightly; ask more questions, or set likelihood: false in the "
-            "suite's file"
+            f"the canary has {len(spoken)} replies with text, and needs {FEWEST_REPLIES} to show "
+            "that letters are measured rightly; ask more questions, or set likelihood: false in "
+            "the suite's file"
         )
     if sum(found) < CANARY_SHARE * len(found):
         raise UserError(
-            f"log-likelihood path broken: at {len(found)} places of {len(spoken)} replies the model's "
-            f"scores choose the token that it was served with {sum(found)} times, expected at least "
-            f"{CANARY_SHARE:.0%}; do not trust letters measured this way: check that the served "
+            f"log-likelihood path broken: at {len(found)} places of {len(spoken)} replies the "
+            f"model's scores choose the token that it was served with {sum(found)} times, expected "
+            f"at least {CANARY_SHARE:.0%}; do not trust letters measured this way: check that the served "
             "model, its chat template and its engine are those of this folder"
         )
     return facts

@@ -2,7 +2,7 @@
 training.
 
 Reads   the suite's data files, and the training split of the dialogues that a run trains on
-Writes  one JSON row a prompt {id, cluster, lang, strata, prompt, ...}, and the stage's record, which
+Writes  one JSON row a prompt {id, cluster, lang, strata, prompt, ...}, and the record, which
         lists every question that was left out
 """
 
@@ -36,7 +36,7 @@ def training_system(train: Path) -> str | None:
 
 
 def data_files(place: Path) -> list[Path]:
-    """The file, or the files in a folder, sorted; manifests and licences beside them are no data."""
+    """The file, or a folder's files, sorted; manifests and licences beside them are no data."""
     if place.is_file():
         return [place]
     return [
@@ -51,8 +51,9 @@ def check_hash(data: Path, spec: Mapping[str, Any], name: str) -> None:
     found = sha256_path(data)
     if spec["sha256"] and found != spec["sha256"]:
         raise UserError(
-            f"suite {name}: {data} has SHA-256 {found}, and the suite's file says {spec['sha256']}; "
-            "give the data of that revision, or correct sha256 if these are the right ones"
+            f"suite {name}: {data} has SHA-256 {found}, and the suite's file says "
+            f"{spec['sha256']}; give the data of that revision, or correct sha256 if "
+            "these are the right ones"
         )
 
 

@@ -3,8 +3,8 @@ names.
 
 Reads   the suite's prompts, the replies of both models, the letters' likelihoods if there are any,
         and the files that the suite's scorer reads
-Writes  the item scores as Parquet, from which tables, gates and figures are made, and a record whose
-        counts add up: asked = right + wrong + unparsable + skipped
+Writes  the item scores as Parquet, from which tables, gates and figures are made, and a record
+        whose counts add up: asked = right + wrong + unparsable + skipped
 """
 
 import argparse

@@ -20,7 +20,10 @@ from cluster import CLIENTS
 from jobs import slurm
 
 COMMAND = ["--profile", "slurm-h100", "results/export"]
-GPU_RULES = ["generate_base_replies", "generate_tuned_replies", "train_lora", "verify_serving"]
+GPU_RULES = [
+    *("generate_base_replies", "generate_tuned_replies", "measure_base_letters"),
+    *("measure_tuned_letters", "verify_serving", "train_lora"),
+]
 
 
 @pytest.fixture(scope="module")

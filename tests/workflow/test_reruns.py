@@ -94,7 +94,7 @@ READERS = [
         (f"serve.{key}", set())  # engine transformers does not use them, or not for its replies
         for key in ("backend", "cache_max_entry_count", "tp", "startup_timeout_s")
     ],
-    ("serve.", SERVED),
+    ("serve.", {*SERVED, *LETTERS}),
     ("smoke.", {"verify_serving"}),
 ]
 # Values that cannot be derived from the present one
@@ -181,6 +181,10 @@ def followers(project):
     children = {name: set() for name in names.values()}
     for source, target in re.findall(r"^\s*(\d+) -> (\d+)", output, re.M):
         children[names[source]].add(names[target])
+
+    # the letters are checked against replies, and not made from them
+    for rule in REPLIES:
+        children[rule] -= LETTERS
 
     def closure(rules):
         found, queue = set(), list(rules)

@@ -109,13 +109,15 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
         "build_demo_model.py": ["--tier", "tiny", "--part", "all", "--package", work, "--tokenizer",
             folder, "--dialogues", rows,
                                 "--model", out, "--record", work / "r.json"],
-        "generate_replies.py": ["--model", folder, "--suites", '{"dialogue": 4}', "--prompts", work / "p.jsonl", *engine,
-                                "--concurrency", "1", "--code", "x", "--state", work / "state", "--replies", out,
+        "generate_replies.py": ["--model", folder, "--suites", '{"dialogue": 4}',
+                                "--prompts", work / "p.jsonl", *engine, "--concurrency", "1",
+                                "--code", "x", "--state", work / "state", "--replies", out,
                                 "--records", work / "r.json", "--log", work / "server.log"],
-        "measure_letters.py": ["--model", folder, "--prompts", work / "p.jsonl", "--replies", work / "p.jsonl", "--engine",
+        "measure_letters.py": ["--model", folder, "--prompts", work / "p.jsonl",
+                               "--replies", work / "p.jsonl", "--engine",
                                json.dumps(ENGINE), "--letters", out, "--record", work / "r.json"],
-        "verify_serving.py": ["--model", folder, *engine, "--settings", json.dumps(SMOKE), "--smoke", out,
-                          "--server-log", work / "server.log"],
+        "verify_serving.py": ["--model", folder, *engine, "--settings", json.dumps(SMOKE),
+                          "--smoke", out, "--server-log", work / "server.log"],
         "mindtune/serve/transformers_server.py": ["--model", folder, "--model-name", "x",
             "--session-len", "512", *serve, "--port-file", out],
         "mindtune/serve/greedy_reference.py": ["--model", folder, "--max-tokens", "4", *serve],
@@ -123,8 +125,8 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
 
 
 PROGRAMS = (
-    "cache_dataset.py", "train_lora.py", "verify_merge.py", "build_demo_model.py", "generate_replies.py", "measure_letters.py",
-    "verify_serving.py",
+    "cache_dataset.py", "train_lora.py", "verify_merge.py", "build_demo_model.py",
+    "generate_replies.py", "measure_letters.py", "verify_serving.py",
     "mindtune/serve/transformers_server.py", "mindtune/serve/greedy_reference.py",
 )  # fmt: skip
 
