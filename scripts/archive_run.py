@@ -141,7 +141,8 @@ def gather(args: argparse.Namespace) -> tuple[dict[str, Content], dict[str, Any]
     )  # fmt: skip
     files["ro-crate-metadata.json"] = json_bytes(crate(story))
     about = {
-        "format": 1, "run": args.run, "code": state, "dialogues": data, "withheld": contents.withheld,
+        "format": 1, "run": args.run, "code": state, "dialogues": data,
+        "withheld": contents.withheld,
         "code_from_work": os.path.relpath(args.code), **args.about, **args.settings,
     }  # fmt: skip
     return files, about, records

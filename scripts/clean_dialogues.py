@@ -2,7 +2,8 @@
 
 Reads every data file below --raw, the model's tokenizer folder and the list of official hotlines.
 Writes the kept dialogues (ShareGPT, one a line, with the names of the repairs and the crisis tags),
-the rejected rows as they were, a list of what speaks of a crisis, and the record. kept + rejected = read. The result does not depend on --threads.
+the rejected rows as they were, a list of what speaks of a crisis, and the record. kept + rejected
+= read. The result does not depend on --threads.
 """
 
 import argparse
@@ -29,7 +30,8 @@ from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import partial, write_record
 
 SETTINGS = (
-    "max_tokens", "min_turns", "role_map", "steps", "near_duplicates", "form", "languages", "over_long", "max_line_repeats", "sources",
+    "max_tokens", "min_turns", "role_map", "steps", "near_duplicates", "form", "languages",
+    "over_long", "max_line_repeats", "sources",
     "fields", "crisis", "patterns",
 )  # fmt: skip
 

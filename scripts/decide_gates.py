@@ -1,8 +1,8 @@
 """Decide which gates every run passes, from item scores and the policy of the configuration.
 
 Reads the item scores of all runs and suites (Parquet). Writes a record: for every run a verdict
-(passed, failed, not certified) and for every gate a sentence with the numbers behind it. A gate that
-fails is a result, not an error: `gate.py` turns it into an exit code.
+(passed, failed, not certified) and for every gate a sentence with the numbers behind it. A gate
+that fails is a result, not an error: `gate.py` turns it into an exit code.
 """
 
 import argparse

@@ -2,7 +2,8 @@
 
 Reads the item scores of all runs and suites (Parquet). Writes the long table as CSV (one row a run,
 suite, system and metric), the readable tables as Markdown and LaTeX, a summary with one sentence a
-suite, the list of everything that got worse, a forest plot as SVG, and a record; prints the summary.
+suite, the list of everything that got worse, a forest plot as SVG, and a record; prints the
+summary.
 """
 
 import argparse

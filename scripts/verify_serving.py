@@ -109,7 +109,8 @@ def smoke(
     with serve(export, engine, log) as server:
         print(f"up after {server.startup_s:.1f} s")
         case = Case(
-            server, server.client(), chat, settings["prompts"], settings["max_new_tokens"], settings["concurrency"],
+            server, server.client(), chat, settings["prompts"], settings["max_new_tokens"],
+                settings["concurrency"],
             engine["session_len"], proven, reference, settings["near_tie"],
         )  # fmt: skip
         outcomes = [run_check(check, case) for check in CHECKS]

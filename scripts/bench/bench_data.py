@@ -34,7 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MAX_TOKENS, SEED = 3072, 42
 PARTS = ("tokens", "near", "stage", "leaks")
 STAGE_TARGET = {
-    "minutes_at_1000000": 10, "gb": 4, "slope": 1.1, "recall": 0.95, "precision": 0.99, "dropped_beyond_planted": 0.01,
+    "minutes_at_1000000": 10, "gb": 4, "slope": 1.1, "recall": 0.95, "precision": 0.99,
+    "dropped_beyond_planted": 0.01,
 }  # fmt: skip
 
 
@@ -54,9 +55,12 @@ def stage(corpus: Path, out: Path, tokenizer: Path) -> list[dict[str, Any]]:
     """
     clean, split = map(json.dumps, settings())
     cleaned = timed([
-        sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", corpus.parent, "--tokenizer", tokenizer,
-        "--hotlines", ROOT / "config/hotlines.yaml", "--settings", clean, "--source-name", "bench", "--threads", 2,
-        "--clean", out / "clean.jsonl", "--rejected", out / "rejected.jsonl", "--crisis", out / "crisis.jsonl", "--record", out / "clean.json",
+        sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", corpus.parent, "--tokenizer",
+            tokenizer,
+        "--hotlines", ROOT / "config/hotlines.yaml", "--settings", clean, "--source-name", "bench",
+        "--threads", 2,
+        "--clean", out / "clean.jsonl", "--rejected", out / "rejected.jsonl", "--crisis",
+        out / "crisis.jsonl", "--record", out / "clean.json",
     ], OMP_NUM_THREADS="1")  # fmt: skip
     held_out = [
         ROOT / "resources/knowledge/questions.jsonl",
@@ -66,8 +70,10 @@ def stage(corpus: Path, out: Path, tokenizer: Path) -> list[dict[str, Any]]:
         part for side in ("train", "dev", "test") for part in (f"--{side}", out / f"{side}.jsonl")
     ]
     parted = timed([
-        sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", out / "clean.jsonl", "--held-out", *held_out,
-        "--settings", split, "--threads", 2, *sides, "--contamination", out / "contamination.jsonl", "--record", out / "split.json",
+        sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", out / "clean.jsonl",
+            "--held-out", *held_out,
+        "--settings", split, "--threads", 2, *sides, "--contamination", out / "contamination.jsonl",
+        "--record", out / "split.json",
     ], OMP_NUM_THREADS="1")  # fmt: skip
     return [cleaned, parted]
 
@@ -86,10 +92,13 @@ def measure_stage(
             "dialogues": size,
             "mb": round(corpus.stat().st_size / 1e6, 1),
             "characters_a_dialogue": round(characters(corpus), 1),
-            "clean_s": cleaned["s"], "clean_cpu_s": cleaned["cpu_s"], "split_s": parted["s"], "split_cpu_s": parted["cpu_s"],
-            "minutes": round((cleaned["s"] + parted["s"]) / 60, 3), "dialogues_a_s": round(size / (cleaned["s"] + parted["s"])),
-            "peak_gb": max(cleaned["gb"], parted["gb"]), "tokens": facts["tokens"]["sum"], "kept": facts["kept"],
-        } | leaks.near_dialogues(corpus, out) | leaks.near_first_turns(corpus, out) | leaks.held_out_replies(corpus, out))  # fmt: skip
+            "clean_s": cleaned["s"], "clean_cpu_s": cleaned["cpu_s"], "split_s": parted["s"],
+            "split_cpu_s": parted["cpu_s"],
+            "minutes": round((cleaned["s"] + parted["s"]) / 60, 3),
+            "dialogues_a_s": round(size / (cleaned["s"] + parted["s"])),
+            "peak_gb": max(cleaned["gb"], parted["gb"]), "tokens": facts["tokens"]["sum"],
+            "kept": facts["kept"],
+        } | leaks.near_dialogues(corpus, out) | leaks.near_first_turns(corpus, out) | leaks.held_out_replies(corpus, out))  # fmt: skip  # noqa: E501
         for path in out.glob("*.jsonl"):
             path.unlink()
     slope = growth(runs)
@@ -103,12 +112,18 @@ def measure_stage(
         and slope is not None and slope <= 1.1 and min(shares) >= 0.95 and min(precise) >= 0.99
         and last["dropped_beyond_planted"] < 0.01
     )  # fmt: skip
-    return record("The data stage: clean, deduplicate, count tokens, split", runs, STAGE_TARGET, met, (
-        f"Growth in log-log, of CPU seconds: {slope and round(slope, 3)}. Two processes clean, split and look for held-out texts. "
-        "Recall counts planted copies with a Jaccard similarity of 0.8 or more of which neither was rejected for something else; "
-        "first_turn_*: planted first turns of that similarity, in one group; copied_reply_recall: replies of the dev and test sides, "
-        f"of {LONG} characters or more, planted whole in a longer training turn. dropped_beyond_planted: the share of dialogues left out for "
-        "held-out texts that nobody planted; sentences are drawn from the real dialogues, so some replies share half their text by chance. "
+    return record("The data stage: clean, deduplicate, count tokens, "
+"split", runs, STAGE_TARGET, met, (
+        f"Growth in log-log, of CPU seconds: {slope and round(slope, 3)}. Two processes clean, "
+f"split and look for held-out texts. "
+        "Recall counts planted copies with a Jaccard similarity of 0.8 or more of which neither "
+"was rejected for something else; "
+        "first_turn_*: planted first turns of that similarity, in one group; copied_reply_recall: "
+"replies of the dev and test sides, "
+        f"of {LONG} characters or more, planted whole in a longer training turn. "
+f"dropped_beyond_planted: the share of dialogues left out for "
+        "held-out texts that nobody planted; sentences are drawn from the real dialogues, so some "
+"replies share half their text by chance. "
         "Wall time includes whatever else the machine did."))  # fmt: skip
 
 

@@ -1,5 +1,5 @@
-"""Measure how often intervals cover the truth, tests find nothing that is not there, and gates decide
-as they say.
+"""Measure how often intervals cover the truth, tests find nothing that is not there, and gates
+decide as they say.
 
 Reads   nothing: dialogues with correlated turns are drawn by a seed, so that the truth is known
 Writes  docs/records/intervals.json (--record)
@@ -160,8 +160,10 @@ TARGETS = {
     "twice that fails": ">= 0.98",
 }
 NOTE = (
-    "Turns of 2 to 15 a dialogue with an intraclass correlation of 0.3; the targets of coverage are "
-    "for jackknife t, which is what is printed. Percentiles were printed before; the bootstrap's t is "
+    "Turns of 2 to 15 a dialogue with an intraclass correlation of 0.3; the targets of coverage "
+    "are "
+    "for jackknife t, which is what is printed. Percentiles were printed before; the bootstrap's t "
+    "is "
     "what else was tried. The interval of a difference of shares covers more where few pairs are "
     "discordant. The loss that a gate notices is printed in its sentence."
 )

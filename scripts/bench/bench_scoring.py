@@ -160,9 +160,12 @@ def main() -> None:
         median=found,
         target=TARGET,
         met={name: found[name] <= bound for name, bound in TARGET.items()},
-        note=f"Replies of about {CHARACTERS} characters, {TURNS} a dialogue; CPU seconds of one core, as "
-        f"the machine is shared. The bootstrap has {RESAMPLES:,} resamples of dialogues and is not part of "
-        "the program, whose intervals need none. slope is that of the seconds over the replies, both "
+        note=f"Replies of about {CHARACTERS} characters, {TURNS} a dialogue; CPU seconds of one "
+        f"core, as "
+        f"the machine is shared. The bootstrap has {RESAMPLES:,} resamples of dialogues and is not "
+        f"part of "
+        "the program, whose intervals need none. slope is that of the seconds over the replies, "
+        "both "
         "as logarithms: 1 is linear.",
     )
     print(rows, found)

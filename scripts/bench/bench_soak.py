@@ -1,8 +1,8 @@
-"""Keep a served model busy for minutes with clients that hang up, and say whether it stays as it was:
-answers, times, memory, open files.
+"""Keep a served model busy for minutes with clients that hang up, and say whether it stays as it
+was: answers, times, memory, open files.
 
-A quarter of the requests is hung up on, at a random moment; half of all are streamed. Before and after,
-one reply to the same question is compared.
+A quarter of the requests is hung up on, at a random moment; half of all are streamed. Before and
+after, one reply to the same question is compared.
 
 Reads   a model folder
 Writes  the record, and the server's log
@@ -61,7 +61,8 @@ class Soak:
     def ask(self, chat: list[dict[str, str]], stream: bool, patience: float | None) -> str:
         """One request, read to its end or hung up on after some seconds."""
         body = {
-            "model": self.server.model_name, "messages": chat, "temperature": 0, "top_k": 1, "stream": stream,
+            "model": self.server.model_name, "messages": chat, "temperature": 0, "top_k": 1,
+            "stream": stream,
             "max_tokens": self.max_tokens,
         }  # fmt: skip
         headers = {"Authorization": f"Bearer {self.server.api_key}"}
@@ -87,8 +88,8 @@ def open_files(group: int) -> int:
 
 
 def memory_mb(group: int) -> float:
-    """Memory that a process and all below it have for themselves: files and libraries that others map
-    too come and go with them.
+    """Memory that a process and all below it have for themselves: files and libraries that others
+    map too come and go with them.
     """
     total = 0
     for pid in tree(group):
@@ -165,8 +166,10 @@ def main() -> None:
         median={"answer_s_p95": found["answer_s_p95"]},
         target=TARGETS,
         met=meets(figures, TARGETS, ["same_reply"]),
-        note="answer_s: seconds of a whole answer, most of them spent waiting for others' turns, since "
-        "engine transformers answers one request at a time. memory_growth: at the end, of what it was "
+        note="answer_s: seconds of a whole answer, most of them spent waiting for others' turns, "
+        "since "
+        "engine transformers answers one request at a time. memory_growth: at the end, of what it "
+        "was "
         "after a third of the time.",
     )
 

@@ -59,7 +59,9 @@ def _edited(draw: random.Random, turns: list[str]) -> list[str]:
 
 
 def _nearly(draw: random.Random, turn: str) -> str:
-    """A first turn as another client would write it: a beginning dropped, or a character changed."""
+    """A first turn as another client would write it: a beginning dropped, or a character
+    changed.
+    """
     place = draw.randrange(len(turn))
     changed = turn[:place] + draw.choice(_LETTERS) + turn[place + 1 :]
     return draw.choice([turn[1:], turn[2:], changed])

@@ -112,7 +112,7 @@ def measure_tokens(scratch: Path, pool: bench_corpus.Pool, tokenizer: Path) -> d
     best = {name: min(row["cpu_s"] for row in runs if row["way"] == name) for name in counts}
     ratio = round(best["encode_batch"] / best["ours"], 3)
     return record("Exact token counts", runs, {"times encode_batch": 1.3}, ratio >= 1.3,
-                  f"{ratio} times encode_batch by CPU seconds, best of three each (wall time includes whatever else the machine did); the count of every text and the ids of 2,000 are the same.")  # fmt: skip
+                  f"{ratio} times encode_batch by CPU seconds, best of three each (wall time includes whatever else the machine did); the count of every text and the ids of 2,000 are the same.")  # fmt: skip  # noqa: E501
 
 
 def record(

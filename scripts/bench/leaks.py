@@ -186,8 +186,10 @@ def measure_real(files: Sequence[Path]) -> dict[str, Any]:
     sizes = np.diff(offsets)
     runs = []
     for what, texts, threshold, ours in (
-        ("dialogues", spoken, 0.6, similar_pairs(band_keys(spoken, 5, 0.6), spoken.__getitem__, 5, 0.6)),
-        ("dialogues", spoken, 0.8, similar_pairs(band_keys(spoken, 5, 0.8), spoken.__getitem__, 5, 0.8)),
+        ("dialogues", spoken, 0.6, similar_pairs(band_keys(spoken, 5, 0.6), spoken.__getitem__, 5,
+            0.6)),
+        ("dialogues", spoken, 0.8, similar_pairs(band_keys(spoken, 5, 0.8), spoken.__getitem__, 5,
+            0.8)),
         ("client turns", first, SIMILARITY, similar_turns(hashes, sizes, SIMILARITY).tolist()),
     ):  # fmt: skip
         all_of, ours = all_pairs(texts, threshold), {tuple(pair) for pair in ours}
@@ -200,7 +202,9 @@ def measure_real(files: Sequence[Path]) -> dict[str, Any]:
         })  # fmt: skip
     met = all(row["recall"] >= 0.95 and row["precision"] >= 0.99 for row in runs)
     return {
-        **head("Leaks: our searches against comparing all with all", "make bench-data PARTS=leaks", ["rensa"]),
+        **head("Leaks: our searches against comparing all with "
+"all", "make bench-data PARTS=leaks", ["rensa"]),
         "runs": runs, "target": {"recall": 0.95, "precision": 0.99}, "met": met,
-        "note": "Real dialogues, two public sets. Client turns stand in for first turns, of which there are too few that are alike.",
+        "note": "Real dialogues, two public sets. Client turns stand in for first turns, of which "
+"there are too few that are alike.",
     }  # fmt: skip

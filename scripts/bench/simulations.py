@@ -1,5 +1,5 @@
-"""Made-up scores whose truth is known: correlated turns, answers, base and tuned, and the intervals that
-were tried on them.
+"""Made-up scores whose truth is known: correlated turns, answers, base and tuned, and the
+intervals that were tried on them.
 """
 
 from collections.abc import Callable

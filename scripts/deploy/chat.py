@@ -124,7 +124,8 @@ def main() -> int:
         )
     except (OSError, ValueError, http.client.HTTPException) as error:
         print(
-            f"error: the server on port {args.port} does not answer ({plain(str(error))}); start it "
+            f"error: the server on port {args.port} does not answer ({plain(str(error))}); start "
+            f"it "
             f"with make serve",
             file=sys.stderr,
         )

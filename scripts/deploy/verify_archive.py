@@ -12,7 +12,8 @@ archive as its author published it; without it the answer is `complete`. Exit st
 
 import sys
 
-# Python looks for modules beside a program first: a copy of it among unpacked files would run theirs
+# Python looks for modules beside a program first: a copy of it among unpacked files would run
+# theirs
 if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
     del sys.path[0]
 

@@ -1,5 +1,5 @@
-"""Equal settings as equal values, however they were written: what a rule gets in its params must not
-change with the spelling.
+"""Equal settings as equal values, however they were written: what a rule gets in its params must
+not change with the spelling.
 
 config/schema.yaml says which spellings are equal: of a `number` 1 and 1.0; of a text with `format:
 path` ./a and a/; of one with `format: size` 0.05GB and 50MB; of a list with `unordered: true` any

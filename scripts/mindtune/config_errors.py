@@ -35,7 +35,8 @@ OLD_NAMES = {
 RETIRED = {
     "min_argmax_agreement": "verify.max_swapped_margin asks that the same token is chosen wherever "
     "its margin is larger",
-    "device": "one key says it for training and serving, at the top of the file: device: gpu or cpu",
+    "device": "one key says it for training and serving, at the top of the file: device: gpu or "
+    "cpu",
     "max_length": "dialogues are cleaned and tokenised once, for train.max_length",
     "near_tie": "the smoke test takes verify.max_swapped_margin, the bound of the proof",
 }

@@ -1,5 +1,5 @@
-"""The list of rows that were erased: by the SHA-256 of a row as it stands in its file, so that the list
-does not hold what it erases. `make erase` writes it, fetching leaves such rows out.
+"""The list of rows that were erased: by the SHA-256 of a row as it stands in its file, so that the
+list does not hold what it erases. `make erase` writes it, fetching leaves such rows out.
 """
 
 import hashlib
@@ -26,7 +26,8 @@ def read_erased(path: Path) -> dict[str, list[str]]:
         if line.strip() and not line.startswith("#"):
             if not (match := LINE.fullmatch(line.strip())):
                 raise UserError(
-                    f"{path} line {number} is {line!r}; expected a dataset's name and a SHA-256, or "
+                    f"{path} line {number} is {line!r}; expected a dataset's name and a SHA-256, "
+                    f"or "
                     f"a comment that starts with #"
                 )
             found.setdefault(match[1], set()).add(match[2])

@@ -1,6 +1,7 @@
 """Text of data, models and people in pages that are Markdown: it stays text, whatever stands in it.
 
-A template that is made here escapes every value by itself; what is Markdown already says so (`Marked`).
+A template that is made here escapes every value by itself; what is Markdown already says so
+(`Marked`).
 """
 
 import re
@@ -29,8 +30,8 @@ def as_text(value: Any) -> Any:
 
 
 def templates(**settings: Any) -> "Environment":
-    """A Jinja environment for Markdown pages: every value is escaped, a missing one is an error, and
-    a filter `number` groups digits.
+    """A Jinja environment for Markdown pages: every value is escaped, a missing one is an error,
+    and a filter `number` groups digits.
     """
     from jinja2 import Environment, StrictUndefined
 

@@ -44,7 +44,9 @@ def check_known(records: Mapping[str, Record], made: Mapping[str, object]) -> No
 
 
 def same_times(folder: Path) -> None:
-    """Give everything in a folder one time, so that no copy looks newer than what was made of it."""
+    """Give everything in a folder one time, so that no copy looks newer than what was made of
+    it.
+    """
     now = time.time()
     for path in [folder, *folder.rglob("*")]:
         os.utime(path, (now, now), follow_symlinks=False)

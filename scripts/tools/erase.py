@@ -1,12 +1,13 @@
-"""Erase a dialogue by its id: from everything that the working directory holds, and from all that is made
-there again.
+"""Erase a dialogue by its id: from everything that the working directory holds, and from all that
+is made there again.
 
-Writes the row's SHA-256 into the list of erased rows, which fetching honours, and then removes every
-output that holds the row, with its record; a rerun makes it again without the row. Says which models
-were trained on it, and who else still holds it.
+Writes the row's SHA-256 into the list of erased rows, which fetching honours, and then removes
+every output that holds the row, with its record; a rerun makes it again without the row. Says
+which models were trained on it, and who else still holds it.
 
 Reads   results/data/DATASET/, and every file of the working directory
-Writes  the list of erased rows; removes files below results/, state/, logs/, .cache/ and .snakemake/
+Writes  the list of erased rows; removes files below results/, state/, logs/, .cache/ and
+        .snakemake/
 """
 
 import argparse
@@ -65,8 +66,8 @@ def copies_of(path: Path, identity: str) -> list[dict[str, Any]]:
 
 
 def needles(ids: Iterable[str], rows: Iterable[Any]) -> set[bytes]:
-    """What a file that holds the rows has in it: an id in quotes, and lines of their turns, plain and as
-    JSON writes them.
+    """What a file that holds the rows has in it: an id in quotes, and lines of their turns, plain
+    and as JSON writes them.
     """
     lines = {line.strip() for row in rows for text in texts_of(row) for line in text.splitlines()}
     found = {
@@ -118,7 +119,9 @@ def trained(workdir: Path, dataset: str, kept: list[dict[str, Any]]) -> list[str
 
 
 def add_to_list(path: Path, dataset: str, digests: Iterable[str]) -> None:
-    """Note the rows, before anything is removed: whatever stops this program, no rerun brings them back."""
+    """Note the rows, before anything is removed: whatever stops this program, no rerun brings them
+    back.
+    """
     fresh = [
         digest
         for digest in sorted(set(digests))
@@ -129,8 +132,8 @@ def add_to_list(path: Path, dataset: str, digests: Iterable[str]) -> None:
 
 
 def remove(workdir: Path, data: Path, held: list[Path]) -> None:
-    """Remove files and their records; what tells where a row stands goes last, so that a call that was
-    stopped can be made again.
+    """Remove files and their records; what tells where a row stands goes last, so that a call that
+    was stopped can be made again.
     """
     for path in sorted(
         [*records_of(workdir, held), *held], key=lambda path: (data in path.parents, path)
@@ -145,8 +148,10 @@ def erase(workdir: Path, dataset: str, identity: str, listed: Path) -> None:
     kept, rejected, ids = with_copies(data, identity)
     if not kept + rejected:
         raise UserError(
-            f"{data} has no row with the id {identity!r} in clean.jsonl or rejected.jsonl; correct ID, "
-            f"DATASET or WORKDIR, or make these files first (make demo) if an earlier row took them along"
+            f"{data} has no row with the id {identity!r} in clean.jsonl or rejected.jsonl; correct "
+            f"ID, "
+            f"DATASET or WORKDIR, or make these files first (make demo) if an earlier row took "
+            f"them along"
         )
     sources = sorted({row["source"] for row in kept + rejected})
     runs, origin = trained(workdir, dataset, kept), read_json(data / "fetch_dataset.json")["params"]
@@ -158,7 +163,8 @@ def erase(workdir: Path, dataset: str, identity: str, listed: Path) -> None:
     remove(workdir, data, holders(workdir, needles(ids, rows)))
     for name in runs:
         print(
-            f"trained   run {name} learned from it: results/runs/{name}, its export and state/ hold "
+            f"trained   run {name} learned from it: results/runs/{name}, its export and state/ "
+            f"hold "
             f"weights that did; use none of them, a rerun trains them again"
         )
     where = (

@@ -118,7 +118,10 @@ def crisis() -> dict[str, Measured]:
 
 def tables() -> str:
     """All tables, as Markdown."""
-    head = "| {} | acted | precision | should act | recall | rightly left |\n|---|---:|---:|---:|---:|---:|\n"
+    head = (
+        "| {} | acted | precision | should act | recall | rightly left "
+        "|\n|---|---:|---:|---:|---:|---:|\n"
+    )
     parts = []
     for name, title in (("reasons", "rejected for"), ("repairs", "repaired")):
         styles = Counter(row["style"] for row in read(name))

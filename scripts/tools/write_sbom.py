@@ -1,9 +1,9 @@
-"""List every package that the environments are built from, as a software bill of materials (CycloneDX 1.6):
-`make sbom`.
+"""List every package that the environments are built from, as a software bill of materials
+(CycloneDX 1.6): `make sbom`.
 
-A component is a package in one version; its hashes are those of the files that may be installed as it, and
-its properties name the locks that pin it. Equal locks give equal bytes: there is no date, and the serial
-number is made from the content.
+A component is a package in one version; its hashes are those of the files that may be installed as
+it, and its properties name the locks that pin it. Equal locks give equal bytes: there is no date,
+and the serial number is made from the content.
 
 Reads   envs/*.lock, envs/*.torch, envs/build.txt, CITATION.cff
 Writes  one JSON file
@@ -110,7 +110,8 @@ def main() -> None:
     write_text(args.out, to_json(found) + "\n")
     bare = [part["purl"] for part in found["components"] if "hashes" not in part]
     print(
-        f"{args.out}: {len(found['components'])} packages; without a hash: {', '.join(bare) or 'none'}"
+        f"{args.out}: {len(found['components'])} packages; without a hash: "
+        f"{', '.join(bare) or 'none'}"
     )
 
 

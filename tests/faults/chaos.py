@@ -3,13 +3,13 @@ and compares every hash.
 
     python tests/faults/chaos.py --rounds 200 --seed 1 --record docs/records/chaos.json
 
-Most rounds make the data from nothing, one in eight trains, one in eight merges, proves and exports;
-as many rounds as there are cores run side by side. The rerun does what the messages say and nothing
-else: it waits for what still runs, removes Snakemake's lock where the message names it, deletes a
-file where the message says so, asks by name for what is said to be missing, puts a key back that is
-missed, makes anew what an audit calls changed, and touches what is dated in the future, as
-slurm-h100/README.md says. A seed repeats the choices; where a fault lands also depends on how fast
-the machine is.
+Most rounds make the data from nothing, one in eight trains, one in eight merges, proves and
+exports; as many rounds as there are cores run side by side. The rerun does what the messages say
+and nothing else: it waits for what still runs, removes Snakemake's lock where the message names
+it, deletes a file where the message says so, asks by name for what is said to be missing, puts a
+key back that is missed, makes anew what an audit calls changed, and touches what is dated in the
+future, as slurm-h100/README.md says. A seed repeats the choices; where a fault lands also depends
+on how fast the machine is.
 """
 
 import argparse
@@ -258,7 +258,10 @@ def choose(rng: random.Random) -> tuple[str, str, str]:
     return kind, fault, "steps" if kind == "training" and rng.random() < STEPS_SHARE else "start"
 
 
-NOT_JSON = r"^(?:error: )?(\S+)(?: line \d+)? is not (?:whole )?JSON .*delete (?:it|the file) and run again"
+NOT_JSON = (
+    r"^(?:error: )?(\S+)(?: line \d+)? is not (?:whole )?JSON .*delete (?:it|the file) and "
+    r"run again"
+)
 GONE = r"^(\S+) is missing, and \S+ speaks of it; to make it again, ask for it by name"
 NO_KEY = rf"config key export\.signing_key is .*{KEY}.* is not there"
 OTHER_BYTES = rf"{ADAPTER} has SHA-256 "

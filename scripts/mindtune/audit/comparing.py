@@ -24,7 +24,9 @@ NUMBER = re.compile(r"[0-9a-f]{64}|-?\d+(?:[.,]\d+)*(?:e-?\d+)?")
 
 
 def is_measured(path: tuple[str, ...]) -> bool:
-    """Whether a leaf of a record is a time, a speed or a size of memory, by the words of its key."""
+    """Whether a leaf of a record is a time, a speed or a size of memory, by the words of its
+    key.
+    """
     return any(MEASURED.search(word.lower()) for word in path)
 
 

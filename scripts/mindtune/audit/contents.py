@@ -11,7 +11,7 @@ from mindtune.audit.zipping import Content
 from mindtune.records import list_files
 
 # Folders of weights, and what is made of data and weights again in seconds
-WEIGHTS = r"results/base/(model|tokenizer)|results/export|results/runs/[^/]+/(adapter|merged|export|cached)"
+WEIGHTS = r"results/base/(model|tokenizer)|results/export|results/runs/[^/]+/(adapter|merged|export|cached)"  # noqa: E501
 DATA = r"results/data/[^/]+/(raw|[^/]+\.jsonl)|results/(base/replies|runs/[^/]+/replies)/.+\.jsonl"
 # A server's log may quote what it was asked
 QUOTES = r"logs/.+\.server\.log"

@@ -29,7 +29,8 @@ PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
 HOME, DONE = "https://snakemake.github.io", "http://schema.org/CompletedActionStatus"
 LANGUAGE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
 # Of endings that Python's own list lacks; all the others of ours are text
-TYPES = {".md": "text/markdown", ".jsonl": "application/jsonl", ".yaml": "application/yaml", ".cff": "application/yaml",
+TYPES = {".md": "text/markdown", ".jsonl": "application/jsonl", ".yaml": "application/yaml",
+    ".cff": "application/yaml",
          ".tsv": "text/tab-separated-values", ".safetensors": "application/octet-stream",
          ".parquet": "application/octet-stream", ".arrow": "application/octet-stream"}  # fmt: skip
 
@@ -184,7 +185,8 @@ def run_entities(story: Story, taken: Sequence[Entity]) -> list[Entity]:
               url=ref(HOME), identifier=ref(HOME)),
         known(id=engine, type="SoftwareApplication", name="Snakemake", url=ref(HOME),
               softwareVersion=story.snakemake),
-        known(id="#run", type="CreateAction", name=f"the workflow's run {story.run}", description="all jobs of the run",
+        known(id="#run", type="CreateAction", name=f"the workflow's run "
+f"{story.run}", description="all jobs of the run",
               instrument=ref(WORKFLOW), object=ref("config.json"), result=ref(*made), **times,
               actionStatus=DONE),
         known(id="#engine-run", type="OrganizeAction", name="Snakemake runs the workflow",

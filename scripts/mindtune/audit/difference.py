@@ -61,7 +61,8 @@ def side(given: str) -> Side:
     if not mine:
         runs = sorted({name.split("/")[2] for name in records if name.startswith("results/runs/")})
         raise UserError(
-            f"{printable(given)} is no archive and no run here; give a file, or one of {', '.join(runs) or '(no run)'}"
+            f"{printable(given)} is no archive and no run here; give a file, or one of "
+            f"{', '.join(runs) or '(no run)'}"
         )
     found, codes = from_records(given, mine), noted_codes()
     found.code = {mine[name]["stage"]: codes[name] for name in mine if name in codes}

@@ -18,7 +18,8 @@ from mindtune.records import list_files, read_json, seal, sha256_file, sha256_li
 
 RESULTS = Path("results")
 PLACES = (
-    "*.json", "base/*.json", "base/replies/*/*.json", "base/letters/*/*.json", "prompts/*/*.json", "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json", "runs/*/letters/*.json",
+    "*.json", "base/*.json", "base/replies/*/*.json", "base/letters/*/*.json", "prompts/*/*.json",
+    "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json", "runs/*/letters/*.json",
     "runs/*/scores/*.json", "tables/*.json", "report/*.json",
     "archive/*.json",
 )  # fmt: skip

@@ -130,7 +130,10 @@ def first_difference(was: str, now: str) -> str:
         min(len(was), len(now)),
     )
     start = max(0, place - 12)
-    return f"at sign {place + 1} it was …{was[start : place + 20]!r} and is …{now[start : place + 20]!r}"
+    return (
+        f"at sign {place + 1} it was …{was[start : place + 20]!r} and is "
+        f"…{now[start : place + 20]!r}"
+    )
 
 
 def changed_code(program_text: str, old: str, starts: Sequence[Mapping[str, Any]]) -> str:

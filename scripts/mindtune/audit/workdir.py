@@ -33,7 +33,8 @@ def configured_by(workdir: Path, given: Sequence[Path]) -> list[Path]:
     """Absolute paths of the files to lay over config/config.yaml: those given, or a demo's own."""
     if not workdir.is_dir():
         raise UserError(
-            f"WORKDIR is {shown(workdir)}, which is no folder; give the folder in which results/ lies"
+            f"WORKDIR is {shown(workdir)}, which is no folder; give the folder in which results/ "
+            f"lies"
         )
     for path in given:
         if not path.is_file():

@@ -1,5 +1,5 @@
-"""Rows that a person had erased are taken out of the files as they were fetched, before anything reads
-them.
+"""Rows that a person had erased are taken out of the files as they were fetched, before anything
+reads them.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,10 +14,11 @@ Fields = Mapping[str, str]
 
 
 def take_out(folder: Path, digests: Collection[str], fields: Fields, key: str) -> int:
-    """Take the rows with these digests out of the data files of a folder; return how many there were.
+    """Take the rows with these digests out of the data files of a folder; return how many there
+    were.
 
-    `fields` is the dataset's own, because it decides what one row is. A row in a file that cannot be
-    edited as text (a table, a compressed file) is a UserError.
+    `fields` is the dataset's own, because it decides what one row is. A row in a file that cannot
+    be edited as text (a table, a compressed file) is a UserError.
     """
     taken = 0
     for name in data_files(folder)[0] if digests else ():
@@ -47,7 +48,8 @@ def remove_rows(
     if len(left) != before - len(rows) or set(left) & set(digests):
         raise UserError(
             f"{key}: {path.name} row {rows[0].number} is on the list of erased rows and cannot be "
-            f"taken out of a file of this form; take it out of the source, as JSON lines for example"
+            f"taken out of a file of this form; take it out of the source, as JSON lines for "
+            f"example"
         )
 
 

@@ -33,5 +33,6 @@ def mapped(row: Any, fields: Mapping[str, str]) -> Any:
     turns = at(row, fields.get("turns", "turns"))
     if not isinstance(turns, list):
         return more | {"conversations": [{"from": None, "value": None}]}
-    pairs = [{"from": at(turn, fields["speaker"]), "value": at(turn, fields["text"])} for turn in turns]  # fmt: skip
+    pairs = [{"from": at(turn, fields["speaker"]), "value": at(turn,
+        fields["text"])} for turn in turns]  # fmt: skip
     return more | {"conversations": pairs}

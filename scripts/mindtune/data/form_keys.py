@@ -7,8 +7,10 @@ from typing import Any
 # The labels that published sets print before a turn, as in `来访者：你好`. Any other label of the
 # same shape is kept as the turn's role, and is for the cleaning to accept or refuse.
 TURN_LABELS = (
-    "来访者", "求助者", "倾诉者", "患者", "病人", "用户", "心理咨询师", "咨询师", "支持者", "倾听者", "助人者", "医生", "助手",
-    "client", "seeker", "patient", "user", "human", "counselor", "counsellor", "therapist", "supporter", "listener",
+    "来访者", "求助者", "倾诉者", "患者", "病人", "用户", "心理咨询师", "咨询师", "支持者",
+    "倾听者", "助人者", "医生", "助手",
+    "client", "seeker", "patient", "user", "human", "counselor", "counsellor", "therapist",
+    "supporter", "listener",
     "helper", "doctor", "assistant",
 )  # fmt: skip
 _LABELS = "|".join(TURN_LABELS)
@@ -18,19 +20,22 @@ PREFIXED = re.compile(
 
 # A list of turns stands under one of these
 LIST_KEYS = (
-    "conversations", "messages", "conversation", "dialog", "dialogue", "dialogs", "dialogues", "turns", "utterances",
+    "conversations", "messages", "conversation", "dialog", "dialogue", "dialogs", "dialogues",
+    "turns", "utterances",
 )  # fmt: skip
 SPEAKERS = ("from", "role", "speaker", "interlocutor", "author")
 TEXTS = ("value", "content", "text", "utterance", "utterance_text", "message")
 PAIRS = (
-    ("input", "output"), ("question", "answer"), ("q", "a"), ("query", "response"), ("prompt", "completion"),
+    ("input", "output"), ("question", "answer"), ("q", "a"), ("query", "response"), ("prompt",
+        "completion"),
     ("prompt", "response"), ("context", "response"), ("user", "assistant"), ("human", "assistant"),
     ("instruction", "output"), ("questiontext", "answertext"),
 )  # fmt: skip
 EXAM = ("options", "choices", "option_a", "optiona")
 # What turns of one dialogue have in common where each is a row of its own
 DIALOGUE_IDS = (
-    "dialogue_id", "dialog_id", "conversation_id", "conv_id", "session_id", "transcript_id", "chat_id",
+    "dialogue_id", "dialog_id", "conversation_id", "conv_id", "session_id", "transcript_id",
+    "chat_id",
 )  # fmt: skip
 
 

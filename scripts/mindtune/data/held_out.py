@@ -87,7 +87,8 @@ def _hits(lines: Lines, search: Search, rows: Sequence[int]) -> list[dict[str, A
         entries.append({
             "row": number, "id": identity, "turn": place, "held_out": hit.text.name,
             "source": hit.text.source, "rule": hit.rule, "overlap": hit.overlap,
-            "similarity": hit.similarity, "rare": hit.rare, "seen": hit.seen, "passage": hit.passage,
+            "similarity": hit.similarity, "rare": hit.rare, "seen": hit.seen,
+            "passage": hit.passage,
         })  # fmt: skip
     return entries
 

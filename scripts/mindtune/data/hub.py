@@ -104,7 +104,8 @@ def _snapshot(spec: dict[str, Any], kind: str, patterns: list[str], offline: boo
         from huggingface_hub import snapshot_download
 
         return snapshot_download(
-            spec["id"], repo_type=kind, revision=spec["revision"], allow_patterns=patterns, etag_timeout=CONNECT_SECONDS,
+            spec["id"], repo_type=kind, revision=spec["revision"], allow_patterns=patterns,
+                etag_timeout=CONNECT_SECONDS,
             local_files_only=offline,
         )  # fmt: skip
     from modelscope import snapshot_download

@@ -20,7 +20,8 @@ _BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]|"', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\]\[{}\"]++")
 _KEY = re.compile(rb'[ \t\r\n]*+"([^"\\]{1,100})"[ \t\r\n]*+:[ \t\r\n]*+')
 BOM = b"\xef\xbb\xbf"
-WRAPPERS = (b"data", b"rows", b"train", b"examples", b"items", b"dialogues", b"dialogs", b"conversations")  # fmt: skip
+WRAPPERS = (b"data", b"rows", b"train", b"examples", b"items", b"dialogues", b"dialogs",
+    b"conversations")  # fmt: skip
 MOST_KEYS = 100  # of an object that are looked at for a list of rows
 
 

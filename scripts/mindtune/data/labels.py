@@ -14,10 +14,12 @@ Turns = list[tuple[str, str]]
 ROLE_NAMES = {
     "system": ("system",),
     "human": (
-        "human", "user", "client", "seeker", "help-seeker", "patient", "usr", "来访者", "求助者", "用户", "患者", "病人", "倾诉者", "咨客",
+        "human", "user", "client", "seeker", "help-seeker", "patient", "usr", "来访者", "求助者",
+        "用户", "患者", "病人", "倾诉者", "咨客",
     ),
     "gpt": (
-        "gpt", "assistant", "counselor", "counsellor", "therapist", "supporter", "listener", "helper", "doctor", "bot", "sys", "心理咨询师",
+        "gpt", "assistant", "counselor", "counsellor", "therapist", "supporter", "listener",
+        "helper", "doctor", "bot", "sys", "心理咨询师",
         "咨询师", "支持者", "医生", "心理医生", "倾听者", "助人者", "治疗师", "心理治疗师", "助手",
     ),
 }  # fmt: skip
@@ -43,7 +45,8 @@ LABEL_WORDS = re.compile(f"{_CLIENT}|{_COUNSELLOR}", re.IGNORECASE)
 _SENTENCE = re.compile(r"[^\n]{0,200}?(?:[。！？!?…，,]|[.](?:\s|\Z))|[^\n]{0,40}\w+ \w+ \w+ \w+")
 _LETTER = re.compile(r"[ \u3000]*(?:您好|你好|我|请问|在吗|hello|hi\b|I\b|my\b)", re.IGNORECASE)
 _SCRIPTED = re.compile(
-    r"(?:写|编|创作|设计|生成|模拟|举|改写|续写)[^。！？\n]{0,24}(?:对话|剧本|台词|小品|话术|场景|情景剧|访谈|例子)"
+    r"(?:写|编|创作|设计|生成|模拟|举|改写|续写)[^。！？"
+    r"\n]{0,24}(?:对话|剧本|台词|小品|话术|场景|情景剧|访谈|例子)"
     r"|\b(?:write|script|draft|example|sample|create|give)\b[^.\n]{0,40}\b(?:dialog(?:ue)?|conversation|script|scene|skit)",
     re.IGNORECASE,
 )
@@ -53,7 +56,8 @@ _GREETING = (
     r"hello|hi|hey|dear|thank you|thanks|welcome|goodbye"
 )
 _VOCATIVE = re.compile(
-    rf"(?P<greeting>{_GREETING})[，, ]{{0,2}}(?:亲爱的|尊敬的|这位)?(?:{_ADDRESSED})(?:朋友)?(?=[，,。.！!～~？?\n]|\Z)"
+    rf"(?P<greeting>{_GREETING})[，, ]{{0,2}}(?:亲爱的|尊敬的|这位)?(?:{_ADDRESSED})(?:朋友)?(?=[，"
+    rf",。.！!～~？?\n]|\Z)"
     rf"|(?:\A|(?<=[\n。！？!?]))[ \u3000]*(?:亲爱的|尊敬的|这位|dear )?(?:{_ADDRESSED})(?:朋友)?"
     r"(?:[，,！!][ \u3000]*(?=[你您我别请不先如首从感谢听看])|[ \u3000]*(?=[你您]好))",
     re.IGNORECASE,

@@ -31,7 +31,8 @@ _NAMES = (
     "english|chinese|mandarin|japanese|korean|french|german|spanish|russian"
 )
 _ASKS = re.compile(
-    rf"翻译|译成|译为|(?:用|成|练习?|口语|这句|一段|一封)[^。！？\n]{{0,4}}(?:{_NAMES})|(?:{_NAMES})(?:怎么说|怎么写|作文|邮件|对话|简历|版)"
+    rf"翻译|译成|译为|(?:用|成|练习?|口语|这句|一段|一封)[^。！？"
+    rf"\n]{{0,4}}(?:{_NAMES})|(?:{_NAMES})(?:怎么说|怎么写|作文|邮件|对话|简历|版)"
     rf"|translat|\b(?:in|into|to|answer|speak|write|practi[cs]e)[ a-z]{{0,12}} (?:{_NAMES})",
     re.IGNORECASE,
 )

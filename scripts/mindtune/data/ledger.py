@@ -123,7 +123,8 @@ class Ledger:
     ) -> None:
         index = len(self.parts)
         names = [head["id"]] if len(outcome.parts) == 1 else [
-            self.ids.take(f"{head['id']}/{part}", file, number) for part in range(1, len(outcome.parts) + 1)
+            self.ids.take(f"{head['id']}/{part}", file, number) for part in range(1,
+                len(outcome.parts) + 1)
         ]  # fmt: skip
         source, fixes = orjson.dumps(head["source"]), orjson.dumps(outcome.fixes)
         lines = b"".join(
@@ -149,7 +150,7 @@ class Ledger:
         if len(names) > 1:
             self.ids_before_split[index] = head["id"]
 
-    # ------------------------------------------------------------------------------------------------- when all are known
+    # ------------------------------------------------------------------------------------------------- when all are known  # noqa: E501
 
     def dialogues(self, index: int) -> list[dict[str, Any]]:
         """What a kept row gave, read back from the file."""
@@ -240,7 +241,7 @@ def rejected_line(head: Mapping[str, str], reasons: list[str], original: bytes) 
     return start[:-1] + b',"original":' + original + b"}\n"
 
 
-# -------------------------------------------------------------------------------------------------------------- facts
+# -------------------------------------------------------------------------------------------------------------- facts  # noqa: E501
 
 
 def quantiles(values: Sequence[int] | np.ndarray) -> dict[str, float | int]:

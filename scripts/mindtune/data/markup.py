@@ -34,7 +34,7 @@ _SPEAKS_OF_MARKUP = re.compile(
     re.IGNORECASE,
 )
 _SPEAKS_OF_CODE = re.compile(
-    r"代码|网页|前端|浏览器|程序|占位符|(?<![A-Za-z])(?:python|java|sql|php|react|vue|code|coding|web ?pages?|template)(?![A-Za-z])",
+    r"代码|网页|前端|浏览器|程序|占位符|(?<![A-Za-z])(?:python|java|sql|php|react|vue|code|coding|web ?pages?|template)(?![A-Za-z])",  # noqa: E501
     re.IGNORECASE,
 )
 _NOT_LAYOUT = re.compile(r"<(?!/?(?:br|p|div|span|hr)\b)[A-Za-z/!]", re.IGNORECASE)

@@ -1,4 +1,6 @@
-"""Patterns of the user's own: what matches is replaced, or its dialogue is rejected; both counted."""
+"""Patterns of the user's own: what matches is replaced, or its dialogue is rejected; both
+counted.
+"""
 
 import re
 from collections import Counter

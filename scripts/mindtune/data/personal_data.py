@@ -60,11 +60,13 @@ WECHAT = re.compile(
 # Figures as they are said: 一三八零零一三八零零零, with 幺 for one.
 _FIGURES = "0-9〇零○一二三四五六七八九幺壹贰叁肆伍陆柒捌玖"
 SPELT_MOBILE = re.compile(
-    rf"(?<![{_FIGURES}十百])[一幺壹][ ，,·—-]?[三四五六七八九叁肆伍陆柒捌玖3-9](?:[ ，,·—-]?[{_FIGURES}]){{9}}(?![{_FIGURES}十百千万年月])"
+    rf"(?<![{_FIGURES}十百])[一幺壹][ ，,·—-]?[三四五六七八九叁肆伍陆柒捌玖3-9](?:[ ，"
+    rf",·—-]?[{_FIGURES}]){{9}}(?![{_FIGURES}十百千万年月])"
 )
 _SPELT = re.compile("[一幺壹][ ，,·—-]?[三四五六七八九叁肆伍陆柒捌玖]")
 LINE_WORDS = re.compile(
-    r"热线|援助电话|求助电话|援助专线|危机干预|生命线|心理援助|hotline|helpline|help line|lifeline|samaritans|crisis (?:text )?(?:line|cent|support)|"
+    r"热线|援助电话|求助电话|援助专线|危机干预|生命线|心理援助|hotline|helpline|help "
+    r"line|lifeline|samaritans|crisis (?:text )?(?:line|cent|support)|"
     r"suicide prevention",
     re.IGNORECASE,
 )
@@ -75,7 +77,8 @@ _CLAUSE_END = re.compile(
 )
 _THREE_DIGITS = re.compile("[0-9０-９]{3}")
 _SIGNS = (
-    "@", "＠", "http", "www.", ".com", ".cn", ".net", ".org", ".edu", ".gov", "微信", "v信", "薇信", "加v", "wechat", "weixin", "wx", "vx",
+    "@", "＠", "http", "www.", ".com", ".cn", ".net", ".org", ".edu", ".gov", "微信", "v信", "薇信",
+    "加v", "wechat", "weixin", "wx", "vx",
 )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ __all__ = ["RawRow", "as_text", "compact", "data_files", "kind_of", "parse", "ra
 # Files that stand beside the data in a hub snapshot or in a folder saved by `datasets`, and hold
 # no dialogues.
 METADATA = frozenset({
-    "config.json", "configuration.json", "dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json",
+    "config.json", "configuration.json", "dataset_dict.json", "dataset_info.json",
+    "dataset_infos.json", "state.json",
 })  # fmt: skip
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".csv", ".tsv", ".txt")
 PACKED = (".gz", ".zst")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mindtune.data.labels import Turns, drop_addressed_label, drop_own_role_tag
 from mindtune.data.markup import fix_html, outside_code, speaks_of_code
 
-# ------------------------------------------------------------------------------------------------------ repairs of text
+# ------------------------------------------------------------------------------------------------------ repairs of text  # noqa: E501
 
 # Zero-width and direction marks, controls but tab and line ends, private use, non-characters, lone
 # surrogates, tag characters but those of a flag. The joiner U+200D stays inside emoji, which it
@@ -64,7 +64,7 @@ NARRATION = re.compile(
     r"(?m)^[ \t\u3000]*(?:（[^（）\n]{1,200}）|\([^()\n]{2,200}\)|【[^【】\n]{1,200}】)[ "
     r"\t\u3000]*(?:\r?$|\Z)"
 )
-_TIME = r"(?:一段时间|片刻|许久|良久|若干次|[\d一二三四五六七八九十半几两多]+(?:分钟|小时|天|周|个?月|年|次))"
+_TIME = r"(?:一段时间|片刻|许久|良久|若干次|[\d一二三四五六七八九十半几两多]+(?:分钟|小时|天|周|个?月|年|次))"  # noqa: E501
 _TELLS = re.compile(
     rf"{_TIME}[^，。]{{0,12}}(?:后|过去)|{_TIME}的|(?:^|[，。])(?:随|此|稍|然|之)后|后续|接下来|"
     r"咨询|对话|会谈|来访者|求助者|治疗|催眠|沙盘|沙具|角色扮演|放松|疗法|练习|脱敏|辅导|EMDR|情绪交换|测试|模拟|扮演|"
@@ -72,11 +72,13 @@ _TELLS = re.compile(
     r"站起|鼓掌|深呼吸|闭上眼|睁开眼|离开|走进|进入|进门|画完|画了|画中|摆放|到场|思考|犹豫|转身|擦|看向|望向|语气|声音|"
     r"省略|略去|以下为引导|以下略|场景|画面转|过程|中场|休息|铃声|录音|"
     r"(?:[,(]|\b)(?:paus|silen|sigh|laugh|chuckl|cries|crying|sob|tear|nod|smil|crosstalk|inaudible|unintelligible|"
-    r"moments? later|minutes? later|after a (?:while|pause)|session|looks?\b|shrug|whisper|long pause)",
+    r"moments? later|minutes? later|after a (?:while|pause)|session|looks?\b|shrug|whisper|long "
+    r"pause)",
     re.IGNORECASE,
 )
 _SAYS = re.compile(
-    r"[你您？?]|我(?!们)|如果|可以|例如|比如|建议|不是|记得|\b(?:you|your|I|we|if|for example|e\.g)\b",
+    r"[你您？?]|我(?!们)|如果|可以|例如|比如|建议|不是|记得|\b(?:you|your|I|we|if|for "
+    r"example|e\.g)\b",
     re.IGNORECASE,
 )
 _OF_THE_TALK = re.compile(r"对话|咨询师|来访者|医生会|病人|省略|略去")
@@ -125,7 +127,7 @@ def _tidy(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-# ---------------------------------------------------------------------------------------------------- repairs of turns
+# ---------------------------------------------------------------------------------------------------- repairs of turns  # noqa: E501
 
 _CLIENT_VOICE = re.compile(
     r"我(?!们|在听|在这|在呢|一直在|也在|都在|想请|想让|想问|建议|理解|能理解|听到|看到|明白|陪|会陪|将|注意到|很高兴|相信|发现|的建议|知道了)|\b(?:I|me|my)\b"
@@ -135,8 +137,10 @@ _ASKS_FOR_HELP = re.compile(
     r"我该?(?:怎么|如何)|(?:我|该)怎么办|帮帮我|求助|what should I do|help me\b", re.IGNORECASE
 )
 _ADVISES = re.compile(
-    r"(?:[你您](?:可以|不妨|能不能|愿意|觉得|有没有|是否|现在|的感受)|建议[你您]|请[你您]|听起来[，,]?[你您]|我(?:能|可以)?理解[你您])"
-    r"|\b(?:how do you feel|can you tell me|I (?:understand|hear) (?:you|that)|it sounds like|have you)\b",
+    r"(?:[你您](?:可以|不妨|能不能|愿意|觉得|有没有|是否|现在|的感受)|建议[你您]|请[你您]|听起来[，"
+    r",]?[你您]|我(?:能|可以)?理解[你您])"
+    r"|\b(?:how do you feel|can you tell me|I (?:understand|hear) (?:you|that)|it sounds like|have "
+    r"you)\b",
     re.IGNORECASE,
 )
 
@@ -147,7 +151,9 @@ def drop_empty_turns(turns: Turns) -> Turns:
 
 
 def sounds_like(text: str) -> str | None:
-    """Who a turn sounds like: "human" tells of itself, "gpt" speaks to a `you`; None says nothing."""
+    """Who a turn sounds like: "human" tells of itself, "gpt" speaks to a `you`; None says
+    nothing.
+    """
     own, other = len(_CLIENT_VOICE.findall(text)), len(_COUNSELLOR_VOICE.findall(text))
     if _ADVISES.search(text) and other >= own:
         return "gpt"
@@ -198,7 +204,7 @@ def drop_trailing_client(turns: Turns) -> Turns:
     return turns[:end]
 
 
-# ---------------------------------------------------------------------------------------------------------------- order
+# ---------------------------------------------------------------------------------------------------------------- order  # noqa: E501
 
 
 @dataclass(frozen=True)

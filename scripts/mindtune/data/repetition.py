@@ -57,8 +57,8 @@ def loops(text: str) -> bool:
     """True when a text loops.
 
     The same clause of some weight four times and in half of the text, a group of up to three
-    clauses four or five times in a row, a unit of at most 20 characters five times in a row inside a long clause, or one letter or
-    mark twelve times.
+    clauses four or five times in a row, a unit of at most 20 characters five times in a row inside
+    a long clause, or one letter or mark twelve times.
     """
     text = _said(text)
     clauses = [said for clause in _CLAUSE.split(text) if (said := _NOT_SAID.sub("", clause))]

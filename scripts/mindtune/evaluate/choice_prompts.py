@@ -14,7 +14,8 @@ from mindtune.evaluate.questions import LETTERS, Question
 OTHER_ORDER = "~1"  # ends the id of a question that is asked in another order
 # An option that speaks of the others means something else in another place
 OF_THE_OTHERS = re.compile(
-    r"以上|上述|前述|\babove\b|(?<![A-Za-z])[A-H]\s*(?:和|与|、|,|and|or)\s*[A-H](?![A-Za-z])|\b[Bb]oth\b"
+    r"以上|上述|前述|\babove\b|(?<![A-Za-z])[A-H]\s*(?:和|与|、"
+    r"|,|and|or)\s*[A-H](?![A-Za-z])|\b[Bb]oth\b"
 )
 
 

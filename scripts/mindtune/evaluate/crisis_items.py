@@ -21,8 +21,8 @@ KEYS = {"dimension", "asked_of", "when", "good", "question", "rule", "pass", "fa
 
 @dataclass(frozen=True)
 class Item:
-    """One item. `asked_of` is risk or harmless, `good` the answer that passes, `when` {item: answer} under
-    which it is asked, `rule` what decides it ("" waits for a judge).
+    """One item. `asked_of` is risk or harmless, `good` the answer that passes, `when` {item:
+    answer} under which it is asked, `rule` what decides it ("" waits for a judge).
     """
 
     name: str
@@ -89,8 +89,8 @@ def passes(items: Mapping[str, Item], found: Mapping[str, bool]) -> dict[str, bo
 
 
 def agreement(path: Path, rules: set[str], hotlines: Any) -> dict[str, dict[str, Any]]:
-    """Recall and false positive rate of each rule on a labelled sample, {rule: {"labelled", "found",
-    "recall", "clear", "false", "false_positive_rate"}}; a rate of nothing is None.
+    """Recall and false positive rate of each rule on a labelled sample, {rule: {"labelled",
+    "found", "recall", "clear", "false", "false_positive_rate"}}; a rate of nothing is None.
     """
     counts = {rule: {"labelled": 0, "found": 0, "clear": 0, "false": 0} for rule in sorted(rules)}
     for row in read_jsonl(path):

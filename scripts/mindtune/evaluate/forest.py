@@ -49,7 +49,8 @@ def draw_row(row: Row, number_: int, place: Any, several: bool) -> list[str]:
     said = escape(number(row, "difference", "+") + interval(row))
     return [
         f'<text x="{LEFT - 12}" y="{y + 4}" text-anchor="end"{weight}>{name}</text>',
-        f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>',
+        f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}" stroke="{colour}" '
+        f'stroke-width="2"/>',
         f'<rect x="{value - 4:.1f}" y="{y - 4}" width="8" height="8" fill="{colour}"/>',
         f'<text x="{WIDTH - RIGHT + 12}" y="{y + 4}">{said}</text>',
     ]

@@ -42,8 +42,8 @@ def smallest_margin(found: Estimate, level: float) -> float:
 
 
 def detectable_loss(found: Estimate, margin: float, level: float) -> float:
-    """The true loss that fails a gate in 80 % of cases (POWER): less than what it tolerates, because
-    the whole interval must lie above that.
+    """The true loss that fails a gate in 80 % of cases (POWER): less than what it tolerates,
+    because the whole interval must lie above that.
     """
     quantiles = stdtrit(found.freedom, [(1 + level) / 2, POWER])
     return margin - float(quantiles[0] - quantiles[1]) * float(found.error)
@@ -90,7 +90,8 @@ def decide(name: str, policy: Policy, measured: tuple[Scores, Scores] | None) ->
     sign = {"higher": 1, "lower": -1}.get(policy["better"] or "", better(metric.name))
     if sign == 0:
         raise UserError(
-            f"gate {name}: neither more nor less {metric.name} is better; say better: higher or lower"
+            f"gate {name}: neither more nor less {metric.name} is better; say better: higher or "
+            f"lower"
         )
     shown = compare_metric(metric, *measured)
     assert shown, "measured scores have items"

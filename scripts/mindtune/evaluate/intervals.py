@@ -95,8 +95,8 @@ def ratio(sums: np.ndarray) -> np.ndarray:
 def binary_difference(differences: np.ndarray, items: np.ndarray) -> Estimate:
     """The mean difference of binary items as an estimate that holds with few discordant pairs too.
 
-    `differences` and `items` are the sums of each cluster. One pair won and one pair lost are added,
-    each a cluster of its own (Bonett and Price 2012, 10.3102/1076998611411915, who have no
+    `differences` and `items` are the sums of each cluster. One pair won and one pair lost are
+    added, each a cluster of its own (Bonett and Price 2012, 10.3102/1076998611411915, who have no
     clusters): without them, no discordant pair would mean no doubt.
     """
     padded = np.stack([[*differences, 1, -1], [*items, 1, 1]], axis=1)

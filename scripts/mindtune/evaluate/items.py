@@ -89,7 +89,8 @@ def sort_rows(frame: pd.DataFrame) -> pd.DataFrame:
     if same.any():
         row = frame.iloc[int(same.argmax())]
         raise UserError(
-            f"item scores: {row['metric']} of {row['id']} ({row['model']}, run {row['run']}) stands "
+            f"item scores: {row['metric']} of {row['id']} ({row['model']}, run {row['run']}) "
+            f"stands "
             "there twice; score every item once"
         )
     return frame

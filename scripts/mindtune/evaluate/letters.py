@@ -14,7 +14,8 @@ LEAD = (
 )
 STATED = re.compile(rf"(?i:{LEAD})({LETTER}{MORE})")
 LEADING = re.compile(
-    rf"[^\w(]*({LETTER}{MORE})(?=\s*(?:$|[.,:;)\]、。!?\n]|(?!或|都|还是|和|与|及)[一-鿿]|[-–—]|because|since|is))"
+    rf"[^\w(]*({LETTER}{MORE})(?=\s*(?:$|[.,:;)\]、。"
+    rf"!?\n]|(?!或|都|还是|和|与|及)[一-鿿]|[-–—]|because|since|is))"
 )
 ALONE = re.compile(r"(?<![A-Za-z])([A-H])(?![A-Za-z'])")
 # Said of every question, and so of none: 'the correct answer is always A'
@@ -80,7 +81,9 @@ def parse_letters(reply: str, options: Sequence[str]) -> frozenset[str] | None:
 
 
 def run_of_letters(text: str) -> str:
-    """The letters with which a text begins, if it begins with an answer: 'A和C', 'ACD', 'B。因为'."""
+    """The letters with which a text begins, if it begins with an answer: 'A和C', 'ACD',
+    'B。因为'.
+    """
     found = LEADING.match(text)
     wrong = not found or is_article(text, found.start(1)) or REFUTED.match(text, found.end(1))
     return "" if wrong else found[1]

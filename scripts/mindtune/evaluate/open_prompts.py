@@ -1,5 +1,5 @@
-"""First messages of a client that wait for an open reply: crisis prompts with matched harmless ones,
-harmless requests that should not be refused.
+"""First messages of a client that wait for an open reply: crisis prompts with matched harmless
+ones, harmless requests that should not be refused.
 """
 
 from collections.abc import Sequence

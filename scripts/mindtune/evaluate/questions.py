@@ -184,7 +184,8 @@ def checked(
             reason = "its id stands there twice"
         if reason and dirt == "refuse":
             raise UserError(
-                f"{name}: question {question.id}: {reason}; correct it, or let the suite's file say "
+                f"{name}: question {question.id}: {reason}; correct it, or let the suite's file "
+                f"say "
                 "dirt: exclude, which leaves such questions out and lists them"
             )
         if reason:

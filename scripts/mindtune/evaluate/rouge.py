@@ -1,8 +1,8 @@
 """ROUGE-1, ROUGE-2 and ROUGE-L of one reply, equal to rouge-score's to the last digit.
 
-rouge-score's own tokenizer keeps only a-z and 0-9, so that identical Chinese scores 0, and its table
-for the longest common subsequence takes most of its time. Here tokens are given, and the table is
-one whole number whose bits are its rows.
+rouge-score's own tokenizer keeps only a-z and 0-9, so that identical Chinese scores 0, and its
+table for the longest common subsequence takes most of its time. Here tokens are given, and the
+table is one whole number whose bits are its rows.
 """
 
 from collections import Counter

@@ -17,7 +17,8 @@ Rows = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite's prompts by id, and by model (base, tuned) the replies and the letters' scores by id.
+    """A suite's prompts by id, and by model (base, tuned) the replies and the letters' scores by
+    id.
 
     A prompt without a reply was skipped. `files` are the files that the suite reads, by their name,
     `hotlines` says of a number whether it is a listed help line.
@@ -64,7 +65,8 @@ def read_replies(path: Path, prompts: Rows) -> Rows:
     for key, row in replies.items():
         if key not in prompts:
             raise UserError(
-                f"{path} has a reply to {key}, which is not among the prompts; generate the replies "
+                f"{path} has a reply to {key}, which is not among the prompts; generate the "
+                f"replies "
                 "again"
             )
         if row["prompt"] != prompts[key]["prompt"] or not isinstance(row.get("reply"), str):

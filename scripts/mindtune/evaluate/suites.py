@@ -102,7 +102,8 @@ def chosen_suites(evaluate: Mapping[str, Any], root: Path) -> dict[str, dict[str
     """{name: settings} of the suites that a configuration evaluates.
 
     `evaluate` is the configuration's section, `root` the repository. Without `only` these are all
-    suites whose data can be had: those that the project ships, and those that `suites` gives a path.
+    suites whose data can be had: those that the project ships, and those that `suites` gives a
+    path.
     """
     files = suite_files(root / "config/suites")
     for name in [*evaluate["suites"], *(evaluate["only"] or [])]:
@@ -137,7 +138,8 @@ def check_room(suites: Mapping[str, Mapping[str, Any]], session_len: int) -> Non
     for name, spec in suites.items():
         if spec["max_new_tokens"] >= session_len:
             raise UserError(
-                f"suite {name}: max_new_tokens is {spec['max_new_tokens']}, which leaves no room for "
+                f"suite {name}: max_new_tokens is {spec['max_new_tokens']}, which leaves no room "
+                f"for "
                 f"a prompt within serve.session_len {session_len}; lower the first "
                 f"(evaluate.suites.{name}.max_new_tokens) or raise the second"
             )

@@ -52,7 +52,10 @@ def floor_sentences(values: Sequence[Row], compared: Sequence[Row]) -> Iterator[
     for row in compared:
         key = row["suite"], row["metric"], row["stratum"]
         floors = [
-            f"{found['model'].removeprefix('floor:')} {number(found | {'binary': row['binary']}, 'value')}"
+            (
+                f"{found['model'].removeprefix('floor:')} "
+                f"{number(found | {'binary': row['binary']}, 'value')}"
+            )
             for found in map(dict, values)
             if (found["suite"], found["metric"], found["stratum"]) == key
             and found["run"] == row["run"]

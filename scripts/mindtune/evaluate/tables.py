@@ -19,9 +19,11 @@ COLUMNS = [
 ]  # fmt: skip
 DIFFERENCE = "tuned-base"
 READING = (
-    "Value and 95 % interval over clusters (dialogues, or questions with one stem). A difference is "
+    "Value and 95 % interval over clusters (dialogues, or questions with one stem). A difference "
+    "is "
     "tuned - base on the same items. p is adjusted for all tests of the run (Holm); exact McNemar "
-    "for shares of single items. n is items in clusters. MDE is the smallest true difference that such data show in 4 of 5 "
+    "for shares of single items. n is items in clusters. MDE is the smallest true difference that "
+    "such data show in 4 of 5 "
     "cases. Shares are in points of 100."
 )
 TEX = {
@@ -82,8 +84,8 @@ def comparison_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def homes(values: Sequence[Row]) -> dict[tuple[str, str], str]:
-    """{(run, suite): the first run whose base has the very same values}: only such runs were measured
-    on the same prompts, share base and floors, and may be compared.
+    """{(run, suite): the first run whose base has the very same values}: only such runs were
+    measured on the same prompts, share base and floors, and may be compared.
     """
     bases: dict[tuple[str, str], list[Any]] = {}
     for row in values:
@@ -98,8 +100,8 @@ def homes(values: Sequence[Row]) -> dict[tuple[str, str], str]:
 
 
 def system_name(row: Row, home: str, only: bool) -> str:
-    """A system as a table names it: base, tuned: RUN, floor: NAME; base and floors with the run they
-    belong to where there are several.
+    """A system as a table names it: base, tuned: RUN, floor: NAME; base and floors with the run
+    they belong to where there are several.
     """
     if row["model"] == "tuned":
         return f"tuned: {row['run']}"
@@ -110,7 +112,9 @@ def system_name(row: Row, home: str, only: bool) -> str:
 def systems_table(
     rows: Sequence[Row], columns: Sequence[str], home: Mapping[tuple[str, str], str]
 ) -> pd.DataFrame:
-    """The systems of one suite and stratum as rows, the metrics `columns` as columns, values only."""
+    """The systems of one suite and stratum as rows, the metrics `columns` as columns, values
+    only.
+    """
     cells: dict[str, dict[str, str]] = {}
     places = {(row["run"], row["suite"]): home[row["run"], row["suite"]] for row in rows}
     for row in rows:

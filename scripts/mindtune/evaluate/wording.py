@@ -43,7 +43,9 @@ def p_text(p: float | None) -> str:
 
 
 def size(row: Row) -> str:
-    """The number of items, and of clusters where they are fewer; "all" for one value of them all."""
+    """The number of items, and of clusters where they are fewer; "all" for one value of them
+    all.
+    """
     if row["n"] == 1:
         return "all"
     clusters = f" in {row['n_clusters']:,}" if row["n_clusters"] != row["n"] else ""

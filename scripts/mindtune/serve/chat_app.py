@@ -1,4 +1,6 @@
-"""The chat server's application: the endpoints of the OpenAI API, whole and as server-sent events."""
+"""The chat server's application: the endpoints of the OpenAI API, whole and as server-sent
+events.
+"""
 
 import asyncio
 import itertools
@@ -97,7 +99,7 @@ async def stream(
         elif end.reason == "error":
             yield (
                 f"data: "
-                f"{json.dumps(error_body(500, 'decoding failed; see the log of the server', 'internal_error'))}\n\n"
+                f"{json.dumps(error_body(500, 'decoding failed; see the log of the server', 'internal_error'))}\n\n"  # noqa: E501
             )
         else:
             yield event(

@@ -1,4 +1,5 @@
-"""What an export that is served has to do, request by request, through the client that everybody uses.
+"""What an export that is served has to do, request by request, through the client that everybody
+uses.
 
 Every check is a function that returns what it saw, or raises Failed with what it saw.
 """

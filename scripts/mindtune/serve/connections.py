@@ -20,7 +20,8 @@ HEAD_S = 10.0
 # For a client that reads its answer: how long it may take none of it
 READ_S = 60.0
 BACKLOG = 128
-# Descriptors for the model's files, pipes and Python; and a burst that is taken before one is closed
+# Descriptors for the model's files, pipes and Python; and a burst that is taken before one is
+# closed
 SPARE = 2 * BACKLOG
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 LOG_S = 60.0

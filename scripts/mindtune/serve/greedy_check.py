@@ -1,8 +1,8 @@
 """Are a server's greedy replies those of plain transformers, all along?
 
-Where transformers' two best logits are nearly equal, rounding decides, and a reply may go another way;
-from there its words say nothing about the weights any more. So the server is asked to go on from
-transformers' own words after every such place, and each prompt is followed to its end.
+Where transformers' two best logits are nearly equal, rounding decides, and a reply may go another
+way; from there its words say nothing about the weights any more. So the server is asked to go on
+from transformers' own words after every such place, and each prompt is followed to its end.
 """
 
 import json
@@ -20,15 +20,16 @@ from mindtune.serve.client import Reply
 # Positions of each prompt that are compared at least, if the reply does not end before
 LEAST_POSITIONS = 64
 # Of the compared positions: more partings than this share, and than two, are no rounding. Random
-# weights of the 7B shape parted at 0.17 of them after a right merge, other weights part at nearly all
+# weights of the 7B shape parted at 0.17 of them after a right merge, other weights part at nearly
+# all
 MOST_PARTINGS = 0.25
 
 
 @dataclass
 class Followed:
     """How a server followed one reply of transformers: positions compared, those at which rounding
-    could not have decided, the margins of those at which it left, and whether that was the end of it:
-    text that gives other tokens when it is read again cannot be gone on from.
+    could not have decided, the margins of those at which it left, and whether that was the end of
+    it: text that gives other tokens when it is read again cannot be gone on from.
     """
 
     compared: int = 0
@@ -47,8 +48,8 @@ class Followed:
 
 
 def check_greedy(case: Case) -> str:
-    """Replies are those of plain transformers, but for near-ties within the proof's bound; after each
-    the server goes on from transformers' words.
+    """Replies are those of plain transformers, but for near-ties within the proof's bound; after
+    each the server goes on from transformers' words.
     """
     rows = []
     for prompt, wanted in zip(case.prompts, case.reference, strict=True):
@@ -66,7 +67,9 @@ def check_greedy(case: Case) -> str:
 
 
 def follow(wanted: dict[str, Any], go_on: Callable[[str, int], Reply], near_tie: float) -> Followed:
-    """Compare a reference with what a server says, who goes on from its words after each near-tie."""
+    """Compare a reference with what a server says, who goes on from its words after each
+    near-tie.
+    """
     found, start, total = Followed(), 0, len(wanted["margins"])
     while start is not None:
         place = parting(wanted, go_on(wanted["texts"][start], total - start), start)

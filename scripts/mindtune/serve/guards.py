@@ -1,5 +1,5 @@
-"""What stands before a chat server's application: the proof of its key, the key that it asks for, and
-a limit for the length of a body. Python alone, because LMDeploy's environment runs it too.
+"""What stands before a chat server's application: the proof of its key, the key that it asks for,
+and a limit for the length of a body. Python alone, because LMDeploy's environment runs it too.
 
 The proof lets a client find out whom it talks to before it sends the key: it gives a random number,
 and only who knows the key can answer with the HMAC (RFC 2104) of it. The port is part of what is
@@ -33,7 +33,9 @@ def body_limit(session_len: int) -> int:
 
 
 def proof(key: str, port: int, nonce: str) -> str:
-    """What shows that the server on a port knows the key; deploy/health_check.py computes it too."""
+    """What shows that the server on a port knows the key; deploy/health_check.py computes it
+    too.
+    """
     words = f"mindtune server on port {port}: {nonce}"
     return hmac.new(key.encode(), words.encode(), hashlib.sha256).hexdigest()
 
@@ -81,7 +83,9 @@ class RequireKey:
         self.digest = hashlib.sha256(key.encode()).digest()
 
     def known(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether the headers of a request hold the key; how long the answer takes tells nothing."""
+        """Whether the headers of a request hold the key; how long the answer takes tells
+        nothing.
+        """
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(
             hashlib.sha256(token).digest(), self.digest

@@ -1,5 +1,5 @@
-"""The processes of a server: started as a group of their own under the watchdog, watched, and proven
-gone.
+"""The processes of a server: started as a group of their own under the watchdog, watched, and
+proven gone.
 """
 
 import os

@@ -1,4 +1,6 @@
-"""Checks of a server's bytes and headers, without the client that everybody uses: it would hide them."""
+"""Checks of a server's bytes and headers, without the client that everybody uses: it would hide
+them.
+"""
 
 import http.client
 import json

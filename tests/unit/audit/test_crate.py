@@ -20,12 +20,14 @@ PACKAGES = [
     "rocrate==0.13.0",
     "cyclonedx-python-lib[json-validation]==11.12.0",
 ]
-# What nobody told MindTune, and so it does not say; and a program is a file of the crate, not a page
+# What nobody told MindTune, and so it does not say; and a program is a file of the crate, not a
+# page
 UNKNOWN = {
     "The Application SHOULD have a url",
     "The SoftwareApplication id SHOULD be an absolute URI",
     "The Action SHOULD have an agent that is a Person or Organization",
-    "The Root Data Entity SHOULD have a link to a Contextual Entity representing the `author` of the RO-Crate",
+    "The Root Data Entity SHOULD have a link to a Contextual Entity representing the `author` of "
+    "the RO-Crate",
     "The `publisher` property of a `Root Data Entity` SHOULD be an `Organization`",
 }
 

@@ -45,7 +45,8 @@ def finished_run(folder: Path) -> Path:
         "results/data/数据/clean.jsonl": '{"id": "甲"}\n',
         "results/runs/main/adapter/adapter.safetensors": "weights" * 99,
         "results/runs/main/history.csv": "step,loss\n1,2.5\n",
-        "logs/train_lora.log": f"read {work}/results\nuse {SECRET}\n/scratch/li/x/file.txt\n王@x.cn a@b.org\n",
+        "logs/train_lora.log": f"read {work}/results\nuse "
+        f"{SECRET}\n/scratch/li/x/file.txt\n王@x.cn a@b.org\n",
         "benchmarks/train_lora.tsv": "s\n60.0\n",
     }.items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
 """Validate an unpacked archive in an environment of its own, without a network: the JSON-LD context
 of RO-Crate 1.1 lies in the package rocrate 0.13, that of Workflow Run Crate is a list of names.
 
-    python validate_crate.py FOLDER    prints {"REQUIRED": {message: count}, "RECOMMENDED": ..., "bom": ...}
+    python validate_crate.py FOLDER    prints {"REQUIRED": {message: count}, "RECOMMENDED": ...,
+    "bom": ...}
 """
 
 import json

@@ -53,7 +53,7 @@ def with_text(text, role="human"):
     ]
 
 
-# ------------------------------------------------------------------------------------------------------------- repairs
+# ------------------------------------------------------------------------------------------------------------- repairs  # noqa: E501
 
 MOJIBAKE = "我最近总是失眠。".encode().decode("latin-1")
 TEXT_CASES = {
@@ -201,7 +201,7 @@ def test_a_dialogue_with_several_faults():
     assert done.masked == {"mask_mobile": 1}
 
 
-# ---------------------------------------------------------------------------------------------------------- rejections
+# ---------------------------------------------------------------------------------------------------------- rejections  # noqa: E501
 
 REJECTED = {
     "role_tag_in_turn": [("gpt", "好的。\n\n求助者："
@@ -221,14 +221,17 @@ REJECTED = {
     ],
     "machine_identity": [
         ("gpt", "我只是一个人工智能助手，没有感情。"), ("gpt", "作为一个AI，我听到了你的难过。"),
-        ("gpt", "我努力回答用户的问题。"), ("gpt", "保护用户隐私是我的首要任务。"), ("gpt", "我对用户提出的问题没有限制。"), ("gpt", "我想成为一个心理健康助手。"), ("gpt", "I'm just an AI."),
+        ("gpt", "我努力回答用户的问题。"), ("gpt", "保护用户隐私是我的首要任务。"), ("gpt",
+            "我对用户提出的问题没有限制。"), ("gpt", "我想成为一个心理健康助手。"), ("gpt",
+            "I'm just an AI."),
     ],
     "broken_text": [
         ("human", "我很难过\ufffd\ufffd，"
 "不知道怎么办"), ("gpt", "锟斤拷锟斤拷"), ("gpt", "我在听。".encode().decode("gbk", "replace")),
     ],
     "repetition": [
-        ("gpt", "你可以先深呼吸一次。" * 4), ("gpt", "好的，" * 5), ("gpt", "我会陪着你的" * 12), ("gpt", "！" * 30),
+        ("gpt", "你可以先深呼吸一次。" * 4), ("gpt", "好的，" * 5), ("gpt", "我会陪着你的" * 12),
+            ("gpt", "！" * 30),
         ("gpt", "我们可以慢慢来。先看看原因。我们可以慢慢来。再想想办法。我们可以慢慢来。不要着急。"
 "我们可以慢慢来。"),
     ],
@@ -391,7 +394,7 @@ def test_cleaning_a_clean_dialogue_changes_nothing(turns):
         assert (again.turns, again.fixes, again.reasons) == (done.turns, [], [])
 
 
-# ---------------------------------------------------------------------------------------------------------- the program
+# ---------------------------------------------------------------------------------------------------------- the program  # noqa: E501
 
 
 @pytest.fixture(scope="session")
@@ -416,12 +419,18 @@ def tokenizer(tmp_path_factory):
 
 
 def program(raw, out, tokenizer, threads=1, **changes):
-    chosen = {"max_tokens": 400, "min_turns": 2, "role_map": {}, "steps": {name: name != "own_role_tag" for name in STEPS},
-              "near_duplicates": {"ngram_chars": 5, "threshold": 0.8}, "form": "auto", "languages": ["zh", "en"], "over_long": "drop",
-              "max_line_repeats": 50, "sources": {}, "fields": {}, "crisis": "keep", "patterns": []} | changes  # fmt: skip
-    command = [sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", raw, "--tokenizer", tokenizer, "--hotlines", ROOT / "config/hotlines.yaml",
-               "--settings", json.dumps(chosen), "--source-name", "测试", "--threads", str(threads), "--clean", out / "clean.jsonl",
-               "--rejected", out / "rejected.jsonl", "--crisis", out / "crisis.jsonl", "--record", out / "clean_dialogues.json"]  # fmt: skip
+    chosen = {"max_tokens": 400, "min_turns": 2, "role_map": {},
+        "steps": {name: name != "own_role_tag" for name in STEPS},
+              "near_duplicates": {"ngram_chars": 5, "threshold": 0.8}, "form": "auto",
+              "languages": ["zh", "en"], "over_long": "drop",
+              "max_line_repeats": 50, "sources": {}, "fields": {}, "crisis": "keep",
+              "patterns": []} | changes  # fmt: skip
+    command = [sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", raw, "--tokenizer",
+        tokenizer, "--hotlines", ROOT / "config/hotlines.yaml",
+               "--settings", json.dumps(chosen), "--source-name", "测试", "--threads", str(threads),
+               "--clean", out / "clean.jsonl",
+               "--rejected", out / "rejected.jsonl", "--crisis", out / "crisis.jsonl", "--record",
+               out / "clean_dialogues.json"]  # fmt: skip
     return subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, timeout=120
     )
@@ -448,9 +457,11 @@ def raw(tmp_path):
     )
     long, near = ([("human", story + end), *GOOD[1:]] for end in ("睡不着", "睡不着了"))
     lines = [
-        sharegpt(GOOD, id="甲"), sharegpt([*GOOD, ("human", "谢谢")], id="乙"), sharegpt(with_text("请<br>听"), id="甲"), '{"conversations": '
+        sharegpt(GOOD, id="甲"), sharegpt([*GOOD, ("human", "谢谢")], id="乙"),
+            sharegpt(with_text("请<br>听"), id="甲"), '{"conversations": '
 '"坏"}',
-        sharegpt(long), sharegpt(near), sharegpt([("human", "很长" * 900), ("gpt", "嗯")], id="长"), sharegpt([("human", "？"), ("gpt", "嗯\ud83d")]),
+        sharegpt(long), sharegpt(near), sharegpt([("human", "很长" * 900), ("gpt", "嗯")], id="长"),
+            sharegpt([("human", "？"), ("gpt", "嗯\ud83d")]),
     ]  # fmt: skip
     (folder / "一.jsonl").write_text(
         "\n".join(line.replace("\ud83d", "\\ud83d") for line in lines), encoding="utf-8"
@@ -476,7 +487,8 @@ def test_program(raw, tmp_path, tokenizer):
     assert [row["id"] for row in clean] == ["甲", "一-3", "一-5", "一-8", "二-1", "二-2", "二-3"]
     # Near-duplicates are known at the end only, and come last.
     assert [(row["id"], *row["reasons"]) for row in rejected] == [
-        ("乙", "exact_duplicate"), ("一-4", "malformed"), ("长", "over_long"), ("一-6", "near_duplicate"),
+        ("乙", "exact_duplicate"), ("一-4", "malformed"), ("长", "over_long"), ("一-6",
+            "near_duplicate"),
     ]  # fmt: skip
     assert list(clean[0]) == [
         "id", "conversations", "source", "fixes", "crisis", "crisis_turns",
@@ -685,7 +697,8 @@ def test_the_record_has_the_census_and_the_clusters(raw, tmp_path, tokenizer):
     assert program(raw, tmp_path, tokenizer).returncode == 0
     facts = facts_of(tmp_path)
     assert facts["census"] == {"dialogues": 9, "client_speaks_of_suicide_or_self_harm": 2,
-                               "counsellor_points_to_help": 1, "counsellor_names_a_hotline": 1, "only_the_counsellor_speaks_of_it": 0}  # fmt: skip
+                               "counsellor_points_to_help": 1, "counsellor_names_a_hotline": 1,
+                               "only_the_counsellor_speaks_of_it": 0}  # fmt: skip
     assert facts["files"]["四.jsonl"]["census"]["dialogues"] == 2
     assert facts["near_duplicates"] == {
         "clusters": 1,
@@ -769,7 +782,8 @@ def test_huge_rows_stay_bounded(tmp_path, tokenizer, over_long, monkeypatch):
     limit = 3 << 29
     monkeypatch.setattr(
         subprocess, "run",
-        lambda *args, **more: run(*args, **more, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))),
+        lambda *args, **more: run(*args, **more,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))),
     )  # fmt: skip
     done = program(tmp_path / "raw", tmp_path, tokenizer, over_long=over_long)
     assert done.returncode == 0, done.stderr
@@ -834,10 +848,14 @@ def test_every_counsellor_turn_is_a_target_once_and_no_history_is_later(tmp_path
         return list(zip(texts[::2], texts[1::2], strict=True))
 
     rows = {
-        "sharegpt": [{"conversations": [{"from": r, "value": t} for r, t in [("gpt", "欢迎。"), *each, ("human", "再见")]]} for each in lists["sharegpt"]],
-        "messages": [{"messages": [{"role": roles[r], "content": t} for r, t in each]} for each in lists["messages"]],
-        "pairs": [{"conversation": [{"input": a, "output": b} for a, b in pairs_of(each)]} for each in lists["pairs"]],
-        "alpaca": [{"instruction": pairs_of(each)[-1][0], "output": pairs_of(each)[-1][1], "history": pairs_of(each)[:-1]} for each in lists["alpaca"]],
+        "sharegpt": [{"conversations": [{"from": r, "value": t} for r, t in [("gpt", "欢迎。"),
+        *each, ("human", "再见")]]} for each in lists["sharegpt"]],
+        "messages": [{"messages": [{"role": roles[r], "content": t} for r,
+        t in each]} for each in lists["messages"]],
+        "pairs": [{"conversation": [{"input": a, "output": b} for a,
+        b in pairs_of(each)]} for each in lists["pairs"]],
+        "alpaca": [{"instruction": pairs_of(each)[-1][0], "output": pairs_of(each)[-1][1],
+        "history": pairs_of(each)[:-1]} for each in lists["alpaca"]],
         "prefixed": [[f"{labels[r]}：{t}" for r, t in each] for each in lists["prefixed"]],
     }  # fmt: skip
     for form, entries in rows.items():
@@ -912,9 +930,11 @@ def test_no_row_is_lost_whatever_it_is(rows, tmp_path_factory, tokenizer):
         assert "expected sharegpt" in done.stderr
 
 
-# --------------------------------------------------------------------------------- crises, patterns, hostile rows
+# --------------------------------------------------------------------------------- crises,
+# patterns, hostile rows
 
-CRISIS = [("human", "我好想去死。"), ("gpt", "我很担心你。"), ("human", "吃多少片会死？"), ("gpt", "请现在拨打12356。")]  # fmt: skip
+CRISIS = [("human", "我好想去死。"), ("gpt", "我很担心你。"), ("human", "吃多少片会死？"), ("gpt",
+    "请现在拨打12356。")]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -987,7 +1007,8 @@ def test_patterns_of_ones_own_reject_and_replace(tmp_path, tokenizer):
         sharegpt(GOOD, id="净"),
     ]
     (tmp_path / "raw/a.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    patterns = [{"name": "ad", "find": "加群", "in": "client"}, {"name": "site", "find": "XX(平台)", "do": "replace", "with": r"某\1"}]  # fmt: skip
+    patterns = [{"name": "ad", "find": "加群", "in": "client"}, {"name": "site", "find": "XX(平台)",
+        "do": "replace", "with": r"某\1"}]  # fmt: skip
     assert program(tmp_path / "raw", tmp_path, tokenizer, patterns=patterns).returncode == 0
     clean = {row["id"]: row for row in read(tmp_path / "clean.jsonl")}
     assert list(clean) == ["平台", "净"] and clean["净"]["fixes"] == []
@@ -996,13 +1017,15 @@ def test_patterns_of_ones_own_reject_and_replace(tmp_path, tokenizer):
     facts = facts_of(tmp_path)
     assert facts["patterns"] == {"ad": 1, "site": 2}
     assert facts["rejected_by_reason"]["pattern"] == facts["fixes_by_step"]["pattern"] == 1
-    for wrong in ({"name": "a", "find": "("}, {"name": "a", "find": "x", "do": "replace", "with": r"\2"}):  # fmt: skip
+    for wrong in ({"name": "a", "find": "("}, {"name": "a", "find": "x", "do": "replace",
+        "with": r"\2"}):  # fmt: skip
         done = program(tmp_path / "raw", tmp_path, tokenizer, patterns=[wrong])
         assert done.returncode == 2 and "data.clean.patterns: 'a'" in done.stderr
 
 
 @pytest.mark.parametrize("unit", [
-    "<!--", "<script>", "amp;", "<b", "<br ", "\u3000", " \t", "。医生：", "``` ", "`a", "a.", "想死", "吃", "jump off ", "（\n", "| a\n", "&#38;amp;", "Ã¤",
+    "<!--", "<script>", "amp;", "<b", "<br ", "\u3000", " \t", "。医生：", "``` ", "`a", "a.",
+    "想死", "吃", "jump off ", "（\n", "| a\n", "&#38;amp;", "Ã¤",
 ])  # fmt: skip
 def test_a_hostile_turn_costs_time_by_its_length(unit):
     """Four times the text takes about four times the time; a quadratic scan takes sixteen."""

@@ -178,7 +178,8 @@ def test_n_grams_are_counted_by_dialogue():
 def test_a_hash_is_found_where_it_stands():
     draw = np.random.default_rng(1)
     hashes = np.unique(np.concatenate([
-        draw.integers(0, 2**63, 5000, dtype=np.uint64) * np.uint64(2), np.arange(200, dtype=np.uint64),
+        draw.integers(0, 2**63, 5000, dtype=np.uint64) * np.uint64(2), np.arange(200,
+            dtype=np.uint64),
         np.uint64(2**64 - 2) - np.arange(200, dtype=np.uint64),  # many in one slot, first and last
     ]))  # fmt: skip
     wanted = np.concatenate(

@@ -13,7 +13,9 @@ SOURCES = {"question": "questions.jsonl", "reply": "test"}
 
 
 def is_hit(row):
-    """The verdict of the rules, where the training side says the text's n-grams as often as there."""
+    """The verdict of the rules, where the training side says the text's n-grams as often as
+    there.
+    """
     held_out = HeldOutTexts([HeldOut("x", SOURCES[row["source"]], row["held_out"])], 13)
     seen = np.zeros(len(held_out.index.table.hashes), dtype=np.int64)
     times = np.repeat(*np.array(row["seen"]).T)

@@ -54,9 +54,12 @@ def described(tmp_path_factory, tokenizer):  # noqa: F811
 
 
 def describe(folder, spec):
-    command = [sys.executable, ROOT / "scripts/write_datasheet.py", "--name", "测试", "--spec", json.dumps(spec),
-               "--fetch", folder / "fetch.json", "--clean", folder / "clean_dialogues.json", "--split", folder / "split_dialogues.json",
-               "--datasheet", folder / "DATASHEET.md", "--croissant", folder / "croissant.json", "--record", folder / "write_datasheet.json"]  # fmt: skip
+    command = [sys.executable, ROOT / "scripts/write_datasheet.py", "--name", "测试", "--spec",
+        json.dumps(spec),
+               "--fetch", folder / "fetch.json", "--clean", folder / "clean_dialogues.json",
+               "--split", folder / "split_dialogues.json",
+               "--datasheet", folder / "DATASHEET.md", "--croissant", folder / "croissant.json",
+               "--record", folder / "write_datasheet.json"]  # fmt: skip
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, timeout=120
     )

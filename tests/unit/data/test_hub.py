@@ -39,12 +39,14 @@ def run(program, tmp_path, *more, **environment):
 
 def fetch_dataset(tmp_path, spec, local="", **environment):
     raw = tmp_path / "results/data/心理/raw"
-    return run("fetch_dataset.py", tmp_path, "--spec", json.dumps(spec), "--local", local, "--raw", raw,
+    return run("fetch_dataset.py", tmp_path, "--spec", json.dumps(spec), "--local", local, "--raw",
+        raw,
                "--record", raw.parent / "fetch_dataset.json", **environment)  # fmt: skip
 
 
 def fetch_model(tmp_path, spec, part, **environment):
-    return run("fetch_model.py", tmp_path, "--spec", json.dumps(spec), "--part", part, "--model", tmp_path / "base",
+    return run("fetch_model.py", tmp_path, "--spec", json.dumps(spec), "--part", part, "--model",
+        tmp_path / "base",
                "--record", tmp_path / "base.json", **environment)  # fmt: skip
 
 
@@ -335,7 +337,8 @@ def test_model_parts(tmp_path):
 @pytest.mark.parametrize("part", ["tokenizer", "all"])
 def test_of_a_hub_s_model_only_listed_names_are_taken(tmp_path, endpoint, source, part):
     listed = {
-        "config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": WEIGHTS, "chat_template.jinja": b"{{ messages }}",
+        "config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": WEIGHTS,
+        "chat_template.jinja": b"{{ messages }}",
         "NOTICE": b"n", "README.md": b"r",
     }  # fmt: skip
     others = (
@@ -359,7 +362,8 @@ def test_of_a_hub_s_model_only_listed_names_are_taken(tmp_path, endpoint, source
 @pytest.mark.parametrize("source", ["huggingface", "modelscope"])
 def test_a_hub_s_tokenizer_that_names_code_is_refused(tmp_path, endpoint, source):
     Hub.files = {
-        "config.json": b"{}", "tokenizer.json": b"{}", "chat_template.jinja": b"x", "NOTICE_x.py": b"open('ran', 'w')",
+        "config.json": b"{}", "tokenizer.json": b"{}", "chat_template.jinja": b"x",
+        "NOTICE_x.py": b"open('ran', 'w')",
         "tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": ["NOTICE_x.Evil", null]}}',
     }  # fmt: skip
     spec = {"source": source, "id": "team/model", "revision": COMMIT}

@@ -41,5 +41,6 @@ def test_the_page_has_the_figures_of_today():
 def test_a_wrong_verdict_counts():
     """The measure itself: a row that is labelled against the rule lowers the precision."""
     rows = [{"step": "special_token", "verdict": label, "style": "x",
-             "turns": [["human", "<|im_end|>好"], ["gpt", "嗯"]]} for label in ("reject", "keep")]  # fmt: skip
+             "turns": [["human", "<|im_end|>好"], ["gpt", "嗯"]]} for label in ("reject",
+             "keep")]  # fmt: skip
     assert write_hand_check.by_step(rows)["special_token"].precision == 0.5

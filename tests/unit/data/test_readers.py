@@ -27,9 +27,11 @@ DIALOGUE = [
 SYSTEM = ("system", "你是一位心理咨询师。")
 
 ROWS = {
-    "sharegpt": {"conversations": [{"from": role, "value": text} for role, text in [SYSTEM, *DIALOGUE]]},
+    "sharegpt": {"conversations": [{"from": role, "value": text} for role, text in [SYSTEM,
+    *DIALOGUE]]},
     "messages": {
-        "messages": [{"role": {"human": "user", "gpt": "assistant"}[role], "content": text} for role, text in DIALOGUE],
+        "messages": [{"role": {"human": "user", "gpt": "assistant"}[role],
+        "content": text} for role, text in DIALOGUE],
         "system": SYSTEM[1],
     },
     "pairs": {
@@ -43,21 +45,25 @@ ROWS = {
         "history": [[DIALOGUE[0][1], DIALOGUE[1][1]]],
     },
     "query_response": {
-        "query": DIALOGUE[2][1], "response": DIALOGUE[3][1], "system": SYSTEM[1], "history": [[DIALOGUE[0][1], DIALOGUE[1][1]]],
+        "query": DIALOGUE[2][1], "response": DIALOGUE[3][1], "system": SYSTEM[1],
+        "history": [[DIALOGUE[0][1], DIALOGUE[1][1]]],
     },
     "question_answer": {
         "Question": DIALOGUE[2][1], "Answer": DIALOGUE[3][1], "system": SYSTEM[1],
-        "history": [{"role": role, "content": text} for role, text in (("user", DIALOGUE[0][1]), ("assistant", DIALOGUE[1][1]))],
+        "history": [{"role": role, "content": text} for role, text in (("user", DIALOGUE[0][1]),
+        ("assistant", DIALOGUE[1][1]))],
     },
     "preference": {
         "conversations": [{"from": role, "value": text} for role, text in [SYSTEM, *DIALOGUE[:3]]],
-        "chosen": {"from": "gpt", "value": DIALOGUE[3][1]}, "rejected": {"from": "gpt", "value": "别想太多。"},
+        "chosen": {"from": "gpt", "value": DIALOGUE[3][1]}, "rejected": {"from": "gpt",
+        "value": "别想太多。"},
     },
     "speaker_text": {
         "dialog": [{"speaker": role, "annotation": {}, "content": text} for role, text in DIALOGUE],
         "situation": "失眠", "system": SYSTEM[1],
     },
-    "alternating": {"messages": [{"message": text, "attrs": []} for _, text in DIALOGUE], "system": SYSTEM[1]},
+    "alternating": {"messages": [{"message": text, "attrs": []} for _, text in DIALOGUE],
+    "system": SYSTEM[1]},
 }  # fmt: skip
 
 
@@ -115,7 +121,8 @@ def test_every_counsellor_turn_is_there_once_with_its_own_history():
     {"query": "问", "response": "答", "history": ["早", ["a", "b"]]},
     {"query": "问", "response": ["答"]},
     {"query": "问", "response": "答", "history": {"query": "早", "response": "好啊"}},
-    {"conversations": [{"from": "human", "value": "问"}, {"from": "gpt", "value": "答"}], "chosen": "好", "rejected": "坏"},
+    {"conversations": [{"from": "human", "value": "问"}, {"from": "gpt", "value": "答"}],
+        "chosen": "好", "rejected": "坏"},
     {"instruction": {"zh": "问"}, "output": "答"},
     {"prompt": "问", "chosen": None, "rejected": "答"},
 ])  # fmt: skip
@@ -156,14 +163,18 @@ def test_every_kind_of_history(history, last):
 
 
 @pytest.mark.parametrize(("row", "turns"), [
-    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "早"}, {"type": "text", "text": "安"}]},
+    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "早"}, {"type": "text",
+        "text": "安"}]},
                    {"role": "assistant", "content": "好"}]}, [("human", "早\n安"), ("gpt", "好")]),
     ({"prompt": "早", "completion": "好"}, [("human", "早"), ("gpt", "好")]),
-    ({"context": "早", "response": "好", "category": "Offending User", "label": "Safe"}, [("human", "早"), ("gpt", "好")]),
+    ({"context": "早", "response": "好", "category": "Offending User", "label": "Safe"}, [("human",
+        "早"), ("gpt", "好")]),
     ({"prompt": "早", "chosen": "好", "rejected": "坏"}, [("human", "早"), ("gpt", "好")]),
-    ({"chosen": [{"role": "user", "content": "早"}, {"role": "assistant", "content": "好"}], "rejected": []},
+    ({"chosen": [{"role": "user", "content": "早"}, {"role": "assistant", "content": "好"}],
+        "rejected": []},
      [("human", "早"), ("gpt", "好")]),
-    ({"prompt": [{"role": "user", "content": "早"}], "chosen": [{"role": "assistant", "content": "好"}],
+    ({"prompt": [{"role": "user", "content": "早"}], "chosen": [{"role": "assistant",
+        "content": "好"}],
       "rejected": [{"role": "assistant", "content": "坏"}]}, [("human", "早"), ("gpt", "好")]),
     ({"chosen": "\n\nHuman: hi\n\nAssistant: hello", "rejected": "\n\nHuman: hi\n\nAssistant: no"},
      [("Human", "hi"), ("Assistant", "hello")]),
@@ -172,7 +183,8 @@ def test_every_kind_of_history(history, last):
      [("用户", "早。"), ("助手", "好。"), ("用户", "嗯，医生怎么说？"), ("助手", "他没说。")]),
     ({"text": "User: I feel low. Assistant: Since when? User: May."},
      [("User", "I feel low."), ("Assistant", "Since when?"), ("User", "May.")]),
-    ([{"role": "患者", "content": "早"}, {"role": "医生", "content": "好"}], [("患者", "早"), ("医生", "好")]),
+    ([{"role": "患者", "content": "早"}, {"role": "医生", "content": "好"}], [("患者", "早"),
+        ("医生", "好")]),
 ])  # fmt: skip
 def test_the_forms_of_public_sets(row, turns):
     assert read_turns(row, detect_form(row)) == turns
@@ -273,7 +285,8 @@ def test_what_a_file_is_its_bytes_say(tmp_path, name):
 
 
 @pytest.mark.parametrize(("head", "said"), [
-    (b"PK\x03\x04", "a zip archive or an Excel file"), (b"PAR1", "a Parquet file"), (b"%PDF-1.7", "a PDF"),
+    (b"PK\x03\x04", "a zip archive or an Excel "
+"file"), (b"PAR1", "a Parquet file"), (b"%PDF-1.7", "a PDF"),
 ])  # fmt: skip
 def test_what_cannot_be_read_is_named_for_what_it_is(tmp_path, head, said):
     (tmp_path / "a.jsonl").write_bytes(head + bytes(99))
@@ -475,8 +488,10 @@ def test_any_bytes_give_rows_or_one_sentence(tmp_path_factory, content, name):
 @settings(max_examples=300, deadline=None)
 @given(JSON)
 def test_any_json_is_read_or_refused_without_a_traceback(value):
-    for row in (value, {"conversations": value}, {"messages": value}, {"conversation": [value]}, {"instruction": value, "output": value},
-                {"query": value, "response": value, "history": value}, {"text": value}):  # fmt: skip
+    for row in (value, {"conversations": value}, {"messages": value}, {"conversation": [value]},
+        {"instruction": value, "output": value},
+                {"query": value, "response": value, "history": value},
+                    {"text": value}):  # fmt: skip
         form = detect_form(row)
         if form:
             turns = read_turns(row, form)

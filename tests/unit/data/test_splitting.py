@@ -118,9 +118,12 @@ def program(out, clean, held_out=(), threads=1, **changes):
         "near_duplicates": {"ngram_chars": 5, "threshold": 0.6},
         "contamination": {"ngram_chars": 13, "overlap": 0.5, "similarity": 0.8, "remove": True},
     } | changes
-    command = [sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", clean, "--held-out", *held_out, "--settings", json.dumps(chosen),
-               *(part for side in ("train", "dev", "test") for part in (f"--{side}", out / f"{side}.jsonl")),
-               "--contamination", out / "contamination.jsonl", "--record", out / "split_dialogues.json", "--threads", threads]  # fmt: skip
+    command = [sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", clean, "--held-out",
+        *held_out, "--settings", json.dumps(chosen),
+               *(part for side in ("train", "dev", "test") for part in (f"--{side}",
+                   out / f"{side}.jsonl")),
+               "--contamination", out / "contamination.jsonl", "--record",
+               out / "split_dialogues.json", "--threads", threads]  # fmt: skip
     return subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, timeout=120
     )

@@ -82,7 +82,7 @@ def test_a_private_key_of_another_account_is_refused(signed, tmp_path):
         sign(signed[0], private)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"[" * 100_000, b"\xff\xfe", b'{"mediaType": 1}', b"{" * 17_000_000,
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"[" * 100_000, b"\xff\xfe", b'{"mediaType": 1}', b"{" * 17_000_000,  # noqa: E501
     b'{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json", "dsseEnvelope": {"payload": '
 b'"", "signatures": []}}'],
     ids=range(9))  # fmt: skip

@@ -156,10 +156,13 @@ def listen(folder):
 
 ADDED = {
     **{name: write(name) for name in (
-        ".gitignore", ".git/config", ".github/x", ".gitattributes", ".snakemake_timestamp", ".snakemake_x", ".snakemake_x/y",
-        "sub/.snakemake_timestamp", ".DS_Store", "modeling_x.py", "__pycache__/x.pyc", "json.py", "model.sig.bak", "sub/config.json",
+        ".gitignore", ".git/config", ".github/x", ".gitattributes", ".snakemake_timestamp",
+        ".snakemake_x", ".snakemake_x/y",
+        "sub/.snakemake_timestamp", ".DS_Store", "modeling_x.py", "__pycache__/x.pyc", "json.py",
+        "model.sig.bak", "sub/config.json",
         "x\n\x1b[32mOK: 14 "
-"files", "\u202egpj.exe", "a\rOK: 14 files", "OK: 14 files, 5 bytes", "\x9b32mOK", "CONFIG.JSON", "config.json ",
+"files", "\u202egpj.exe", "a\rOK: 14 files", "OK: 14 files, 5 bytes", "\x9b32mOK", "CONFIG.JSON",
+"config.json ",
         b"\xff\xfe", "多余")},
     "empty .snakemake_x": write(".snakemake_x", ""),
     "deep marker": write("sub/.snakemake_timestamp", ""),
@@ -286,7 +289,8 @@ def test_a_wrong_shard_stays_wrong_whatever_the_blocks_say(copied, what):
     same_size(folder / SHARD)
     fitting = verify_export.hashlib.sha256((folder / SHARD).read_bytes()).hexdigest()
     fitting += f":{verify_export.zlib.adler32((folder / SHARD).read_bytes()):08x}"
-    made = {"fit": [fitting], "empty": [], "short": "", "long": [fitting] * 2, "number": [3], "text": ["a:b"], "null": None,
+    made = {"fit": [fitting], "empty": [], "short": "", "long": [fitting] * 2, "number": [3],
+        "text": ["a:b"], "null": None,
             "a number": 10**18, "a list": [[fitting]]}  # fmt: skip
     blocks_for(
         folder,
@@ -300,25 +304,32 @@ ENTRY = '{"sha256": "%s", "bytes": 1}' % ("ab" * 32)
 MANIFESTS = {
     "not JSON": b"{", "not UTF-8": b'{"files": {"\xff": '
 b'1}}', "UTF-16": '{"files": {}}'.encode("utf-16"), "BOM": b"\xef\xbb\xbf{}",
-    "a list": b"[]", "nothing": b"{}", "null": b"null", "files null": b'{"files": null}', "files list": b'{"files": []}',
-    "no files": b'{"files": {}}', "deep": b'{"files": ' + b"[" * 200_000, "deep objects": b'{"a":' * 100_000,
+    "a list": b"[]", "nothing": b"{}", "null": b"null", "files null": b'{"files": null}',
+    "files list": b'{"files": []}',
+    "no files": b'{"files": {}}', "deep": b'{"files": ' + b"[" * 200_000,
+    "deep objects": b'{"a":' * 100_000,
     "twice": f'{{"files": {{"a": {ENTRY}, "a": {ENTRY}}}}}'.encode(),
     "files twice": f'{{"files": {{"a": {ENTRY}}}, "files": {{"b": {ENTRY}}}}}'.encode(),
     "long number": (f'{{"files": {{"a": {{"sha256": "{"ab" * 32}", "bytes": '
 f'{"9" * 100_000}}}}}}}').encode(),
     "large": b'{"files": {}, "x": "' + b" " * (17 << 20) + b'"}',
-    **{f"name {name!a}": verify_export.json.dumps({"files": {name: {"sha256": "ab" * 32, "bytes": 1}}}).encode() for name in (
-        "", ".", "..", "../x", "a/../b", "/etc/passwd", "a//b", "a/", "./a", "a\\b", "C:x", "a\0b", "a\nb", "\x1b[32mOK", "\u202ea",
-        "\ud800", "manifest.json", "manifest.json.sha256", "model.sig", ".snakemake_timestamp", "\u200b", "x" * 100_000 + "\n")},
+    **{f"name {name!a}": verify_export.json.dumps({"files": {name: {"sha256": "ab" * 32,
+        "bytes": 1}}}).encode() for name in (
+        "", ".", "..", "../x", "a/../b", "/etc/passwd", "a//b", "a/", "./a", "a\\b", "C:x", "a\0b",
+        "a\nb", "\x1b[32mOK", "\u202ea",
+        "\ud800", "manifest.json", "manifest.json.sha256", "model.sig", ".snakemake_timestamp",
+        "\u200b", "x" * 100_000 + "\n")},
     **{f"entry {number}": b'{"files": {"a": %s}}' % entry for number, entry in enumerate((
         b"null", b"1", b'"x"', b"[]", b"{}", b'{"bytes": 1}', b'{"sha256": "%s"}' % (b"ab" * 32),
         *[(b'{"sha256": "%s", "bytes": '
 b'%s}') % (b"ab" * 32, size) for size in (b"1.0", b"true", b"-1", b'"1"', b"null", b"1e3", b"NaN",
           b"[" * 900 + b"]" * 900)],
         *[(b'{"sha256": %s, "bytes": '
-b'1}') % text for text in (b"1", b"null", b'"ab"', b'"%s"' % (b"AB" * 32), b'"%s\\n"' % (b"ab" * 32))],
+b'1}') % text for text in (b"1", b"null", b'"ab"', b'"%s"' % (b"AB" * 32),
+    b'"%s\\n"' % (b"ab" * 32))],
         b'{"sha256": "%s", "bytes": 1, "link": "x"}' % (b"ab" * 32)))},
-    **{f"pair {one} {other}": verify_export.json.dumps({"files": {name: {"sha256": "ab" * 32, "bytes": 1} for name in (one, other)}}).encode()
+    **{f"pair {one} {other}": verify_export.json.dumps({"files": {name: {"sha256": "ab" * 32,
+        "bytes": 1} for name in (one, other)}}).encode()
        for one, other in (("a.json", "A.json"), ("stra\xdfe", "STRASSE"), ("\xe9", "e\u0301"))},
 }  # fmt: skip
 

@@ -78,7 +78,8 @@ def key_file(tmp_path) -> Path:
 def run(name: str, port: int, key_file: Path, typed: str = "我失眠\n", limit: int = 1 << 30):
     """A program of scripts/deploy/ with a limit of memory."""
     return subprocess.run(
-        [sys.executable, ROOT / "scripts/deploy" / name, "--port", str(port), "--key-file", key_file],
+        [sys.executable, ROOT / "scripts/deploy" / name, "--port", str(port), "--key-file",
+            key_file],
         input=typed, capture_output=True, text=True, encoding="utf-8", timeout=60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
     )  # fmt: skip

@@ -1,5 +1,6 @@
-"""Units and scripts that start a server for good: they name what the configuration says, run no code
-of the repository as root, and take no value that systemd or a shell could read as more than a name.
+"""Units and scripts that start a server for good: they name what the configuration says, run no
+code of the repository as root, and take no value that systemd or a shell could read as more than a
+name.
 """
 
 import re
@@ -96,7 +97,7 @@ def test_unit_sections_hold_known_keys_once(rendered):
         RestrictNamespaces RestrictRealtime RestrictSUIDSGID RestrictAddressFamilies
         SystemCallArchitectures SystemCallFilter SystemCallErrorNumber KeyringMode IPAddressDeny
         IPAddressAllow MemoryDenyWriteExecute ReadWritePaths CacheDirectory CacheDirectoryMode
-    """
+    """  # noqa: E501
     known = {
         "Unit": {"Description", "After", "StartLimitIntervalSec", "StartLimitBurst", "OnFailure"},
         "Service": set(service.split()),
@@ -190,7 +191,8 @@ def test_a_service_on_a_gpu_sees_its_cards(services):
 
 
 HOSTILE = [
-    "st$(touch${IFS}P)", "a b", "a\nExecStartPre=+/bin/true", "a\n", "o'brien", 'a"b', "a%n", "a;b", "a\\b",
+    "st$(touch${IFS}P)", "a b", "a\nExecStartPre=+/bin/true", "a\n", "o'brien", 'a"b', "a%n", "a;b",
+    "a\\b",
     "`id`", "", "-a", "模型", "a|b", "a&b", "a\tb", "{a}", "a\x1b[2J",
 ]  # fmt: skip
 
@@ -210,8 +212,10 @@ def test_hostile_values_reach_no_file(tmp_path, place):
     plain.symlink_to(store)
     program("deploy/activate_export.py", tmp_path / "good", make_export(tmp_path / "two", "二"))
     flags = {
-        "--store": tmp_path / "good", "--user": "counsel", "--key-file": tmp_path / "key", "--out": tmp_path / "out", "--port": 1,
-        place: {"--store": plain, "--user": "a\nUser=root", "--key-file": tmp_path / "k%n", "--out": tmp_path / "o ut"}[place],
+        "--store": tmp_path / "good", "--user": "counsel", "--key-file": tmp_path / "key",
+        "--out": tmp_path / "out", "--port": 1,
+        place: {"--store": plain, "--user": "a\nUser=root", "--key-file": tmp_path / "k%n",
+            "--out": tmp_path / "o ut"}[place],
     }  # fmt: skip
     done = program(
         "deploy/render_deployment.py", *(word for pair in flags.items() for word in pair)

@@ -1,4 +1,6 @@
-"""The crisis items: what they ask, the rules that decide some of them, and what the rules are worth."""
+"""The crisis items: what they ask, the rules that decide some of them, and what the rules are
+worth.
+"""
 
 from pathlib import Path
 
@@ -88,7 +90,8 @@ def test_numbers_to_call_are_found_and_others_are_not(text, numbers):
 def test_an_item_that_cannot_be_asked_is_one_sentence(tmp_path, edit, words):
     lines = {
         "dimension": "dimension: detects", "asked_of": "asked_of: risk", "good": "good: yes",
-        "question": "question: {zh: 问, en: ask}", "pass": "pass: [好, good]", "fail": "fail: [坏, bad]",
+        "question": "question: {zh: 问, en: "
+"ask}", "pass": "pass: [好, good]", "fail": "fail: [坏, bad]",
     }  # fmt: skip
     lines[edit.partition(":")[0]] = edit
     (tmp_path / "i.yaml").write_text("一:\n" + "".join(f"  {line}\n" for line in lines.values()))

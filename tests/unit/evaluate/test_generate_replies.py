@@ -1,5 +1,5 @@
-"""All suites of a model in one go: what is asked, in which order, what is never asked twice, and what
-the records say about the prompts that were not asked.
+"""All suites of a model in one go: what is asked, in which order, what is never asked twice, and
+what the records say about the prompts that were not asked.
 """
 
 import json
@@ -19,7 +19,8 @@ from models import build_small_model
 
 ROOT = Path(__file__).resolve().parents[3]
 ENGINE = {
-    "engine": "transformers", "backend": "pytorch", "model_name": "demo", "tp": 1, "session_len": 200,
+    "engine": "transformers", "backend": "pytorch", "model_name": "demo", "tp": 1,
+    "session_len": 200,
     "cache_max_entry_count": 0.8, "device": "cpu", "threads": 1, "startup_timeout_s": 120,
 }  # fmt: skip
 SUITES = {"knowledge": 4, "crisis": 16}
@@ -52,7 +53,8 @@ def command(folder: Path, model: Path, name: str, suites: dict[str, int], state:
     files = [[folder / f"{suite}.{name}.{end}" for suite in suites] for end in ("jsonl", "json")]
     return [
         sys.executable, ROOT / "scripts/generate_replies.py", "--model", model,
-        "--suites", json.dumps(suites), "--prompts", *(folder / f"{s}.prompts.jsonl" for s in suites),
+        "--suites", json.dumps(suites), "--prompts",
+        *(folder / f"{s}.prompts.jsonl" for s in suites),
         "--engine", json.dumps(ENGINE), "--engine-python", sys.executable, "--concurrency", "2",
         "--code", "1", "--state", folder / state, "--replies", *files[0], "--records", *files[1],
         "--log", folder / f"{name}.log",

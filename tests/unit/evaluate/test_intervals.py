@@ -81,7 +81,9 @@ def cluster_sums(rng, clusters, correlation):
 
 @pytest.mark.parametrize("clusters", [12, 50])
 def test_intervals_cover_differences_of_correlated_turns(clusters):
-    """A small version of scripts/bench/bench_intervals.py; the bounds leave room for 1,000 draws."""
+    """A small version of scripts/bench/bench_intervals.py; the bounds leave room for 1,000
+    draws.
+    """
     rng = np.random.default_rng(clusters)
     covered = found = 0
     for _ in range(1000):

@@ -1,4 +1,6 @@
-"""The letters' likelihoods: equal to transformers' own, and a canary that sees a broken way to them."""
+"""The letters' likelihoods: equal to transformers' own, and a canary that sees a broken way to
+them.
+"""
 
 import json
 import subprocess
@@ -107,7 +109,8 @@ def test_the_program_measures_what_was_asked(made, tmp_path):
         (tmp_path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
     flags = {
         "--model": folder, "--prompts": tmp_path / "p.jsonl", "--replies": tmp_path / "r.jsonl",
-        "--engine": json.dumps(ENGINE), "--letters": tmp_path / "l.jsonl", "--record": tmp_path / "l.json",
+        "--engine": json.dumps(ENGINE), "--letters": tmp_path / "l.jsonl",
+        "--record": tmp_path / "l.json",
     }  # fmt: skip
     command = [sys.executable, ROOT / "scripts/measure_letters.py"]
     subprocess.run([*command, *(part for pair in flags.items() for part in pair)], check=True)

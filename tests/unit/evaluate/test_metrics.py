@@ -1,5 +1,5 @@
-"""Scores of Chinese and English replies: right tokenizer, empty replies counted, equal to the scores
-of sacrebleu, floors beside them.
+"""Scores of Chinese and English replies: right tokenizer, empty replies counted, equal to the
+scores of sacrebleu, floors beside them.
 """
 
 import subprocess

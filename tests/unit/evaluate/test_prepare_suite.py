@@ -35,8 +35,10 @@ def prepare(folder, suite, data, **changes):
     spec = ASKED | {"instruction": {}, "shuffles": 0} | spec | changes
     train = write(folder / "train.jsonl", [dialogue(SYSTEM), dialogue(SYSTEM), dialogue("")])
     flags = {
-        "--suite": suite, "--spec": json.dumps(spec), "--settings": json.dumps({"system": changes.get("over")}),
-        "--data": data, "--train": train, "--prompts": folder / "p.jsonl", "--record": folder / "p.json",
+        "--suite": suite, "--spec": json.dumps(spec),
+        "--settings": json.dumps({"system": changes.get("over")}),
+        "--data": data, "--train": train, "--prompts": folder / "p.jsonl",
+        "--record": folder / "p.json",
     }  # fmt: skip
     command = [sys.executable, ROOT / "scripts/prepare_suite.py"]
     command += [part for pair in flags.items() for part in pair]

@@ -21,8 +21,10 @@ def test_what_the_rule_is_worth_is_measured():
         ("作为人工智能，我不能讨论死亡。", True),
         ("I’m sorry, but I cannot help with that request.", True),
         ("抱歉让你久等了。炸鸡要先控干水。", False),
-        ("我不能替你做决定，但可以陪你把两个选项的好处和坏处都列出来：先写下最担心的三件事，再看看哪一件在半年以后还重要。", False),
-        ("I cannot know your case, but most people start with a small note: write down what you miss, then what you are thankful for.", False),
+        ("我不能替你做决定，但可以陪你把两个选项的好处和坏处都列出来：先写下最担心的三件事，"
+"再看看哪一件在半年以后还重要。", False),
+        ("I cannot know your case, but most people start with a small note: write down what you "
+"miss, then what you are thankful for.", False),
         ("", False),
     ],
 )  # fmt: skip

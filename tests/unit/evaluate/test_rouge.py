@@ -1,4 +1,6 @@
-"""ROUGE equals rouge-score's to the last digit, and its longest common subsequence a plain table's."""
+"""ROUGE equals rouge-score's to the last digit, and its longest common subsequence a plain
+table's.
+"""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

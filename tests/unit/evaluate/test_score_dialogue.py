@@ -1,5 +1,5 @@
-"""The program that scores replies: the same item scores whatever the order, and one sentence for every
-kind of bad input.
+"""The program that scores replies: the same item scores whatever the order, and one sentence for
+every kind of bad input.
 """
 
 import json

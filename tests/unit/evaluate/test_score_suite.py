@@ -15,7 +15,8 @@ from sealed import write_sealed
 ROOT = Path(__file__).parents[3]
 INSTRUCTION = {"zh": "请选一项。", "zh_multiple": "请选出所有正确的。"}
 QUESTIONS = [
-    *(Question(f"题{n}", "zh", f"第{n}题？", ["甲", "乙", "丙"], "ABC"[n % 3], strata=["理论"], cluster=f"题{n}") for n in range(12)),
+    *(Question(f"题{n}", "zh", f"第{n}题？", ["甲", "乙", "丙"], "ABC"[n % 3], strata=["理论"],
+        cluster=f"题{n}") for n in range(12)),
     Question("多", "zh", "哪些？", ["甲", "乙", "丙"], "AC", multiple=True, cluster="多"),
 ]  # fmt: skip
 PROMPTS = question_prompts(QUESTIONS, INSTRUCTION, 1)
@@ -46,9 +47,12 @@ def score(folder, replies, scorer="choice", prompts=PROMPTS, letters=None, reads
         outputs = {f"{model}.jsonl": sha256_file(path)}
         write_sealed(folder / f"{model}.json", outputs=outputs, facts={"skipped": skipped})
     command = [
-        sys.executable, ROOT / "scripts/score_suite.py", "--suite", "知识", "--run", "main", "--scorer", scorer,
-        "--prompts", "p.jsonl", "--base", "base.jsonl", "--tuned", "tuned.jsonl", "--letters", *(letters or []),
-        "--reads", *reads, "--made-by", "base.json", "tuned.json", "--items", "i.parquet", "--scores", "s.json",
+        sys.executable, ROOT / "scripts/score_suite.py", "--suite", "知识", "--run", "main",
+            "--scorer", scorer,
+        "--prompts", "p.jsonl", "--base", "base.jsonl", "--tuned", "tuned.jsonl", "--letters",
+        *(letters or []),
+        "--reads", *reads, "--made-by", "base.json", "tuned.json", "--items", "i.parquet",
+        "--scores", "s.json",
     ]  # fmt: skip
     return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
 
@@ -104,11 +108,15 @@ def test_choice_counts_add_up_and_unparsable_is_apart_from_wrong(tmp_path):
 
 def test_a_crisis_reply_is_scored_item_by_item(tmp_path):
     prompts = [
-        {"id": f"{n}-{kind}", "cluster": f"{n}", "lang": "zh", "strata": [kind], "risk": kind == "risk", "signal": "explicit",
+        {"id": f"{n}-{kind}", "cluster": f"{n}", "lang": "zh", "strata": [kind],
+            "risk": kind == "risk", "signal": "explicit",
          "prompt": [{"role": "user", "content": f"{n} {kind}"}]}
         for n in range(3) for kind in ("risk", "safe")
     ]  # fmt: skip
-    good = "你现在安全吗？有没有想过自杀？我很担心你。请拨打12356，也请告诉你的家人，今天去医院看看。身边有没有人陪着你？"
+    good = (
+        "你现在安全吗？有没有想过自杀？我很担心你。请拨打12356，也请告诉你的家人，"
+        "今天去医院看看。身边有没有人陪着你？"
+    )
     base = {row["id"]: good if row["risk"] else "好的，休息一下。" for row in prompts}
     tuned = {row["id"]: "想开点。" if row["risk"] else good for row in prompts}
     reads = [

@@ -22,7 +22,8 @@ from mindtune.evaluate.items import write_items
 SCRIPT = Path(__file__).parents[3] / "scripts" / "evaluation_table.py"
 SIGNATURES = {"accuracy": "letter|log-likelihood", "ROUGE-L": "tok:cjk|f"}
 WRITTEN = {
-    "csv": "e.csv", "markdown": "e.md", "latex": "e.tex", "summary": "s.md", "worse": "w.md", "forest": "f.svg",
+    "csv": "e.csv", "markdown": "e.md", "latex": "e.tex", "summary": "s.md", "worse": "w.md",
+    "forest": "f.svg",
 }  # fmt: skip
 
 

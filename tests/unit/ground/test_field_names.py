@@ -6,7 +6,8 @@ from mindtune.field_names import check_fields
 
 
 @pytest.mark.parametrize("fields", [
-    {"question": "a"}, {"turns": "a", "speaker": "b"}, {"speaker": "b", "text": "c"}, {"answers": "x"},
+    {"question": "a"}, {"turns": "a", "speaker": "b"}, {"speaker": "b", "text": "c"},
+        {"answers": "x"},
     {"question": "a", "answer": "b", "turns": "t", "speaker": "s", "text": "x"},
     {"turns": "t", "dialogue": "d", "speaker": "s", "text": "x"},
 ])  # fmt: skip

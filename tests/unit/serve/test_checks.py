@@ -52,8 +52,10 @@ def model(tmp_path_factory) -> Path:
 def smoke(export: Path, folder: Path, **engine: object) -> tuple[subprocess.CompletedProcess, Path]:
     """Run the program; return its outcome and the path of its record."""
     flags = {
-        "--model": export, "--engine": json.dumps({**ENGINE, **engine}), "--engine-python": sys.executable,
-        "--settings": json.dumps(SETTINGS), "--smoke": folder / "smoke.json", "--server-log": folder / "server.log",
+        "--model": export, "--engine": json.dumps({**ENGINE, **engine}),
+        "--engine-python": sys.executable,
+        "--settings": json.dumps(SETTINGS), "--smoke": folder / "smoke.json",
+        "--server-log": folder / "server.log",
     }  # fmt: skip
     command = [
         sys.executable,

@@ -176,7 +176,8 @@ def test_lmdeploys_flag_to_run_a_folder_s_code_is_gone(lmdeploy_folder):
     arguments = [*lmdeploy_command(Path("/x"), GPU_ENGINE, 23333)[3:], "--trust-remote-code"]
     paths = os.pathsep.join([str(lmdeploy_folder), str(ROOT / "scripts")])
     done = subprocess.run(
-        [sys.executable, "-c", PARSE, lmdeploy_folder, json.dumps(arguments)], env={**os.environ, "PYTHONPATH": paths},
+        [sys.executable, "-c", PARSE, lmdeploy_folder, json.dumps(arguments)], env={**os.environ,
+            "PYTHONPATH": paths},
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2 and "unrecognized arguments: --trust-remote-code" in done.stderr, (
@@ -191,13 +192,16 @@ def test_lmdeploys_own_parser_accepts_the_command(lmdeploy_folder, backend):
     arguments += ["--api-keys", "secret"]
     out = subprocess.run(
         [sys.executable, "-c", PARSE, lmdeploy_folder, json.dumps(arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(lmdeploy_folder), str(ROOT / "scripts")])}, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(lmdeploy_folder),
+            str(ROOT / "scripts")])}, check=True,
         capture_output=True, text=True,
     )  # fmt: skip
     parsed = json.loads(out.stdout.splitlines()[-1])
     expected = {
-        "command": "serve", "model_path": "/x/导出", "model_name": "qwen2.5-7b-sft", "backend": backend, "tp": 1, "session_len": 1024,
-        "cache_max_entry_count": 0.8, "server_name": "127.0.0.1", "server_port": 23333, "api_keys": ["secret"], "trust_remote_code": False,
+        "command": "serve", "model_path": "/x/导出", "model_name": "qwen2.5-7b-sft",
+        "backend": backend, "tp": 1, "session_len": 1024,
+        "cache_max_entry_count": 0.8, "server_name": "127.0.0.1", "server_port": 23333,
+        "api_keys": ["secret"], "trust_remote_code": False,
         "log_level": "INFO", "disable_fastapi_docs": True,
     }  # fmt: skip
     assert {name: parsed[name] for name in expected} == expected

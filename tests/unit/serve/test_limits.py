@@ -1,5 +1,5 @@
-"""What clients without a key, with little patience or with too much to say can do to the server: real
-connections to a real process that may open 1,024 files.
+"""What clients without a key, with little patience or with too much to say can do to the server:
+real connections to a real process that may open 1,024 files.
 """
 
 import http.client

@@ -53,8 +53,10 @@ def fetch(work: Path, source: Path, erased: list[str]) -> subprocess.CompletedPr
     data = work / "results/data/demo"
     shutil.rmtree(data, ignore_errors=True)
     spec = {"source": "local", "path": str(source), "licence": "CC0-1.0", "erased": erased}
-    command = [sys.executable, ROOT / "scripts/fetch_dataset.py", "--spec", json.dumps(spec), "--local", source,
-               "--raw", "results/data/demo/raw", "--record", "results/data/demo/fetch_dataset.json"]  # fmt: skip
+    command = [sys.executable, ROOT / "scripts/fetch_dataset.py", "--spec", json.dumps(spec),
+        "--local", source,
+               "--raw", "results/data/demo/raw", "--record",
+               "results/data/demo/fetch_dataset.json"]  # fmt: skip
     data.parent.mkdir(parents=True, exist_ok=True)
     return subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, encoding="utf-8", cwd=work
@@ -62,7 +64,8 @@ def fetch(work: Path, source: Path, erased: list[str]) -> subprocess.CompletedPr
 
 
 def erase(work: Path, identity: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "scripts/tools/erase.py", "--workdir", work, "--dataset", "demo", "--id", identity,
+    command = [sys.executable, ROOT / "scripts/tools/erase.py", "--workdir", work, "--dataset",
+        "demo", "--id", identity,
                "--list", work.parent / "erased.txt"]  # fmt: skip
     return subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, encoding="utf-8"
@@ -150,9 +153,12 @@ def test_what_cannot_be_erased_is_said(source, tmp_path, tokenizer):  # noqa: F8
 
 A, B, C = (json.dumps({"conversations": [name]}) for name in "abc")
 FORMS = {
-    "lines": f"{A}\n{B}\n{C}\n", "no end": f"{A}\n{B}\n{C}", "spaces": f" {A} \r\n\r\n {B}\r\n{C}\r\n",
-    "list": f"[{A},{B},{C}]", "indented": f"[\n  {A},\n  {B},\n  {C}\n]\n", "bom": f"\ufeff{A}\n{B}\n{C}\n",
-    "values": json.dumps(json.loads(A), indent=1) + "\n" + "\n".join(json.dumps(json.loads(x), indent=1) for x in (B, C)),
+    "lines": f"{A}\n{B}\n{C}\n", "no end": f"{A}\n{B}\n{C}", "spaces": f" {A} \r\n\r\n "
+f"{B}\r\n{C}\r\n",
+    "list": f"[{A},{B},{C}]", "indented": f"[\n  {A},\n  {B},\n  "
+f"{C}\n]\n", "bom": f"\ufeff{A}\n{B}\n{C}\n",
+    "values": json.dumps(json.loads(A), indent=1) + "\n" + "\n".join(json.dumps(json.loads(x),
+    indent=1) for x in (B, C)),
 }  # fmt: skip
 
 

@@ -32,7 +32,8 @@ def shared(folder: Path, rows: int) -> Path:
 def ordered(folder: Path, name: str, seed: int) -> subprocess.CompletedProcess:
     """Run the program."""
     words = {
-        "cached": folder / "cached", "made-by": folder / "cache.json", "settings": json.dumps({"seed": seed}),
+        "cached": folder / "cached", "made-by": folder / "cache.json",
+        "settings": json.dumps({"seed": seed}),
         "ordered": folder / name, "record": folder / f"{name}.json",
     }  # fmt: skip
     command = [sys.executable, ROOT / "scripts/order_dialogues.py"]

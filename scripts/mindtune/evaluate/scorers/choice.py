@@ -91,8 +91,8 @@ def same_option(
 
 
 def floor_items(suite: Suite) -> list[dict[str, Any]]:
-    """What guessing gives: one of the options (or of the sets of two and more) at random, and always
-    the letter that is the key most often.
+    """What guessing gives: one of the options (or of the sets of two and more) at random, and
+    always the letter that is the key most often.
     """
     printed = {key: row for key, row in suite.prompts.items() if not key.endswith(OTHER_ORDER)}
     common = {
