@@ -85,8 +85,7 @@ def canary(
             f"log-likelihood path broken: at {len(found)} places of {len(spoken)} replies the "
             f"model's scores choose the token that it was served with {sum(found)} times, expected "
             f"at least {CANARY_SHARE:.0%}; do not trust letters measured this way: check that the "
-            f"served "
-            "model, its chat template and its engine are those of this folder"
+            "served model, its chat template and its engine are those of this folder"
         )
     return facts
 

@@ -25,6 +25,9 @@ ENGINE = {
     "tp": 1, "session_len": 512,
     "cache_max_entry_count": 0.5, "device": "cpu", "threads": 1, "startup_timeout_s": 60,
 }  # fmt: skip
+ASKED = {
+    "id": "a", "prompt": [{"role": "user", "content": "你好"}], "options": ["甲"], "reply": "好",
+}  # fmt: skip
 SMOKE = {
     "prompts": ["你好"],
     "max_new_tokens": 4,
@@ -86,13 +89,7 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
     rows, out = dialogues(work / "对话.jsonl"), work / "out"
     engine = ["--engine", json.dumps(ENGINE | {"python": ""}), "--engine-python", sys.executable]
     serve = ["--device", "cpu", "--threads", "1"]
-    asked = {
-        "id": "a",
-        "prompt": [{"role": "user", "content": "你好"}],
-        "options": ["甲"],
-        "reply": "好",
-    }
-    (work / "p.jsonl").write_text(json.dumps(asked) + "\n", encoding="utf-8")
+    (work / "p.jsonl").write_text(json.dumps(ASKED) + "\n", encoding="utf-8")
     return {
         "cache_dataset.py": ["--train", rows, "--dev", rows, "--tokenizer", folder, "--model",
             MODEL, "--settings",
