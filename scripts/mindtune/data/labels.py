@@ -67,7 +67,7 @@ _VOCATIVE_WORDS = re.compile(_ADDRESSED, re.IGNORECASE)
 
 def found_labels(text: str) -> Iterator[tuple[str, re.Match[str]]]:
     """(role, match) of every label in a turn's text; code is not looked at."""
-    if not LABEL_WORDS.search(text):
+    if ("：" not in text and ":" not in text) or not LABEL_WORDS.search(text):
         return
     for match in LABEL.finditer(text):
         if _SENTENCE.match(text, match.end()) or not text[match.end() :].strip():
@@ -105,9 +105,8 @@ def drop_own_role_tag(turns: Turns) -> Turns:
 
     A turn that holds the other speaker's label too is left for the rejection.
     """
-    if not any(map(LABEL_WORDS.search, (text for _, text in turns))) or scripted(turns):
-        return turns
-    return [(role, _without_own(role, text)) for role, text in turns]
+    told = [(role, _without_own(role, text)) for role, text in turns]
+    return turns if told == turns or scripted(turns) else told
 
 
 def _without_own(role: str, text: str) -> str:
