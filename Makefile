@@ -57,7 +57,7 @@ REPORTS := demo-tests/faults
 .PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why reproduce diff lint lock docs clean-demo look row erase tables gate h100-check bench-data verify serve chat dashboard deployment sbom
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: driver ## make the driver environment (.venv): Snakemake and the tools of the tests
 
@@ -180,7 +180,7 @@ chaos: driver ## random faults over repeated runs, unattended (nightly), recorde
 slurm-doctor: driver ## does the profile fit this cluster? prints the lines to change
 	@$(DRIVER) scripts/tools/slurm_doctor.py --profile slurm-h100
 
-docs: driver ## generated pages: config/README.md, envs/*.yaml, docs/measurements.md, docs/rulegraph.svg
+docs: driver ## generated pages: config/README.md, docs/measurements.md, docs/rulegraph.svg
 	$(DRIVER) scripts/tools/write_docs.py
 	$(DRIVER) scripts/tools/write_measurements.py
 	$(DRIVER) -m snakemake --quiet all --directory demo-docs --cores="$$CORES" --force results/report/rulegraph.svg
