@@ -16,8 +16,10 @@ REPLY_ENGINE = {"model_name": "replies"}
 # What every table and gate is made from, and the records that stand behind it
 ITEMS = expand("results/runs/{run}/items/{suite}.parquet", run=RUNS, suite=SUITES)
 ITEM_RECORDS = expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES)
-LONGEST = as_json(
-    **{suite: spec["max_new_tokens"] for suite, spec in config["suites"].items()}
+LONGEST = {suite: spec["max_new_tokens"] for suite, spec in config["suites"].items()}
+# By the words of the keys that say it: what decides, and what make plan names
+ASKED_FOR = as_json(
+    suites={suite: {"max_new_tokens": tokens} for suite, tokens in LONGEST.items()}
 )
 # The functions that score single items; dialogues have a program of their own
 DIALOGUE_SUITES = [
@@ -187,7 +189,8 @@ rule generate_base_replies:
         code=code_hash("generate_replies.py"),
         decides=engine_decides(**REPLY_ENGINE),
         engine=unseen(engine_json(**REPLY_ENGINE)),
-        suites=LONGEST,
+        longest=ASKED_FOR,
+        suites=unseen(as_json(**LONGEST)),
         concurrency=unseen(config["evaluate"]["concurrency"]),
         state="state/replies/base/{dataset}",
     shell:
@@ -238,7 +241,8 @@ use rule generate_base_replies as generate_tuned_replies with:
         code=code_hash("generate_replies.py"),
         decides=engine_decides(**REPLY_ENGINE),
         engine=unseen(engine_json(**REPLY_ENGINE)),
-        suites=LONGEST,
+        longest=ASKED_FOR,
+        suites=unseen(as_json(**LONGEST)),
         concurrency=unseen(config["evaluate"]["concurrency"]),
         state="state/replies/runs/{run}",
 

@@ -18,7 +18,14 @@ from typing import Any
 from deploy.verify_archive import check
 from mindtune.audit.bom import bill
 from mindtune.audit.code_state import code_files, state_of_code, uncommitted
-from mindtune.audit.contents import Contents, logs_of, results_of, with_data
+from mindtune.audit.contents import (
+    Contents,
+    licences_of,
+    logs_of,
+    results_of,
+    typed,
+    with_data,
+)
 from mindtune.audit.crate import Story, crate
 from mindtune.audit.folder import UNKNOWN, WRONG, Hasher, audit, find_records
 from mindtune.audit.jobs_done import DoneJob, read_done
@@ -117,8 +124,7 @@ def gather(args: argparse.Namespace) -> tuple[dict[str, Content], dict[str, Any]
     start = json.loads(args.start.read_text(encoding="utf-8"))
     config, environments = start["config"], start["environments"]
     records = checked_records(args.archive.as_posix())
-    used = sorted({settings["dataset"] for settings in config["runs"].values()})
-    licences = [config["datasets"][name]["licence"] for name in used]
+    licences = licences_of(config)
     data = with_data(args.settings["data"], licences)
     contents = results_of(records, args.run, data, args.settings["weights"])
     known = known_places(args.code, environments)
@@ -129,7 +135,7 @@ def gather(args: argparse.Namespace) -> tuple[dict[str, Content], dict[str, Any]
     files |= {
         "README.md": readme(contents, args.run, state, data, ", ".join(licences)),
         "bom.json": json_bytes(bill(args.run, config, records, frozen)),
-        "config.json": scrub_config(config, known),
+        "config.json": scrub_config(typed(config), known),
         "hardware.json": json_bytes(hardware()),
         "jobs.json": json_bytes([vars(job) for job in jobs]),
         "verify_archive.py": PROGRAM,

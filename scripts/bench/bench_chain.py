@@ -34,7 +34,7 @@ from mindtune.records import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_MS = 500
-HOLDS_CARD = re.compile(r"train_lora|replies/|verify_serving")
+HOLDS_CARD = re.compile(r"train_lora|replies/|letters/|verify_serving")
 TRAINING = {"save_steps": 2, "logging_steps": 1, "batch_size": 1, "grad_accumulation": 2}
 KILL_AFTER = 3  # steps: one more than the last checkpoint, so that a step is done twice
 

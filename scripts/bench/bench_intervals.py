@@ -161,11 +161,9 @@ TARGETS = {
 }
 NOTE = (
     "Turns of 2 to 15 a dialogue with an intraclass correlation of 0.3; the targets of coverage "
-    "are "
-    "for jackknife t, which is what is printed. Percentiles were printed before; the bootstrap's t "
-    "is "
-    "what else was tried. The interval of a difference of shares covers more where few pairs are "
-    "discordant. The loss that a gate notices is printed in its sentence."
+    "are for jackknife t, which is what is printed. Percentiles were printed before; the "
+    "bootstrap's t is what else was tried. The interval of a difference of shares covers more "
+    "where few pairs are discordant. The loss that a gate notices is printed in its sentence."
 )
 
 

@@ -12,9 +12,9 @@ gives both.
 
 Whoever can rewrite manifest.json can make any folder pass, so without more the answer is only
 "complete". It is "OK" with --expect, the SHA-256 of manifest.json as its author published it; or
-from verify_signature.py, which checks model.sig. Exit status 0 for complete and OK, or 1 and one
-line for each thing that is wrong. Keep this program outside of the folder, and give -I: then
-Python takes no module from a folder that somebody else filled.
+where verify_signature.py, which checks model.sig, says so. Exit status 0 for complete and OK, or 1
+and one line for each thing that is wrong. Keep this program outside of the folder, and give -I:
+then Python takes no module from a folder that somebody else filled.
 
 Reads DIR, writes nothing.
 """

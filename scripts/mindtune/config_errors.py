@@ -31,13 +31,17 @@ OLD_NAMES = {
     "max-shard-size": "export.max_shard_size",
     "report_to": "nothing: SwanLab always records offline",
 }
-# Keys of earlier versions, and what is asked for today
+# Keys of earlier versions, by name or by path, and what is asked for today
 RETIRED = {
     "min_argmax_agreement": "verify.max_swapped_margin asks that the same token is chosen wherever "
     "its margin is larger",
     "device": "one key says it for training and serving, at the top of the file: device: gpu or "
     "cpu",
     "max_length": "dialogues are cleaned and tokenised once, for train.max_length",
+    "evaluate.dialogue.max_new_tokens": "it is evaluate.suites.dialogue.max_new_tokens now",
+    "evaluate.dialogue.system": "it is evaluate.system now, for all suites",
+    "evaluate.dialogue.concurrency": "it is evaluate.concurrency now, for all suites",
+    "evaluate.score.resamples": "intervals are computed, and nothing is drawn",
     "near_tie": "the smoke test takes verify.max_swapped_margin, the bound of the proof",
 }
 NAMES = "letters A-Z and a-z, digits, _ and - (not first), at most 64 characters"
@@ -130,8 +134,8 @@ def unknown_key(path: str, name: str, known: list[str]) -> str:
             f"config key {path} is the name of a flag of older recipes; the setting is "
             f"{OLD_NAMES[flag]} here, so write that"
         )
-    if name in RETIRED:
-        return f"config key {path} was of an earlier version; {RETIRED[name]}, so remove it"
+    if why := RETIRED.get(path, RETIRED.get(name)):
+        return f"config key {path} was of an earlier version; {why}, so remove it"
     return (
         f"config key {path} is unknown; the nearest known key is {nearest(name, known)}, so "
         f"correct or remove it"

@@ -48,8 +48,9 @@ def keep_made() -> None:
 
 
 def digest(output: str) -> dict[str, str]:
-    """The hash of a record, by which a later one is told from it."""
-    return {"sha256": sha256_file(output)} if output.endswith(".json") else {}
+    """The hash of a record, by which a later one, or none, is told from it."""
+    known = output.endswith(".json") and Path(output).is_file()
+    return {"sha256": sha256_file(output)} if known else {}
 
 
 def read_made() -> dict[str, dict[str, Any]]:
@@ -71,5 +72,5 @@ def restore(made: Mapping[str, Mapping[str, Any]]) -> None:
     """Let Snakemake know how results were made that it knows nothing of."""
     for output, known in made.items():
         path = metadata_path(output)
-        if not path.exists():
+        if Path(output).exists() and not path.exists():
             write_json(path, {key: known[key] for key in COMPARED} | {"incomplete": False})

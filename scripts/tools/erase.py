@@ -30,8 +30,8 @@ from show_row import find, raw_row
 PLACES = ("results", "state", "logs", "benchmarks", ".cache", ".snakemake")
 # Shorter turns ("好的。") stand in other people's dialogues too
 SHORTEST = 12
-# Outputs that are one folder: who removes a file of them removes all
 SIDES = ("train", "dev")  # what a run learns from, and what chooses its checkpoint
+# Outputs that are one folder, in results/KIND/NAME: who removes a file of one removes it all
 FOLDERS = ("cached", "raw", "figures")
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 
@@ -91,9 +91,15 @@ def holders(workdir: Path, found: set[bytes]) -> list[Path]:
         if path.is_symlink() or not path.is_file() or path.suffix in WEIGHTS:
             continue
         if any(content.find(text) != -1 for content in contents(path) for text in found):
-            unit = [parent for parent in path.parents if parent.name in FOLDERS]
-            held.add(unit[-1] if unit else path)
+            held.add(unit_of(path.relative_to(workdir), workdir))
     return sorted(held)
+
+
+def unit_of(name: Path, workdir: Path) -> Path:
+    """A file of the working directory, or the output that is one folder and holds it."""
+    kind = name.parts[:4]
+    whole = len(name.parts) > 4 and kind[0] == "results" and kind[3] in FOLDERS
+    return workdir.joinpath(*kind) if whole else workdir / name
 
 
 def records_of(workdir: Path, removed: Iterable[Path]) -> list[Path]:
@@ -149,8 +155,7 @@ def erase(workdir: Path, dataset: str, identity: str, listed: Path) -> None:
     if not kept + rejected:
         raise UserError(
             f"{data} has no row with the id {identity!r} in clean.jsonl or rejected.jsonl; correct "
-            f"ID, "
-            f"DATASET or WORKDIR, or make these files first (make demo) if an earlier row took "
+            f"ID, DATASET or WORKDIR, or make these files first (make demo) if an earlier row took "
             f"them along"
         )
     sources = sorted({row["source"] for row in kept + rejected})
@@ -164,8 +169,7 @@ def erase(workdir: Path, dataset: str, identity: str, listed: Path) -> None:
     for name in runs:
         print(
             f"trained   run {name} learned from it: results/runs/{name}, its export and state/ "
-            f"hold "
-            f"weights that did; use none of them, a rerun trains them again"
+            f"hold weights that did; use none of them, a rerun trains them again"
         )
     where = (
         origin["path"] if origin["source"] == "local" else f"{origin['id']} on {origin['source']}"

@@ -26,21 +26,14 @@ INITS = [
 # Rooms that are being split; take a line out when its room is done
 UNDER_WORK = (
     "scripts/mindtune/data/",
-    "scripts/mindtune/serve/",
-    "scripts/mindtune/evaluate/",
     "scripts/mindtune/audit/",
     "scripts/bench/bench_data.py",
     "scripts/bench/data_speed.py",
     "scripts/deploy/",
-    "scripts/clean_dialogues.py",
-    "scripts/split_dialogues.py",
     "scripts/write_datasheet.py",
     "scripts/fetch_",
-    "scripts/verify_serving.py",
     "scripts/generate_replies.py",
     "scripts/score_dialogue.py",
-    "scripts/evaluation_table.py",
-    "scripts/write_report.py",
     "tests/unit/data/",
     "tests/unit/serve/",
     "tests/unit/deploy/",
@@ -54,8 +47,7 @@ UNDER_WORK = (
 MOST = {"function": 40, "module": 250, "program": 200}
 # What was longer when the limits came, with its length then: it may shrink, and nothing may join
 LONGER = {
-    "scripts/tools/audit.py:main": 41,
-    "tests/unit/ground/test_config.py": 290,
+    "tests/unit/ground/test_config.py": 275,
     "scripts/bench/bench_chain.py": 298,
     "scripts/bench/bench_demo.py:measure_demo": 47,
     "scripts/bench/bench_masking.py": 300,
@@ -66,23 +58,18 @@ LONGER = {
     "scripts/bench/bench_train.py:train": 46,
     "scripts/bench/peers.py:datatrove": 57,
     "scripts/build_demo_model.py": 247,
-    "scripts/draw_rulegraph.py": 431,
-    "scripts/draw_rulegraph.py:draw": 41,
-    "scripts/draw_rulegraph.py:main": 42,
     "scripts/export_model.py": 271,
-    "scripts/mindtune/export/model_card.py:model_card": 44,
     "scripts/mindtune/train/flags.py:train_flags": 43,
     "scripts/pack_stats.py:main": 51,
     "scripts/tools/demo.py:main": 43,
     "scripts/tools/show_dashboard.py": 277,
     "scripts/tools/slurm_doctor.py": 354,
     "scripts/tools/slurm_doctor.py:check_partition": 44,
-    "tests/unit/builders/proven_run.py:other_records": 43,
-    "tests/unit/export/test_export.py": 420,
-    "tests/unit/export/test_export.py:test_card_of_a_hub_dataset_with_scores": 94,
+    "tests/unit/export/test_export.py": 400,
+    "tests/unit/export/test_export.py:test_card_of_a_hub_dataset": 82,
     "tests/unit/export/test_merging.py": 596,
     "tests/unit/ground/test_made_by.py": 311,
-    "tests/unit/ground/test_safe_loading.py": 291,
+    "tests/unit/ground/test_safe_loading.py": 286,
 }
 
 

@@ -38,14 +38,15 @@ def test_nothing_to_do_is_said(project):
 
 
 def test_an_edited_key_is_named_with_both_values_and_what_follows(project, timed):
-    edit = '{"train": {"learning_rate": 1.0e-4}, "evaluate": {"score": {"resamples": 999}}}'
+    edit = '{"train": {"learning_rate": 1.0e-4}, "evaluate": {"score": {"seed": 999}}}'
     status, said = tool(project, "plan", edit=edit)
     assert status == 0, said
     lines = said.splitlines()
     assert "train_lora (main and seed43) would run because train.learning_rate was 0.001" in said
     # seed43 never ran: it counts as the longest of its rule
     assert "and is 1.0e-4; about 5 h 20 min by the last run." in lines[0]
-    assert "score_dialogue (main and seed43) would run because evaluate.score." in said
+    scored = "score_dialogue (main/dialogue and seed43/dialogue) would run because"
+    assert f"{scored} evaluate.score.seed was 42 and is 999" in said
     assert lines[-2].endswith("follow.") and "export_model (main and seed43)" in lines[-2]
     assert "no time is known of" in lines[-1]
     status, said = tool(project, "why", "--file", "results/base/model", edit=edit)

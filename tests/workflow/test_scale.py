@@ -71,7 +71,6 @@ for run in sys.stdin.read().split():
 
 def write_finished(work: Path, runs: list[str]) -> None:
     """The small files from which tables and report are made."""
-
     subprocess.run(
         [f"{VENVS}/{venv_name('core', on_gpu=False)}/bin/python", "-c", WRITE_ITEMS],
         input=" ".join(runs),
@@ -103,8 +102,7 @@ def write_finished(work: Path, runs: list[str]) -> None:
     ):
         record(f"data/demo/{stage}.json")
     for path in (
-        "base/fetch_tokenizer.json",
-        "base/fetch_model.json",
+        *(f"base/fetch_{part}.json" for part in ("tokenizer", "model")),
         "base/replies/demo/dialogue.json",
         "export.json",
         "report/rulegraph.json",

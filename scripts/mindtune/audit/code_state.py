@@ -8,7 +8,7 @@ from pathlib import Path
 PARTS = ("Snakefile", "Makefile", "rules", "scripts", "config", "envs", "resources", "profiles")
 PARTS += ("slurm-h100", "LICENSE", "CITATION.cff", "README.md", "pyproject.toml")
 # New files that git does not know yet are part of the code if they are one of these
-NEW = ("*.py", "*.smk", "*.j2")
+NEW = ("*.py", "*.smk", "*.j2", "config/suites/*.yaml")
 
 
 def git(root: Path, *words: str) -> bytes | None:

@@ -11,8 +11,12 @@ from mindtune.audit.zipping import Content
 from mindtune.records import list_files
 
 # Folders of weights, and what is made of data and weights again in seconds
-WEIGHTS = r"results/base/(model|tokenizer)|results/export|results/runs/[^/]+/(adapter|merged|export|cached)"  # noqa: E501
-DATA = r"results/data/[^/]+/(raw|[^/]+\.jsonl)|results/(base/replies|runs/[^/]+/replies)/.+\.jsonl"
+WEIGHTS = r"results/base/(model|tokenizer)|results/export|results/data/[^/]+/cached|results/runs/[^/]+/(adapter|merged|export|cached)"  # noqa: E501
+# Dialogues and questions, as text or as tokens, and what models replied to them
+DATA = (
+    r"results/data/[^/]+/(raw|[^/]+\.jsonl)|results/suites/[^/]+/raw"
+    r"|results/(prompts|base/replies|runs/[^/]+/replies)/.+\.jsonl"
+)
 # A server's log may quote what it was asked
 QUOTES = r"logs/.+\.server\.log"
 OPEN = re.compile(r"(?i)(cc0|cc-by(-sa)?-\d|mit\b|apache|odc-by|odbl|bsd|pddl|public domain)")
@@ -32,6 +36,23 @@ def is_open(licences: Iterable[str]) -> bool:
     return all(OPEN.match(licence) for licence in licences)
 
 
+def licences_of(config: Mapping[str, Any]) -> list[str]:
+    """The licences of the data sets in use, and of the suites that have data of their own."""
+    used = sorted({settings["dataset"] for settings in config["runs"].values()})
+    own = [
+        spec for _, spec in sorted(config.get("suites", {}).items()) if spec["source"] != "split"
+    ]
+    found = [config["datasets"][name]["licence"] for name in used]
+    return list(dict.fromkeys([*found, *(spec["licence"] for spec in own)]))
+
+
+def typed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A start's configuration without what it read from config/suites, which is in code/: a start
+    takes the rest as it would take it from a user.
+    """
+    return {key: value for key, value in config.items() if key != "suites"}
+
+
 def with_data(choice: str, licences: Iterable[str]) -> bool:
     """Whether dialogues go into the archive, by the key archive.data."""
     return choice == "full" or (choice == "auto" and is_open(licences))
@@ -43,7 +64,7 @@ def reason_to_withhold(path: str, run: str, data: bool, weights: str) -> str:
     if path not in mine and re.fullmatch(WEIGHTS, path):
         return "weights, or made from them in seconds"
     if not data and re.fullmatch(DATA, path):
-        return "the dialogues' licence does not say that they may be given on"
+        return "dialogues, questions or replies: left out by archive.data and the licences"
     return ""
 
 
@@ -55,8 +76,7 @@ def results_of(
     for name, record in records.items():
         for path, digest in record["outputs"].items():
             why = reason_to_withhold(path, run, data, weights)
-            if why or not Path(path).exists():
-                why = why or "temporary: removed once it was exported"
+            if why:
                 found.withheld[path] = {"sha256": digest, "record": name, "why": why}
             elif Path(path).is_dir():
                 found.files |= {f"{path}/{part}": Path(path, part) for part in list_files(path)}

@@ -19,15 +19,16 @@ from mindtune.records import list_files, read_json, seal, sha256_file, sha256_li
 RESULTS = Path("results")
 PLACES = (
     "*.json", "base/*.json", "base/replies/*/*.json", "base/letters/*/*.json", "prompts/*/*.json",
-    "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json", "runs/*/letters/*.json",
-    "runs/*/scores/*.json", "tables/*.json", "report/*.json",
+    "suites/*/*.json", "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json",
+    "runs/*/letters/*.json", "runs/*/scores/*.json", "tables/*.json", "report/*.json",
     "archive/*.json",
 )  # fmt: skip
 # Which record names an output that is in none: a pattern of its path, and the record's path
 MAKERS = (
     (r"results/base/(model|tokenizer)", r"results/base/fetch_\1.json"),
     (r"(results/data/[^/]+)/raw", r"\1/fetch_dataset.json"),
-    (r"(results/data/[^/]+)/(clean|rejected)\.jsonl", r"\1/clean_dialogues.json"),
+    (r"(results/suites/[^/]+)/raw", r"\1/fetch_suite.json"),
+    (r"(results/data/[^/]+)/(clean|rejected|crisis)\.jsonl", r"\1/clean_dialogues.json"),
     (r"(results/data/[^/]+)/(train|dev|test|contamination)\.jsonl", r"\1/split_dialogues.json"),
     (r"(results/data/[^/]+)/(DATASHEET\.md|croissant\.json)", r"\1/write_datasheet.json"),
     (r"(results/data/[^/]+)/cached", r"\1/cache_dataset.json"),

@@ -4,7 +4,9 @@ import json
 import mmap
 import zipfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow
 import pyarrow.parquet
@@ -21,19 +23,23 @@ def contents(path: Path) -> Iterator[bytes | mmap.mmap]:
         ):
             yield content
     try:
-        yield from unpacked(path)
+        yield from unpacked(path, path.suffix)
     except (OSError, pyarrow.ArrowException, zipfile.BadZipFile):
         print(f"unread    {path} is no whole {path.suffix} file; look into it yourself")
 
 
-def unpacked(path: Path) -> Iterator[bytes]:
-    """What an archive, a table or a compressed file holds."""
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            yield from (archive.read(name) for name in sorted(archive.namelist()))
-    elif path.suffix == ".parquet":
-        rows = pyarrow.parquet.read_table(path).to_pylist()
+def unpacked(source: Path | BinaryIO, suffix: str) -> Iterator[bytes]:
+    """What an archive, a table or a compressed file holds; of an archive its tables too."""
+    if suffix == ".zip":
+        with zipfile.ZipFile(source) as archive:
+            for name in sorted(archive.namelist()):
+                content = archive.read(name)
+                yield content
+                if name.endswith(".parquet"):
+                    yield from unpacked(BytesIO(content), ".parquet")
+    elif suffix == ".parquet":
+        rows = pyarrow.parquet.read_table(source).to_pylist()
         yield json.dumps(rows, ensure_ascii=False, default=str).encode()
-    elif path.suffix in (".gz", ".zst", ".bz2", ".lz4"):
-        with pyarrow.input_stream(path, compression="detect") as stream:
+    elif suffix in (".gz", ".zst", ".bz2", ".lz4"):
+        with pyarrow.input_stream(source, compression="detect") as stream:
             yield stream.read()

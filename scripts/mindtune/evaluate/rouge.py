@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
-ORDERS = {"ROUGE-1": 1, "ROUGE-2": 2}
 # rouge-score's version that the tests compare with.
 VERSION = "0.1.2"
 

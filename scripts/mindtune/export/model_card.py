@@ -39,21 +39,6 @@ def front_matter(model: Mapping[str, Any], dataset: Mapping[str, Any], method: s
     return "\n".join(["---", *lines, "---"])
 
 
-def scores(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Base and tuned beside each other for each metric, if the run was scored."""
-    if "score_dialogue" not in records:
-        return []
-    rows: dict[str, dict[str, Any]] = {}
-    for row in records["score_dialogue"]["facts"]["rows"]:
-        if row["system"] in ("base", "tuned"):
-            entry = rows.setdefault(
-                row["metric"],
-                {key: row[key] for key in ("metric", "n", "n_dialogues", "signature")},
-            )
-            entry[row["system"]] = row["value"]
-    return [row for row in rows.values() if {"base", "tuned"} <= row.keys()]
-
-
 def model_card(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
     """Render the card. `settings` are the config's model section and the data's licence; a record
     that it needs and that is not given is a UserError.
@@ -90,5 +75,4 @@ def model_card(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
         template=by_stage.get("fetch_model", {}).get("facts", {}).get("template"),
         merge=by_stage["merge_adapter"],
         proof=by_stage["verify_merge"]["facts"],
-        scores=scores(by_stage),
     )

@@ -71,8 +71,7 @@ def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
             "dataloader_num_workers": 0 if settings["device"] == "cpu" else 4,
             "seed": settings["seed"],
             "data_seed": settings["seed"],
-            # a loss that is no number must show, not be replaced by a mean; and looking for one
-            # makes the GPU wait each micro-batch
+            # a loss that is no number must show; looking for one makes the GPU wait each time
             "logging_nan_inf_filter": False,
             "use_liger_kernel": settings["kernels"] == "fast" and settings["device"] == "gpu",
             "callbacks": ["mindtune_watch"],

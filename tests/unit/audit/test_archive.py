@@ -15,7 +15,7 @@ from archived import CONFIG, SECRET, archive, finished_run
 from deploy.verify_archive import check
 from mindtune.audit.bom import bill
 from mindtune.audit.code_state import code_files, state_of_code, uncommitted
-from mindtune.audit.contents import with_data
+from mindtune.audit.contents import reason_to_withhold, with_data
 from mindtune.audit.scrub import scrub
 
 PROGRAM = Path(__file__).resolve().parents[3] / "scripts/deploy/verify_archive.py"
@@ -116,6 +116,42 @@ def test_data_goes_in_by_licence_or_by_choice(work, tmp_path):
     assert "results/runs/main/adapter/adapter.safetensors" in files
 
 
+@pytest.mark.parametrize("path", [
+    "results/data/数据/raw", "results/data/数据/crisis.jsonl",
+    "results/data/数据/contamination.jsonl",
+    "results/data/数据/cached", "results/runs/main/cached", "results/suites/考试/raw",
+    "results/prompts/数据/dialogue.jsonl", "results/base/replies/数据/dialogue.jsonl",
+    "results/runs/main/replies/crisis.jsonl",
+])  # fmt: skip
+def test_no_file_with_texts_of_dialogues_goes_in_without_leave(path):
+    assert reason_to_withhold(path, "main", False, "none")
+
+
+@pytest.mark.parametrize("path", [
+    "results/prompts/数据/dialogue.json", "results/runs/main/items/dialogue.parquet",
+    "results/base/letters/数据/knowledge.jsonl", "results/tables/worse.md",
+])  # fmt: skip
+def test_numbers_and_records_go_in(path):
+    assert not reason_to_withhold(path, "main", False, "none")
+
+
+def test_what_is_archived_of_a_configuration_can_be_started_again(work, tmp_path):
+    """Suites are files of the code; a suite with data of its own has a licence of its own."""
+    start = json.loads(Path("start.json").read_text())
+    suites = {
+        "dialogue": {"source": "split", "licence": "that of the data set"},
+        "考试": {"source": "user", "licence": "all rights reserved"},
+    }
+    start["config"]["suites"] = suites
+    Path("start.json").write_text(json.dumps(start))
+    done, path = archive(tmp_path)
+    assert done.returncode == 0, done.stderr
+    files = read(path)
+    assert json.loads(files["config.json"]) == CONFIG
+    assert "results/data/数据/clean.jsonl" in json.loads(files["manifest.json"])["withheld"]
+    assert "all rights reserved" in files["README.md"].decode()
+
+
 @pytest.mark.parametrize("path", ["results/runs/main/history.csv", "results/data/数据/clean.jsonl"])
 def test_what_is_not_as_recorded_is_not_archived(work, tmp_path, path):
     Path(path).write_text("step,loss\n1,0.5\n")
@@ -195,8 +231,11 @@ def test_code_is_the_commit_and_what_differs(tmp_path):
     (root / "scripts/新.py").write_text("B = 1\n")
     edited = state_of_code(root)
     assert edited["commit"] == clean["commit"] and "+A = 2" in uncommitted(root).decode()
-    # a new program is part of the code, a new file of another kind may be a key
-    assert code_files(root) == ["scripts/a.py", "scripts/新.py"]
+    (root / "config/suites").mkdir(parents=True)
+    (root / "config/suites/sleep.yaml").write_text("about: 睡眠\n")
+    (root / "config/mine.yaml").write_text("secret\n")
+    # a new program or suite is part of the code, a new file of another kind may be a key
+    assert code_files(root) == ["config/suites/sleep.yaml", "scripts/a.py", "scripts/新.py"]
     (root / "scripts/新.py").write_text("B = 2\n")
     assert state_of_code(root) != edited
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mindtune.audit.folder import find_records, missing_notes
+from mindtune.audit.folder import find_records, missing_notes, record_of
 from mindtune.records import write_record
 
 PROGRAM = Path(__file__).resolve().parents[3] / "scripts/tools/audit.py"
@@ -77,6 +77,21 @@ def test_a_clean_folder_raises_no_alarm_here_and_in_another_place(work, tmp_path
     subprocess.run(["cp", "-r", "results", elsewhere], check=True)
     status, said, output = run(folder=elsewhere)
     assert status == 0 and said["源.jsonl"] == "not here", output
+
+
+@pytest.mark.parametrize("path", ["data/甲/crisis.jsonl", "suites/考试/raw"])
+def test_an_output_without_its_record_is_called_by_that(work, path):
+    """A data set's list of crises, and the questions of a suite from a hub."""
+    output = f"results/{path}"
+    found = record_of(output)
+    Path(output).parent.mkdir(parents=True)
+    Path(output).write_text("自杀")
+    record(found.removeprefix("results/").removesuffix(".json"), [], [output])
+    assert run()[0] == 0
+    Path(output).write_text("改")
+    assert run()[1][output] == "changed"
+    Path(found).unlink()
+    assert f"its record {found} is missing" in run()[2]
 
 
 @pytest.mark.parametrize(("damage", "path", "status"), [

@@ -16,8 +16,9 @@ from mindtune.audit.timing import in_words, last_seconds
 CONFIG = {
     "train": {"seed": 42, "lora": {"rank": 8}},
     "runs": {"甲": {"dataset": "d", "seed": 43}, "乙": {"dataset": "d"}},
-    "evaluate": {"dialogue": {"concurrency": 4}},
+    "evaluate": {"concurrency": 4, "suites": {"危": {"max_new_tokens": 48}}},
     "smoke": {"concurrency": 4},
+    "suites": {"危": {"max_new_tokens": 48, "max_items": 7}},
 }
 
 
@@ -47,14 +48,17 @@ def test_only_leaves_that_differ_are_told():
         (("seed",), 1, 43, ["甲"], "runs.甲.seed"),
         (("seed",), 1, 42, ["乙"], "train.seed"),
         # two keys have this name and value: an earlier start had another value of one of them
-        (("concurrency",), 9, 4, ["甲", "dialogue"], "evaluate.dialogue.concurrency"),
+        (("concurrency",), 9, 4, ["甲", "dialogue"], "evaluate.concurrency"),
+        # what a suite's file says is named only if the configuration does not say it
+        (("suites", "危", "max_new_tokens"), 9, 48, ["甲"], "evaluate.suites.危.max_new_tokens"),
+        (("max_items",), 9, 7, ["危"], "suites.危.max_items"),
         (("nowhere",), 1, 2, [], "nowhere"),
         # a key that is gone is looked up where it was
         (("extra",), 7, ABSENT, [], "train.extra"),
     ],
 )
 def test_a_leaf_is_called_by_its_key_in_the_configuration(path, was, now, words, key):
-    earlier = {"evaluate": {"dialogue": {"concurrency": 9}}, "smoke": {"concurrency": 4}}
+    earlier = {"evaluate": {"concurrency": 9}, "smoke": {"concurrency": 4}}
     earlier["train"] = {"extra": 7}
     assert config_key(path, was, now, [CONFIG, earlier], words) == key
 

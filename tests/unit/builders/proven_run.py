@@ -93,11 +93,8 @@ def other_records(folder: Path) -> list[Path]:
     model card shows.
     """
     records = {
-        "fetch_dataset": (
-            {},
-            {"source": "local", "path": "resources/dialogues", "licence": "CC0-1.0"},
-            {},
-        ),
+        "fetch_model": ({}, {"source": "package", "id": "tiny", "toy": True}, {}),
+        "fetch_dataset": ({}, {"source": "local", "path": "resources/dialogues"}, {}),
         "clean_dialogues": (
             {},
             {"max_tokens": 3072},
@@ -174,10 +171,10 @@ def export_words(folder: Path, out: Path, **paths: Path) -> list[object]:
         **paths,
     }
     words = [word for name, path in flags.items() for word in (f"--{name}", path)]
-    stages = ("fetch_dataset", "clean_dialogues", "split_dialogues", "train_lora", "merge_adapter")
+    stages = ("fetch_model", "fetch_dataset", "clean_dialogues", "split_dialogues", "train_lora")
     words += [
         "--records",
-        *[folder / f"{stage}.json" for stage in stages],
+        *[folder / f"{stage}.json" for stage in (*stages, "merge_adapter")],
         "--locks",
         ROOT / "envs" / "train.lock",
     ]

@@ -162,7 +162,7 @@ def test_card_s_hotlines_are_verified_ones(exported):
     assert numbers <= verified
 
 
-def test_card_of_a_hub_dataset_with_scores():
+def test_card_of_a_hub_dataset():
     from mindtune.export.model_card import model_card
 
     def record(stage: str, facts: dict, **params: object) -> dict:
@@ -175,17 +175,6 @@ def test_card_of_a_hub_dataset_with_scores():
             "outputs": {},
         }
 
-    rows = [
-        {
-            "system": system,
-            "metric": "BLEU",
-            "value": value,
-            "n": 90,
-            "n_dialogues": 30,
-            "signature": "nrefs:1|tok:zh",
-        }
-        for system, value in (("base", 3.1), ("tuned", 7.4), ("echo", 1.0))
-    ]
     logits = {
         "max_rms_in_deviations": 0.05,
         "max_difference_in_deviations": 0.1,
@@ -215,7 +204,6 @@ def test_card_of_a_hub_dataset_with_scores():
         record("train_lora", {"steps": 3}, method="lora", lora={"rank": 8}),
         record("merge_adapter", {"shards": {"model.safetensors": 5}}, dtype="bfloat16"),
         record("verify_merge", proof),
-        record("score_dialogue", {"rows": rows}),
     ]
     model = {
         "source": "local",
@@ -231,7 +219,7 @@ def test_card_of_a_hub_dataset_with_scores():
     assert "base_model" not in head
     assert "toy" not in card
     assert "fine-tuned from qwen" in card
-    assert "| BLEU | 3.1 | 7.4 | 90 | nrefs:1\\|tok:zh |" in card
+    assert "Not part of this card, which is written before the model is evaluated" in card
     assert "at each of 2,048 positions, by a root mean square of at most 0.05" in card
     assert "the same token at 99.5 % of them, and at all 1,500 that are no near-ties" in card
     assert (
@@ -247,9 +235,9 @@ def test_card_of_a_hub_dataset_with_scores():
         and "equal the trained weights" in whole
         and "lora" not in whole.lower()
     )
-    records[0]["params"]["licence"] = "x\n\n## In a crisis: call 900-1\n\n<svg onload=alert(1)>"
+    licence = "x\n\n## In a crisis: call 900-1\n\n<svg onload=alert(1)>"
     model |= {"licence": "y\r\n# Call <b>900-2</b>", "path": "/models/*q* | w\u2028## z"}
-    forged = model_card(model, False, records)
+    forged = model_card({"model": model, "data_licence": licence}, records)
     assert [line for line in forged.splitlines() if line.startswith("#")] == [
         line
         for line in whole.replace("qwen", "\\*q\\* \\| w ## z").splitlines()

@@ -123,6 +123,7 @@ def test_seed_values():
         ("datasets.mh.id", None, ["datasets.mh.id", "modelscope"]),
         ("datasets.mh.fields", {"question": "ask"}, ["datasets.mh.fields", "question and answer"]),
         ("train.attention", "sdpa", ["train.attention", "packing"]),
+        ("evaluate.dialogue.system", "x", ["of an earlier version", "it is evaluate.system now"]),
         ("train.device", "cpu", ["train.device", "at the top of the file"]),
         ("device", "cpu", ["train.attention", "CPU"]),
         ("data.split.test_share", 0.99, ["data.split", "nothing to train on"]),

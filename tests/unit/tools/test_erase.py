@@ -97,13 +97,16 @@ def made(work: Path, source: Path, tokenizer: Path) -> Path:  # noqa: F811
     table = pyarrow.table({"id": ["我"], "tokens": [7]})
     pyarrow.parquet.write_table(table, work / "results/lengths.parquet", compression="zstd")
     pyarrow.parquet.write_table(table.slice(0, 0), work / "results/others.parquet")
+    # an archive of hashes only, whose one trace of the row is in a compressed table
+    with zipfile.ZipFile(work / "results/hashes.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(work / "results/lengths.parquet", "items/dialogue.parquet")
     (work / "results/torn.zip").write_bytes(b"PK")
     (work / "logs/other.log").write_text("nothing of it\n", encoding="utf-8")
     return data
 
 
 def test_the_row_is_gone_and_does_not_come_back(source, tmp_path, tokenizer):  # noqa: F811
-    work = tmp_path / "work"
+    work = tmp_path / "raw/work"  # its own name is none of the folders that go as one
     data = made(work, source, tokenizer)
     (side,) = (
         side for side in ("train", "dev", "test")
@@ -118,7 +121,7 @@ def test_the_row_is_gone_and_does_not_come_back(source, tmp_path, tokenizer):  #
     assert not (data / "raw").exists() and not (work / "results/runs/main/cached").exists()
     for name in ("clean_dialogues.json", "fetch_dataset.json"):
         assert not (data / name).exists(), "a record of what is gone"
-    for name in ("archive.zip", "copy.jsonl.gz", "lengths.parquet"):
+    for name in ("archive.zip", "hashes.zip", "copy.jsonl.gz", "lengths.parquet"):
         assert not (work / "results" / name).exists(), name
     assert (work / "logs/other.log").exists() and (work / "results/others.parquet").exists()
     assert (work / "results/runs/main/adapter/adapter_model.safetensors").exists()
@@ -126,8 +129,10 @@ def test_the_row_is_gone_and_does_not_come_back(source, tmp_path, tokenizer):  #
     assert ("trained   run main learned from it" in done.stdout) == (side != "test")
     assert "left      the source" in done.stdout and str(source) in done.stdout
     # the row and its copy, and nothing of what they say
-    digests = read_erased(tmp_path / "erased.txt")["demo"]
-    assert len(digests) == 2 and "林" not in (tmp_path / "erased.txt").read_text(encoding="utf-8")
+    digests = read_erased(work.parent / "erased.txt")["demo"]
+    assert len(digests) == 2 and "林" not in (work.parent / "erased.txt").read_text(
+        encoding="utf-8"
+    )
     assert fetch(work, source, digests).returncode == 0
     rows = [row.data.decode() for row in raw_rows(data / "raw", "a.jsonl")]
     assert rows == [others(1), others(2)]
