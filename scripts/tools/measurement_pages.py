@@ -18,6 +18,33 @@ TRAINING = {
 MERGE = {"name": "way", "seconds": "seconds", "cpu_seconds": "CPU seconds", "peak_gb": "peak GB"}
 REFUSED = {"name": "wrong merge", "value": "refused"}
 PAGES: dict[str, dict[str, Any]] = {
+    "docs/records/data-leaks.json": {
+        "title": "Leaks between the sides, against comparing all with all",
+        "headline": "Of {runs[2][pairs]} pairs of nearly equal client turns among {runs[2][n]:,} "
+        "real ones, a share of {runs[2][recall]:.2f} is found.",
+        "columns": {
+            "what": "what",
+            "n": "n",
+            "threshold": "least similarity",
+            "pairs": "pairs",
+            "recall": "recall",
+            "precision": "precision",
+        },
+    },
+    "docs/records/serve-soak.json": {
+        "title": "Our own server under clients of which a quarter hangs up",
+        "headline": "{runs[0][clients]} clients for {runs[0][seconds]} s: {runs[0][failed]} of "
+        "{runs[0][answered]} answers failed, and memory went from {runs[0][memory_mb_warm]:.0f} "
+        "to {runs[0][memory_mb_end]:.0f} MB.",
+        "columns": {
+            "clients": "clients",
+            "answered": "answered",
+            "hung_up": "hung up",
+            "failed": "failed",
+            "answer_s_p95": "95 % within, s",
+            "memory_mb_end": "memory at the end, MB",
+        },
+    },
     "docs/h100/train-side-by-side.json": {
         "title": "Training a 7B on one H100: speed",
         "headline": "{median[tokens_per_second]:,.0f} tokens a second, {median[times_plain]:.2f} "

@@ -14,6 +14,7 @@ CONFIG = {
     "datasets": {"数据": {"source": "local", "id": None, "revision": None, "licence": "CC0-1.0"}},
     "model": {"source": "package", "id": "tiny", "revision": None, "licence": "cc0-1.0"},
     "runs": {"main": {"dataset": "数据"}},
+    "device": "cpu",
 }
 
 

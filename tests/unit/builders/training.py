@@ -101,12 +101,17 @@ def write_dialogues(folder):
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
 
 
+def template_of(kind):
+    """What tokenising has to know of a kind of model, as JSON."""
+    return json.dumps({key: kind[key] for key in ("type", "template")})
+
+
 def cache_command(folder, kind):
     """The command line that caches a folder's dialogues for a kind of model."""
     return program(
         "cache_dataset.py",
         *("--train", folder / "train.jsonl", "--dev", folder / "dev.jsonl"),
-        *("--tokenizer", folder / "model", "--model", json.dumps(kind)),
+        *("--tokenizer", folder / "model", "--model", template_of(kind)),
         *("--settings", json.dumps({"max_length": 256})),
         *("--cached", folder / "cached", "--record", folder / "cache.json"),
     )

@@ -12,6 +12,7 @@ import pytest
 import serve_export
 import yaml
 from mindtune.cli import UserError
+from mindtune.config import serve_settings
 from mindtune.environments import venv_name, venvs_folder
 from signed_export import keys, seal
 from stored_exports import make_export, program
@@ -285,7 +286,8 @@ def test_the_configuration_is_the_workflow_s(tmp_path):
 
 def test_the_server_gets_the_port_and_no_key_on_its_command_line(tmp_path):
     for overlay, flag in ((None, "--server-port"), (ROOT / "config/demo.yaml", "--port")):
-        engine = {**serve_export.read_config(overlay)["serve"], "python": "/env/bin/python"}
+        config = serve_export.read_config(overlay)
+        engine = {**serve_settings(config), "python": "/env/bin/python"}
         words = serve_export.command(Path("/导出"), engine, 23456, tmp_path / "key.port")
         assert words[0] == "/env/bin/python" and words[words.index(flag) + 1] == "23456"
         assert "/导出" in words and not any("key" in word and "port" not in word for word in words)

@@ -33,7 +33,7 @@ def run_script(
         "--settings",
         settings,
     ]
-    outputs = ["--run", "main", "--items", "i.parquet", "--scores", "s.json"]
+    outputs = ["--run", "main", "--suite", "dialogue", "--items", "i.parquet", "--scores", "s.json"]
     return subprocess.run(
         [*command, *words, *outputs],
         cwd=folder,

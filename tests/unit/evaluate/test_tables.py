@@ -102,11 +102,11 @@ def test_markdown_names_cannot_add_columns_or_markup():
     html = (
         MarkdownIt("commonmark")
         .enable("table")
-        .render(tables.markdown(values, compared, SIGNATURES, {}))
+        .render(tables.markdown(values, compared, SIGNATURES, {"dialogue": "Only <b>words</b>."}))
     )
     assert "<script>" not in html and "<em>" not in html
     assert "tuned: a|b &lt;script&gt;*x*" in html
-    assert "<code>tok:cjk|f</code>" in html and "not the quality of counselling" in html
+    assert "<code>tok:cjk|f</code>" in html and "Only &lt;b&gt;words" in html
 
 
 def test_latex_escapes_names_and_compiles_in_one_page_width(tmp_path):

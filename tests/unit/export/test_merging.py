@@ -15,6 +15,7 @@ import yaml
 from merge_adapter import merge
 from mindtune.cli import UserError
 from mindtune.export import proof_logits, proof_prompts, proof_tensors
+from mindtune.fixed_chats import fixed_chats
 from mindtune.records import list_files, sha256_path
 from mindtune.tensors import load_tensor, read_model
 from proven_run import (
@@ -489,7 +490,7 @@ def test_a_changed_config_is_found_but_a_stated_dtype_is_not(run_folder, tmp_pat
 
 
 def test_a_template_of_another_model_is_found(run_folder):
-    chats = proof_prompts.fixed_chats()
+    chats = fixed_chats()
     with pytest.raises(
         UserError,
         match=r"zh, no system, one turn, prompt: ms-swift's template gives .* they part at token",
@@ -503,7 +504,7 @@ def test_logits_of_another_rope_are_found(run_folder, tmp_path):
     """Equal tensors, another function: only the logits show it."""
     merged = copy(run_folder / "merged", tmp_path / "merged")
     edit_json(merged / "config.json", rope_parameters={"rope_theta": 100.0, "rope_type": "default"})
-    chats = list(proof_prompts.fixed_chats().values())
+    chats = list(fixed_chats().values())
     with pytest.raises(
         UserError, match=r"the same weights loaded as the base .* verify\.max_loaded_rms"
     ):

@@ -19,7 +19,7 @@ from mindtune.train.state import drop_unproven, unproven
 from mindtune.train.trainer_process import watch_inputs
 from proven_run import MERGE, export_words, proven_run, run_program, verify_words
 from sealed import write_sealed
-from training import KIND, Training, environment, prepare, program
+from training import KIND, Training, environment, prepare, program, template_of
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_the_cached_data_are_the_same_bytes_wherever_they_are_made(prepared, tmp
             (folder / name).symlink_to(prepared / name)
         command = program(
             "cache_dataset.py", "--train", "train.jsonl", "--dev", "dev.jsonl", "--tokenizer",
-            "model", "--model", json.dumps(KIND),
+            "model", "--model", template_of(KIND),
             "--settings", json.dumps({"max_length": 256}), "--cached", "cached",
             "--record", "cache.json",
         )  # fmt: skip

@@ -20,6 +20,7 @@ from models import build_small_model
 ROOT = Path(__file__).parents[3]
 SCRIPTS = ROOT / "scripts"
 MODEL = '{"id": "small", "type": "qwen2", "template": "qwen2_5"}'
+TEMPLATE = '{"type": "qwen2", "template": "qwen2_5"}'
 ENGINE = {
     "engine": "transformers", "python": sys.executable, "backend": "pytorch", "model_name": "小",
     "tp": 1, "session_len": 512,
@@ -92,7 +93,7 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
     (work / "p.jsonl").write_text(json.dumps(ASKED) + "\n", encoding="utf-8")
     return {
         "cache_dataset.py": ["--train", rows, "--dev", rows, "--tokenizer", folder, "--model",
-            MODEL, "--settings",
+            TEMPLATE, "--settings",
                              '{"max_length": 512}', "--cached", out, "--record", work / "r.json"],
         "train_lora.py": ["--run", "main", "--cached", work, "--pack-stats", work, "--model",
             folder, "--made-by", work,

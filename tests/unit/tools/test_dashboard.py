@@ -143,5 +143,5 @@ def test_trainings_differ_in_color():
 
 
 def test_metrics_are_columns_that_training_writes():
-    written = (SCRIPTS / "train_lora.py").read_text() + "eval_loss"
+    written = (SCRIPTS / "mindtune/train/history.py").read_text() + "eval_loss"
     assert all(name in written for name in METRICS)
