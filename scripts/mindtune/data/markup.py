@@ -48,6 +48,11 @@ def speaks_of_code(text: str) -> bool:
     )
 
 
+def keeps_markup(text: str) -> bool:
+    """True where `fix_html` would change nothing, as no tag or entity ends, or must not."""
+    return (">" not in text and "&" not in text) or speaks_of_code(text)
+
+
 def without_code(text: str) -> str:
     """The text without fenced blocks and inline code."""
     return _CODE.sub(" ", text) if "`" in text else text

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mindtune.data.labels import Turns, drop_addressed_label, drop_own_role_tag
-from mindtune.data.markup import fix_html, outside_code, speaks_of_code
+from mindtune.data.markup import fix_html, keeps_markup, outside_code
 
 # ------------------------------------------------------------------------------------------------------ repairs of text  # noqa: E501
 
@@ -223,7 +223,7 @@ class TextRepair:
 
 TEXT_REPAIRS = (
     TextRepair("mojibake", fix_mojibake, MAYBE_MOJIBAKE),
-    TextRepair("html", fix_html, re.compile("&[#A-Za-z]|<[!/A-Za-z]"), speaks_of_code),
+    TextRepair("html", fix_html, re.compile("&[#A-Za-z]|<[!/A-Za-z]"), keeps_markup),
     TextRepair("invisible", fix_invisible, MAYBE_INVISIBLE),
     TextRepair("unicode_nfc", fix_unicode, None),
     TextRepair("narration", fix_narration, NARRATION),

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from mindtune.data import crisis, labels, repetition
+from mindtune.data import crisis, labels, markup, repetition
 from tools import write_hand_check
 
 TEXTS = [row["text"] for row in write_hand_check.read("crisis")]
@@ -40,6 +40,12 @@ def test_odd_capitals_pass_the_first_look(text):
 ])  # fmt: skip
 def test_a_greeted_label_passes_the_first_look(text):
     assert labels._VOCATIVE_WORDS.search(text) and labels._MAYBE_VOCATIVE.search(text)
+
+
+@pytest.mark.parametrize("text", ["<!-- a", "<a <b", "</p", "<script", "<br/", "a < b"])
+def test_markup_without_an_end_needs_no_repair(text):
+    assert markup.keeps_markup(text) and markup.fix_html(text) == text
+    assert not markup.keeps_markup(f"{text}<br>")
 
 
 @pytest.mark.parametrize("before", range(13))
