@@ -140,8 +140,8 @@ def main() -> None:
     inputs = hash_inputs(
         [arguments.raw, arguments.tokenizer, arguments.hotlines], arguments.made_by
     )
-    load_hotlines(arguments.hotlines)
-    load_chat(arguments.tokenizer)
+    load_hotlines(str(arguments.hotlines))
+    load_chat(str(arguments.tokenizer))  # as the worker asks for them: both are loaded once
     files, skipped = readers.data_files(arguments.raw)
     check_sources(arguments.settings["sources"], files)
     arguments.clean.parent.mkdir(parents=True, exist_ok=True)

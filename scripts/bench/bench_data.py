@@ -2,7 +2,8 @@
 
 Reads   ShareGPT files of real dialogues (--sharegpt), a tokenizer folder; peers from a Python with
         them installed (--peers)
-Writes  docs/records/data-stage.json, data-near-duplicates.json, data-tokens.json, data-leaks.json
+Writes  docs/records/data-stage.json, data-near-duplicates.json, data-tokens.json, data-leaks.json,
+        data-worst-input.json
 
 The corpora lie in a scratch folder that is removed afterwards. Peers are measured on the same rows
 in the same run.
@@ -25,6 +26,7 @@ from bench import corpus as bench_corpus
 from bench import leaks
 from bench.data_speed import measure_near, measure_tokens, record
 from bench.measuring import timed
+from bench.worst_input import measure_worst
 from mindtune.cli import UserError, run
 from mindtune.config import read_schema, with_defaults
 from mindtune.data.contamination import LONG
@@ -32,7 +34,7 @@ from mindtune.records import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_TOKENS, SEED = 3072, 42
-PARTS = ("tokens", "near", "stage", "leaks")
+PARTS = ("tokens", "near", "stage", "leaks", "worst")
 STAGE_TARGET = {
     "minutes_at_1000000": 10, "gb": 4, "slope": 1.1, "recall": 0.95, "precision": 0.99,
     "dropped_beyond_planted": 0.01,
@@ -193,6 +195,12 @@ def main() -> None:
             write_json(arguments.records / "data-near-duplicates.json", near)
         if "leaks" in arguments.parts:
             write_json(arguments.records / "data-leaks.json", leaks.measure_real(files))
+        if "worst" in arguments.parts:
+            clean, _ = settings()
+            write_json(
+                arguments.records / "data-worst-input.json",
+                measure_worst(clean, arguments.tokenizer),
+            )
         if "stage" in arguments.parts:
             found = measure_stage(arguments.sizes, scratch, pool, arguments.tokenizer)
             write_json(arguments.records / "data-stage.json", found)

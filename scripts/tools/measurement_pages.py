@@ -160,6 +160,12 @@ PAGES: dict[str, dict[str, Any]] = {
             "hits": "hits",
         },
     },
+    "docs/records/data-worst-input.json": {
+        "title": "The cleaning's worst input",
+        "headline": "A row of 1 MB costs {runs[0][cpu_s]:.2f} s of CPU at most, with "
+        "{runs[0][pattern]}.",
+        "columns": {"pattern": "said over and over", "unit": "as JSON", "cpu_s": "CPU seconds"},
+    },
     "docs/records/data-near-duplicates.json": {
         "title": "Near-duplicates: the search alone",
         "headline": "{runs[0][dialogues]:,} dialogues in {runs[0][s]:.1f} s, with a recall of "

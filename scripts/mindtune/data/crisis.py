@@ -99,18 +99,25 @@ _EN = (
     r"(?:for|of|down|out))|razor[^.!?\n]{0,20}(?:skin|arm|wrist|leg|thigh)|(?:blade|knife|lighter)[^.!?\n]{0,16}(?:my|her|his) (?:skin|arm|wrist|leg|thigh)"  # noqa: E501
 )
 SPEAKS = re.compile(f"{_ZH}|{_EN}", re.IGNORECASE)
-# Every match of SPEAKS holds one of these, which are looked for first.
+_SPEAKS_ZH = re.compile(_ZH)
+# Every match of SPEAKS holds one of these, which are looked for first: in lower case and each with
+# a letter at its start, because such a pattern skips most characters without a try.
 _WORDS = re.compile(
-    "死|杀|自尽|自缢|轻生|短见|殉情|割|跳|往下|卧轨|上吊|烧炭|遗书|绝命|服毒|农药|绳子|刀|圆规|玻璃|烟头|老鼠药|炭|洗胃|药|(?:不想|不愿|不要)[^。]{0,3}活|活不|活着|活够|活腻|活下去|"
-    "怎么活|没[^。"
-    "]{0,4}活|不配|存在|结束|终结|了结|了断|放弃|消失|离开(?:这个)?(?:世界|人世|人间)|(?:彻底|永远)离开|告别(?:这个世界|人世)|醒|没有我|没了我|不在了|解脱|多余|拖累|"
-    "后事|遗言|天台|楼顶|桥边|窗台|阳台边|沉睡|睡过去|自残|自伤|自虐|自我伤害|留恋|牵挂|[伤割烫掐咬烂破扇打抽捶捅刺砍勒淹害把将了着我]自己|撞墙|头撞|同归|一了百了|无可恋|绝症|"
+    "自己(?<=[伤割烫掐咬烂破扇打抽捶捅刺砍勒淹害把将了着我]自己)|死|杀|自尽|自缢|轻生|短见|殉情|割|跳|往下|卧轨|上吊|烧炭|遗书|绝命|服毒|农药|绳子|刀|圆规|"
+    "玻璃|烟头|老鼠药|炭|洗胃|药|不想[^。]{0,3}活|不愿[^。]{0,3}活|不要[^。]{0,3}活|活不|活着|活够|"
+    "活腻|活下去|怎么活|没[^。]{0,4}活|不配|存在|结束|终结|了结|了断|放弃|消失|离开(?:这个)?(?:世界|"
+    "人世|人间)|彻底离开|永远离开|告别这个世界|告别人世|醒|没有我|没了我|不在了|解脱|多余|拖累|"
+    "后事|遗言|天台|楼顶|桥边|窗台|阳台边|沉睡|睡过去|自残|自伤|自虐|自我伤害|留恋|牵挂|"
+    "撞墙|头撞|同归|一了百了|无可恋|绝症|"
     "suicid|unalive|kms|myself|yourself|himself|herself|themselves|wrist|thigh|arm|"
     "life|lives|it all|die|dead|alive|exist|wake|disappear|be here|born|gone|without "
     "me|live|living|going on|go on|self|overdos|jump|pills|tablets|lethal|bottle|meds|"
-    "medication|goodbye|kill|better off|cutting|my head|step|starv|razor|blade|knife|lighter|cut",
-    re.IGNORECASE,
+    "medication|goodbye|kill|better off|cutting|my head|step|starv|razor|blade|knife|lighter|cut"
 )
+_ASCII_LETTER = re.compile("[A-Za-z]")
+# What re.IGNORECASE takes for i, s and k, and str.lower() does not.
+_ODD_CASES = re.compile("[\u0130\u0131\u017f\u212a]")
+_PLAIN = str.maketrans("\u0130\u0131\u017f\u212a", "iisk")
 # Sayings in which nobody dies; what they cover is not looked at.
 _SAYING = re.compile(
     r"想死你|想死我|(?:笑|困|累|饿|热|冷|烦|气|急|吓|丑|尴尬|无聊|羡慕|爱|渴|忙|美|酸|疼|后悔|郁闷|开心)(?:得)?(?:想|要|快)?死(?:了|我|人|我了)?(?![^。！？\n]{0,3}(?:算了|就好))|(?:累|困|尴尬|社)死|"
@@ -150,9 +157,27 @@ HOTLINE = re.compile(
 
 def speaks_of_it(text: str) -> list[str]:
     """The words in a text that speak of suicide, self-harm or a wish of death."""
-    if not _WORDS.search(text):
+    if not _may_speak(text):
         return []
     found = [match[0] for match in SPEAKS.finditer(text)]
     if not found:
         return []
     return [match[0] for match in SPEAKS.finditer(_SAYING.sub(" ", text))]
+
+
+def _may_speak(text: str) -> bool:
+    """False when SPEAKS finds nothing; in Chinese text, only the sentences with a word are tried.
+
+    No Chinese alternative of SPEAKS goes across a full stop, and each English one has a letter.
+    """
+    lowered = (text.translate(_PLAIN) if _ODD_CASES.search(text) else text).lower()
+    word = _WORDS.search(lowered)
+    if word is None or _ASCII_LETTER.search(text):
+        return word is not None
+    while word is not None:
+        end = text.find("。", word.end())
+        end = len(text) if end < 0 else end
+        if _SPEAKS_ZH.search(text, text.rfind("。", 0, word.start()) + 1, end):
+            return True
+        word = _WORDS.search(lowered, end)
+    return False

@@ -63,11 +63,20 @@ _VOCATIVE = re.compile(
     re.IGNORECASE,
 )
 _VOCATIVE_WORDS = re.compile(_ADDRESSED, re.IGNORECASE)
+# The same but for the ends of its English words; with a letter at each start it is faster.
+_MAYBE_VOCATIVE = re.compile(
+    f"{_ADDRESSED.split('|seeker')[0]}|s[eE][eE]|S[eE][eE]|\u017f[eE][eE]|c[lL]|C[lL]"
+)
+
+
+def has_colon(text: str) -> bool:
+    """True when a label may stand in a text: every label ends with a colon."""
+    return "：" in text or ":" in text
 
 
 def found_labels(text: str) -> Iterator[tuple[str, re.Match[str]]]:
     """(role, match) of every label in a turn's text; code is not looked at."""
-    if ("：" not in text and ":" not in text) or not LABEL_WORDS.search(text):
+    if not has_colon(text) or not LABEL_WORDS.search(text):
         return
     for match in LABEL.finditer(text):
         if _SENTENCE.match(text, match.end()) or not text[match.end() :].strip():
@@ -105,6 +114,8 @@ def drop_own_role_tag(turns: Turns) -> Turns:
 
     A turn that holds the other speaker's label too is left for the rejection.
     """
+    if not any(has_colon(text) for _, text in turns):
+        return turns
     told = [(role, _without_own(role, text)) for role, text in turns]
     return turns if told == turns or scripted(turns) else told
 
@@ -124,7 +135,7 @@ def drop_addressed_label(turns: Turns) -> Turns:
     """A counsellor who greets `你好，来访者` greets nobody: the label goes, the greeting stays."""
     return [
         (role, _VOCATIVE.sub(lambda match: match["greeting"] or "", text))
-        if role == "gpt" and _VOCATIVE_WORDS.search(text)
+        if role == "gpt" and _MAYBE_VOCATIVE.search(text) and _VOCATIVE_WORDS.search(text)
         else (role, text)
         for role, text in turns
     ]

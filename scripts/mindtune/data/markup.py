@@ -48,6 +48,11 @@ def speaks_of_code(text: str) -> bool:
     )
 
 
+def keeps_markup(text: str) -> bool:
+    """True where `fix_html` would change nothing, as no tag or entity ends, or must not."""
+    return (">" not in text and "&" not in text) or speaks_of_code(text)
+
+
 def without_code(text: str) -> str:
     """The text without fenced blocks and inline code."""
     return _CODE.sub(" ", text) if "`" in text else text
@@ -85,6 +90,8 @@ def _drop_hidden(text: str) -> str:
 def _drop_tags(text: str) -> str:
     """Tags of a page's layout go; `<name>` or `<b>` without its other half may be a placeholder."""
     found = {(bool(match[1]), match[2].lower()) for match in _TAG.finditer(text)}
+    if not found:
+        return text
 
     def drop(match: re.Match[str]) -> str:
         name = match[2].lower()
@@ -107,6 +114,6 @@ def fix_html(text: str) -> str:
         if (plain := ENTITY.sub(lambda match: html.unescape(match[0]), text)) == text:
             break
         text = plain  # `&amp;nbsp;` takes two rounds
-    if "<" in text:
+    if "<" in text and ">" in text:
         text = _drop_tags(_BREAK.sub("\n", _drop_hidden(text)))
     return text

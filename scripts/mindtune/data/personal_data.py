@@ -9,6 +9,7 @@ itself calls a help line is kept too, and given to a person to look at.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mindtune.cli import UserError
@@ -75,19 +76,19 @@ _MOST_BETWEEN = 24  # characters between a help line's name and its number
 _CLAUSE_END = re.compile(
     r"[。！？!?\n；;]|(?:我|他|她|家)的?(?:电话|手机|号码)|\bmy (?:phone|number|cell)"
 )
+_DIGIT, _NO_DIGIT = re.compile(r"\d"), re.compile(r"\D")
+_HEAD = re.compile(r"[+\d ()-]{0,8}\Z")  # what may stand before a number and belong to it
 _THREE_DIGITS = re.compile("[0-9０-９]{3}")
-_SIGNS = (
-    "@", "＠", "http", "www.", ".com", ".cn", ".net", ".org", ".edu", ".gov", "微信", "v信", "薇信",
-    "加v", "wechat", "weixin", "wx", "vx",
-)  # fmt: skip
+_SIGNS = re.compile(
+    r"@|＠|http|www\.|\.com|\.cn|\.net|\.org|\.edu|\.gov|微信|v信|薇信|加v|wechat|weixin|wx|vx"
+)
 
 
 def may_hold(text: str) -> bool:
     """False when no pattern can match: most turns are not looked at further."""
-    lowered = text.lower()
     return (
         _THREE_DIGITS.search(text) is not None
-        or any(sign in lowered for sign in _SIGNS)
+        or _SIGNS.search(text.lower()) is not None
         or _SPELT.search(text) is not None
     )
 
@@ -100,7 +101,7 @@ class Hotlines:
 
     def holds(self, number: str) -> bool:
         """True for a listed number, however it is spaced, with or without +86 or the area code."""
-        found = re.sub(r"\D", "", number)
+        found = _NO_DIGIT.sub("", number)
         found = found[2:] if found.startswith("86") and len(found) > 11 else found
         return found in self.digits or (
             7 <= len(found) <= 8
@@ -119,8 +120,9 @@ def _written(entry: Mapping[str, object]) -> set[str]:
     return {home, code + local, f"00{code}{local}"}
 
 
+@lru_cache(maxsize=2)
 def load_hotlines(path: str | Path) -> Hotlines:
-    """Read config/hotlines.yaml: a list `hotlines` of entries with a `number`."""
+    """Read once config/hotlines.yaml: a list `hotlines` of entries with a `number`."""
     if not Path(path).is_file():
         raise UserError(
             f"{path} is missing; give the list of official hotlines that must stay unmasked"
@@ -147,7 +149,7 @@ def called_a_line(text: str, start: int, end: int) -> bool:
 
 def numbers_to_look_at(text: str, hotlines: Hotlines) -> list[str]:
     """Numbers that the text calls a help line and that config/hotlines.yaml does not know."""
-    if not LINE_WORDS.search(text):
+    if not _DIGIT.search(text) or not LINE_WORDS.search(text):
         return []
     half = text.translate(_HALF_WIDTH) if _FULL_WIDTH.search(text) else text
     return [
@@ -160,7 +162,7 @@ def numbers_to_look_at(text: str, hotlines: Hotlines) -> list[str]:
 
 def _listed(text: str, start: int, end: int, hotlines: Hotlines) -> bool:
     """True for a listed number, or the part of one: `800-273-8255` in `1-800-273-8255`."""
-    head = re.search(r"[+\d ()-]{0,8}\Z", text[max(start - 8, 0) : start])
+    head = _HEAD.search(text, max(start - 8, 0), start)
     longer = text[start - len(head[0]) if head else start : end]
     return hotlines.holds(text[start:end]) or hotlines.holds(longer)
 

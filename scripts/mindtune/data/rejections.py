@@ -18,7 +18,7 @@ from mindtune.data.identity import (
     REFUSAL_WORDS,
     SPEAKS_OF_ENCODINGS,
 )
-from mindtune.data.labels import LABEL_WORDS, has_foreign_label, has_own_label
+from mindtune.data.labels import LABEL_WORDS, has_colon, has_foreign_label, has_own_label
 from mindtune.data.language import NOT_HAN, asks_for_language, language_of
 from mindtune.data.markup import without_code
 from mindtune.data.repetition import loops, said_again
@@ -65,8 +65,10 @@ def _too_few(rules: Rules, turns: Turns, lowered: str) -> bool:
 
 def _role_tag(rules: Rules, turns: Turns, lowered: str) -> bool:
     """A speaker's label inside a turn that no repair took away."""
-    return LABEL_WORDS.search(lowered) is not None and (
-        has_foreign_label(turns) or has_own_label(turns)
+    return (
+        has_colon(lowered)
+        and LABEL_WORDS.search(lowered) is not None
+        and (has_foreign_label(turns) or has_own_label(turns))
     )
 
 

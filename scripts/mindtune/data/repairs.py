@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mindtune.data.labels import Turns, drop_addressed_label, drop_own_role_tag
-from mindtune.data.markup import fix_html, outside_code, speaks_of_code
+from mindtune.data.markup import fix_html, keeps_markup, outside_code
 
 # ------------------------------------------------------------------------------------------------------ repairs of text  # noqa: E501
 
@@ -31,7 +31,7 @@ MAYBE_INVISIBLE = re.compile(
 # not have.
 MAYBE_MOJIBAKE = re.compile("[\u00c2-\u00f4]")
 _WIDE = "，。、；：？！）》」』"  # after these a space is a remnant of other typesetting
-MAYBE_UNTIDY = (" ", "\r", "\x85", "\u2028", "\u2029", "\xa0", "\t", "\u3000", "\n\n\n")
+MAYBE_UNTIDY = re.compile("[ \r\x85\u2028\u2029\xa0\t\u3000\n]")  # without it, UNTIDY finds nothing
 UNTIDY = re.compile(rf"[\r\u0085\u2028\u2029\u00a0\t]|[ \u3000]\n|\n\n\n|  |[{_WIDE}] | [{_WIDE}]")
 _TABLE_LINE = re.compile(r"(?m)^[ \t]*\|.*\|[ \t]*$")
 
@@ -107,7 +107,7 @@ def fix_whitespace(text: str) -> str:
     No space at line ends, around the turn and beside full-width signs, no runs of blank lines or
     spaces. Code, indents and the lines of a table stay as they are.
     """
-    if not any(sign in text for sign in MAYBE_UNTIDY) or not UNTIDY.search(text):
+    if not MAYBE_UNTIDY.search(text) or not UNTIDY.search(text):
         return text.strip()
     text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
     if "|" not in text:
@@ -223,7 +223,7 @@ class TextRepair:
 
 TEXT_REPAIRS = (
     TextRepair("mojibake", fix_mojibake, MAYBE_MOJIBAKE),
-    TextRepair("html", fix_html, re.compile("&[#A-Za-z]|<[!/A-Za-z]"), speaks_of_code),
+    TextRepair("html", fix_html, re.compile("&[#A-Za-z]|<[!/A-Za-z]"), keeps_markup),
     TextRepair("invisible", fix_invisible, MAYBE_INVISIBLE),
     TextRepair("unicode_nfc", fix_unicode, None),
     TextRepair("narration", fix_narration, NARRATION),

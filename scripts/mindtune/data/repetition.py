@@ -18,6 +18,7 @@ _BREATH = re.compile(
     re.IGNORECASE,
 )
 _UNIT = re.compile(r"(.{1,20}?)\1{4,}", re.DOTALL)  # on clauses that are too long to be one
+_TWICE = re.compile(r"(.)\1", re.DOTALL)  # in every sixth letter of a text with a run of twelve
 _RUN = re.compile(r"([^\W\d_])\1{11,}")
 _LAUGHTER = frozenset("哈呵嘿嘻啊呜嗯唉噢哦嘤呃咳zhoeamuw")
 _MARKS = re.compile(r"[!！?？]{12,}")
@@ -61,16 +62,20 @@ def loops(text: str) -> bool:
     a long clause, or one letter or mark twelve times.
     """
     text = _said(text)
-    clauses = [said for clause in _CLAUSE.split(text) if (said := _NOT_SAID.sub("", clause))]
+    written = _CLAUSE.split(text)
+    clauses = [
+        said
+        for clause in written
+        if (said := clause if clause.isalnum() else _NOT_SAID.sub("", clause))
+    ]
     if len(set(clauses)) < len(clauses) - 2 and _clauses_loop(clauses):
         return True
     marks = sum(map(len, _MARKS.findall(text)))
     if marks and marks * 2 >= len(text.strip()):
         return True
-    return any(
-        len(clause) >= 12 and len(clause) - len(set(clause)) >= 11 and _runs(clause)
-        for clause in _CLAUSE.split(text)
-    )
+    least = 12 if _TWICE.search(text[::6]) else LONG_CLAUSE + 1
+    long = [clause for clause in written if len(clause) >= least]
+    return any(len(clause) - len(set(clause)) >= 11 and _runs(clause) for clause in long)
 
 
 def _clauses_loop(clauses: Sequence[str]) -> bool:

@@ -1025,7 +1025,9 @@ def test_patterns_of_ones_own_reject_and_replace(tmp_path, tokenizer):
 
 @pytest.mark.parametrize("unit", [
     "<!--", "<script>", "amp;", "<b", "<br ", "\u3000", " \t", "。医生：", "``` ", "`a", "a.",
-    "想死", "吃", "jump off ", "（\n", "| a\n", "&#38;amp;", "Ã¤",
+    "想死", "吃", "jump off ", "（\n", "| a\n", "&#38;amp;", "Ã¤", "<a ", "</", "400 ",
+    "1", "1 ", "[", "\ud800", "😀", "😀\u200d", "a@", "我很难过",
+    "我很难过。", "用户：你好。助手：",
 ])  # fmt: skip
 def test_a_hostile_turn_costs_time_by_its_length(unit):
     """Four times the text takes about four times the time; a quadratic scan takes sixteen."""
