@@ -203,7 +203,7 @@ rule generate_base_replies:
             --made-by {input.model_record:q} {input.prompts_records:q} \
             --engine {params.engine:q} \
             --engine-python {PY[engine]:q} \
-            --concurrency {params.concurrency} \
+            --concurrency {params.concurrency:q} \
             --code {params.code:q} \
             --state {params.state:q} \
             --replies {output.replies:q} \
@@ -478,8 +478,15 @@ rule gate:
     input:
         gates="results/gates.json",
         env=ancient(env_ready("core")),
+    log:
+        "logs/gate.log",
     localrule: True
     params:
+        code=code_hash("gate.py"),
         run=EXPORT_RUN,
     shell:
-        "{PY[core]:q} {SCRIPTS:q}/gate.py --gates {input.gates:q} --run {params.run:q}"
+        r"""
+        {PY[core]:q} {SCRIPTS:q}/gate.py \
+            --gates {input.gates:q} \
+            --run {params.run:q} 2>&1 | tee {log:q}
+        """

@@ -11,6 +11,7 @@ sys.path[:0] = [
     str(TESTS.parent / "scripts/deploy"),
     str(TESTS / "unit"),
     str(TESTS / "unit/builders"),
-    # tools' tests take rows and calls from those of the data
+    # some tests take rows, calls and settings from those of the data and of the trainer
     str(TESTS / "unit/data"),
+    str(TESTS / "unit/train"),
 ]

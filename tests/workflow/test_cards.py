@@ -22,11 +22,14 @@ started = time.time()
 time.sleep(2)
 with open({log!r}, "a") as stream:
     print(json.dumps([pathlib.Path(words[0]).stem, started, time.time()]), file=stream)
-FOLDERS = (("replies", 0), ("record", 0), ("adapter", 1), ("history", 0), ("loss-figure", 0))
-for flag, folder in FOLDERS:
-    if "--" + flag in words:
-        path = pathlib.Path(words[words.index("--" + flag) + 1])
-        path.mkdir(parents=True, exist_ok=True) if folder else path.write_text("{{}}")
+FILES = ("--replies", "--records", "--record", "--history", "--loss-figure")
+flag = ""
+for word in words:
+    flag = word if word.startswith("--") else flag
+    if flag == "--adapter" and word != flag:
+        pathlib.Path(word).mkdir(parents=True, exist_ok=True)
+    if flag in FILES and word != flag:
+        pathlib.Path(word).write_text("{{}}")
 """
 NVML = """
 #include <stdlib.h>

@@ -63,7 +63,7 @@ FREE = {
         "datasets": {"mh": DATA, "zh": OTHER},
         "runs": {"second": {"dataset": "zh"}},
     },
-    "a prompt": {"evaluate": {"dialogue": {"system": "你是一位心理咨询师。"}}},
+    "a prompt": {"evaluate": {"system": "你是一位心理咨询师。"}},
 }
 REFUSED = {
     "model's name": ({"model": {"id": "Qwen/别的"}}, "model", "id=Qwen/别的"),

@@ -67,9 +67,9 @@ LONGER = {
     "scripts/tools/slurm_doctor.py:check_partition": 44,
     "tests/unit/export/test_export.py": 400,
     "tests/unit/export/test_export.py:test_card_of_a_hub_dataset": 82,
-    "tests/unit/export/test_merging.py": 596,
+    "tests/unit/export/test_merging.py": 597,
     "tests/unit/ground/test_made_by.py": 311,
-    "tests/unit/ground/test_safe_loading.py": 286,
+    "tests/unit/ground/test_safe_loading.py": 287,
 }
 
 

@@ -103,7 +103,7 @@ _SPEAKS_ZH = re.compile(_ZH)
 # Every match of SPEAKS holds one of these, which are looked for first: in lower case and each with
 # a letter at its start, because such a pattern skips most characters without a try.
 _WORDS = re.compile(
-    "自己(?<=[伤割烫掐咬烂破扇打抽捶捅刺砍勒淹害把将了着我]自己)|死|杀|自尽|自缢|轻生|短见|殉情|割|跳|往下|卧轨|上吊|烧炭|遗书|绝命|服毒|农药|绳子|刀|圆规|"
+    "自己(?<=[伤割烫掐咬烂破扇打抽捶捅刺砍勒淹害把将了着我扎]自己)|死|杀|自尽|自缢|轻生|短见|殉情|割|跳|往下|卧轨|上吊|烧炭|遗书|绝命|服毒|农药|绳子|刀|圆规|"
     "玻璃|烟头|老鼠药|炭|洗胃|药|不想[^。]{0,3}活|不愿[^。]{0,3}活|不要[^。]{0,3}活|活不|活着|活够|"
     "活腻|活下去|怎么活|没[^。]{0,4}活|不配|存在|结束|终结|了结|了断|放弃|消失|离开(?:这个)?(?:世界|"
     "人世|人间)|彻底离开|永远离开|告别这个世界|告别人世|醒|没有我|没了我|不在了|解脱|多余|拖累|"

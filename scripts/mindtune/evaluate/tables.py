@@ -172,7 +172,7 @@ def markdown(
         shown = table.map(markdown_text).rename(columns=markdown_text)
         parts.append(f"## {markdown_text(title)}\n")
         if suite not in said:
-            parts.append(f"{reading(notes.get(suite, ''))}\n")
+            parts.append(f"{reading(markdown_text(notes.get(suite, '')))}\n")
             said.add(suite)
         parts.append(shown.to_markdown(index=False, disable_numparse=True) + "\n")
     # Code spans: signatures are full of bars. Nothing but a backtick ends one.

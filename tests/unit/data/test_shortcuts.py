@@ -23,7 +23,7 @@ def test_every_word_of_a_crisis_passes_the_first_look():
     found = 0
     for text in [*TEXTS, *map(pieces, range(3000))]:
         spoken = crisis.SPEAKS.search(text)
-        if spoken and spoken[0] != "扎自己":  # which the words looked for first do not have
+        if spoken:
             found += 1
             assert crisis._may_speak(text), text
     assert found > 500
