@@ -11,6 +11,7 @@ Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with t
 
 import argparse
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,15 @@ from mindtune.train.token_columns import add_tokens, count, encode
 from mindtune.variables import caches
 
 
+def shorten_sockets() -> None:
+    """Let the pools of the datasets library meet in /tmp where TMPDIR is too long for a socket.
+
+    A socket's path has room for 107 bytes (man 7 unix), of which `multiprocess` takes 32.
+    """
+    if len(os.fsencode(tempfile.gettempdir())) > 107 - len("/pymp-12345678/listener-12345678"):
+        tempfile.tempdir = "/tmp"
+
+
 def cache(args: argparse.Namespace, target: Path) -> None:
     """Let ms-swift cache both splits, in this process: starting it costs more than the work."""
     from datasets.utils._filelock import FileLock
@@ -37,6 +47,7 @@ def cache(args: argparse.Namespace, target: Path) -> None:
     os.environ.update(
         environment(CUDA_VISIBLE_DEVICES="", **caches(target.absolute().with_name("cache")))
     )
+    shorten_sockets()
     flags = data_flags(args.model, args.settings) | {
         "dataset_shuffle": False,
         "model": str(args.tokenizer),

@@ -56,6 +56,8 @@ MADE = {
     "training": ("results/data/", "results/base/", "results/runs/main/adapter/"),
     "export": ("results/data/", "results/base/", "results/runs/main/", "results/export"),
 }
+# What lies beside the data and is made after them
+TOKENISED = "results/data/demo/cache"
 SHARES = {"data": 6, "training": 1, "export": 1}
 # The longest time until a fault strikes: about what a round takes
 SECONDS = {"data": 6, "training": 6, "export": 20}
@@ -329,7 +331,9 @@ def compare(made: Chain, kind: str) -> None:
     """Every result is as in a chain that was never disturbed."""
     found = made.hashes()
     expected = {
-        name: value for name, value in undisturbed().hashes().items() if name.startswith(MADE[kind])
+        name: value
+        for name, value in undisturbed().hashes().items()
+        if name.startswith(MADE[kind]) and not (kind == "data" and name.startswith(TOKENISED))
     }
     if (made.work / KEY).exists():
         # a signature is another one each time, and the records of what holds it with it

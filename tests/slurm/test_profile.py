@@ -22,8 +22,10 @@ from jobs import slurm
 COMMAND = ["--profile", "slurm-h100", "results/export"]
 GPU_RULES = [
     *("generate_base_replies", "generate_tuned_replies", "measure_base_letters"),
-    *("measure_tuned_letters", "verify_serving", "train_lora"),
+    *("measure_tuned_letters", "train_lora", "verify_serving"),
 ]
+# A rule that is made from another, and takes its resources
+TWIN = re.compile(r"^ *use rule (\w+) as (\w+) with:", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +65,11 @@ def test_it_is_planned_without_slurm(clone, without_slurm):
 
 def test_every_rule_that_takes_a_gpu_says_which(clone):
     profile = yaml.safe_load((clone / "slurm-h100/config.yaml").read_text(encoding="utf-8"))
-    asking = []
-    for path in sorted((clone / "rules").glob("*.smk")):
-        for block in path.read_text(encoding="utf-8").split("\nrule ")[1:]:
-            if "gpu=" in block:
-                asking.append(block.partition(":")[0].strip())
+    asking, texts = [], [path.read_text(encoding="utf-8") for path in (clone / "rules").iterdir()]
+    for block in (block for text in texts for block in re.split(r"\n(?:use )?rule ", text)[1:]):
+        if "gpu=" in block:
+            asking.append(block.partition(":")[0].strip())
+    asking += [twin for base, twin in TWIN.findall("".join(texts)) if base in asking]
     assert sorted(asking) == GPU_RULES
     assert {profile["set-resources"][rule].get("gpu_model") for rule in asking} == {"h100"}
 
@@ -76,12 +78,17 @@ def test_what_downloads_is_local(clone):
     """Compute nodes have no internet: fetching and building never becomes a job."""
     found = []
     for path in sorted((clone / "rules").glob("*.smk")):
-        for block in re.split(r"\n *rule\b", path.read_text(encoding="utf-8"))[1:]:
+        text = path.read_text(encoding="utf-8")
+        found += [twin for base, twin in TWIN.findall(text) if base.startswith("fetch_")]
+        for block in re.split(r"\n *(?:use )?rule\b", text)[1:]:
+            if " as " in block.partition(":")[0]:
+                continue  # it is as local as what it is made from
             name = re.search(r"(?:^ |name:\s+f?\")(\w+)", block)[1]
             if name.startswith(("fetch_", "build_env")):
                 found.append(name)
                 assert "localrule: True" in block, f"{name} would run on a compute node"
-    assert sorted(found) == ["build_env_", "fetch_dataset", "fetch_model", "fetch_tokenizer"]
+    fetching = [f"fetch_{what}" for what in ("dataset", "model", "suite", "tokenizer")]
+    assert sorted(found) == ["build_env_", *fetching]
 
 
 def test_readme_explains_every_key(clone):

@@ -99,7 +99,7 @@ READERS = [
         (f"serve.{key}", set())  # engine transformers does not use them, or not for its replies
         for key in ("backend", "cache_max_entry_count", "tp", "startup_timeout_s")
     ],
-    ("serve.", {*SERVED, *LETTERS}),
+    ("serve.", SERVED),
     ("smoke.", {"verify_serving"}),
 ]
 # Values that cannot be derived from the present one
@@ -303,7 +303,10 @@ def edited(project):
         ("scripts/mindtune/train/packing.py", {"pack_stats"}),
         ("scripts/mindtune/evaluate/metrics.py", {"score_dialogue"}),
         ("scripts/mindtune/evaluate/forest.py", {"evaluation_table"}),
-        ("scripts/mindtune/evaluate/compare.py", {"score_dialogue", "evaluation_table"}),
+        (
+            "scripts/mindtune/evaluate/compare.py",
+            {"score_dialogue", "score_suite", "evaluation_table"},
+        ),
         ("scripts/mindtune/evaluate/gates.py", set()),  # the demo has none
         ("scripts/gate.py", set()),
         ("scripts/mindtune/train/swift.py", {"cache_dataset", "train_lora"}),

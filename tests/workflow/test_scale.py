@@ -80,14 +80,16 @@ def write_finished(work: Path, runs: list[str]) -> None:
         check=True,
     )
 
-    def record(path: str, outputs: dict[str, str] | None = None) -> None:
-        write_sealed(work / "results" / path, Path(path).stem, outputs=outputs or {})
+    def record(path: str, outputs: dict[str, str] | None = None, **facts: str) -> None:
+        write_sealed(work / "results" / path, Path(path).stem, outputs=outputs or {}, facts=facts)
 
     for run in runs:
         for stage in STAGES:
             record(f"runs/{run}/{stage}.json")
         made = f"results/runs/{run}/items/dialogue.parquet"
-        record(f"runs/{run}/scores/dialogue.json", {made: sha256_file(work / made)})
+        record(
+            f"runs/{run}/scores/dialogue.json", {made: sha256_file(work / made)}, suite="dialogue"
+        )
         for figure in ("lengths", "fill", "loss"):
             path = work / f"results/runs/{run}/figures/{figure}.svg"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,7 @@ def write_finished(work: Path, runs: list[str]) -> None:
         record(f"data/demo/{stage}.json")
     for path in (
         *(f"base/fetch_{part}.json" for part in ("tokenizer", "model")),
-        "base/replies/demo/dialogue.json",
+        *(f"{place}/demo/dialogue.json" for place in ("prompts", "base/replies")),
         "export.json",
         "report/rulegraph.json",
     ):
@@ -121,6 +123,7 @@ def test_tables_and_report_take_more_runs_than_a_command_has_room_for(tmp_path):
     overlay = {
         "runs": removed | {run: {"dataset": "demo"} for run in runs},
         "export": {"run": runs[0]},
+        "evaluate": {"only": ["dialogue"]},
     }
     (tmp_path / "runs.json").write_text(json.dumps(overlay))
     write_finished(tmp_path, runs)

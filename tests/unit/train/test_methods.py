@@ -16,10 +16,12 @@ MERGE = {"dtype": "bfloat16", "max_shard_size": "2GB"}
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    # a path of more bytes than characters
+    # a path of more bytes than characters, also for temporary files
     deep = tmp_path_factory.mktemp("prepared") / ("深" * 80)
     deep.mkdir()
-    return prepare(deep)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(deep))
+        return prepare(deep)
 
 
 def run(name, *words):
