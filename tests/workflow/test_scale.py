@@ -58,6 +58,13 @@ STAGES = (
     "export_model",
     "replies/dialogue",
 )
+DATA_STAGES = (
+    "fetch_dataset",
+    "clean_dialogues",
+    "split_dialogues",
+    "write_datasheet",
+    "cache_dataset",
+)
 # Run by the environment that has Parquet: the item scores of every run
 WRITE_ITEMS = """
 import sys
@@ -95,13 +102,7 @@ def write_finished(work: Path, runs: list[str]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("<svg/>")
     record(f"runs/{runs[0]}/smoke.json")
-    for stage in (
-        "fetch_dataset",
-        "clean_dialogues",
-        "split_dialogues",
-        "write_datasheet",
-        "cache_dataset",
-    ):
+    for stage in DATA_STAGES:
         record(f"data/demo/{stage}.json")
     for path in (
         *(f"base/fetch_{part}.json" for part in ("tokenizer", "model")),
