@@ -166,9 +166,6 @@ rule archive_run:
     """All that a stranger needs to check and repeat a run, in one zip; made only if it is asked for by name."""
     input:
         records=all_records(),
-        datasheets=expand(
-            "results/data/{dataset}/write_datasheet.json", dataset=USED_DATASETS
-        ),
         report="results/report/write_report.json",
         env=ancient(env_ready("core")),
     output:
@@ -189,7 +186,12 @@ rule archive_run:
     shell:
         r"""
         exec >{log:q} 2>&1
-        {PY[core]:q} {SCRIPTS:q}/archive_run.py --run {wildcards.run:q} \
-            --start {START_FILE:q} --code {BASE:q} --settings {params.settings:q} --about {params.about:q} \
-            --archive {output.archive:q} --record {output.record:q}
+        {PY[core]:q} {SCRIPTS:q}/archive_run.py \
+            --run {wildcards.run:q} \
+            --start {START_FILE:q} \
+            --code {BASE:q} \
+            --settings {params.settings:q} \
+            --about {params.about:q} \
+            --archive {output.archive:q} \
+            --record {output.record:q}
         """

@@ -12,7 +12,6 @@ Writes  the list of erased rows; removes files below results/, state/, logs/, .c
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from mindtune.cli import UserError, run
 from mindtune.data.contents import contents
 from mindtune.data.readers import parse
 from mindtune.erased import read_erased, row_digest
-from mindtune.records import read_json, read_jsonl
+from mindtune.records import read_json, read_jsonl, remove
 from show_row import find, raw_row
 
 PLACES = ("results", "state", "logs", "benchmarks", ".cache", ".snakemake")
@@ -137,14 +136,14 @@ def add_to_list(path: Path, dataset: str, digests: Iterable[str]) -> None:
         stream.writelines(f"{dataset} {digest}\n" for digest in fresh)
 
 
-def remove(workdir: Path, data: Path, held: list[Path]) -> None:
+def remove_all(workdir: Path, data: Path, held: list[Path]) -> None:
     """Remove files and their records; what tells where a row stands goes last, so that a call that
     was stopped can be made again.
     """
     for path in sorted(
         [*records_of(workdir, held), *held], key=lambda path: (data in path.parents, path)
     ):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        remove(path)
         print(f"removed   {path}")
 
 
@@ -165,7 +164,7 @@ def erase(workdir: Path, dataset: str, identity: str, listed: Path) -> None:
     add_to_list(listed, dataset, (row_digest(row.data) for _, row in raw))
     print(f"listed    {listed}: a rerun makes everything again without the row")
     rows = [*kept, *rejected, *(parse(row, file) for file, row in raw)]
-    remove(workdir, data, holders(workdir, needles(ids, rows)))
+    remove_all(workdir, data, holders(workdir, needles(ids, rows)))
     for name in runs:
         print(
             f"trained   run {name} learned from it: results/runs/{name}, its export and state/ "

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 import yaml
 from families import QWEN3_THINKING, build_llama3, build_qwen3
+from proven_run import VERIFY
 from training import ROOT, Training, cache_command, environment, prepare, program, write_dialogues
 
 BUILDERS = {"qwen3": build_qwen3, "llama3": build_llama3}
@@ -15,16 +16,6 @@ BUILDERS = {"qwen3": build_qwen3, "llama3": build_llama3}
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": TARGETS}
 MERGE = {"dtype": "bfloat16", "max_shard_size": "2GB"}
-VERIFY = {
-    "n_prompts": 2,
-    "max_prompt_tokens": 64,
-    "logits_dtype": "float32",
-    "device": "cpu",
-    "max_logit_rms": 0.12,
-    "max_logit_difference": 1.0,
-    "max_swapped_margin": 0.5,
-    "max_loaded_rms": 0.01,
-}
 
 
 def overlay(family):
