@@ -36,7 +36,7 @@ rule all:
     input:
         "results/export",
         "results/tables/evaluation.csv",
-        f"results/runs/{EXPORT_RUN}/smoke.json",
+        SMOKE,
         "results/report/report.html",
         expand("results/data/{dataset}/DATASHEET.md", dataset=USED_DATASETS),
 
@@ -53,7 +53,7 @@ rule eval:
 
 rule smoke:
     input:
-        f"results/runs/{EXPORT_RUN}/smoke.json",
+        SMOKE,
 
 
 rule report:

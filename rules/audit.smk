@@ -74,7 +74,8 @@ def all_records():
         ),
         *expand("results/runs/{run}/replies/{suite}.json", run=RUNS, suite=SUITES),
         *expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES),
-        f"results/runs/{EXPORT_RUN}/smoke.json",
+        SMOKE,
+        *CHOICE,
         "results/export.json",
         "results/tables/evaluation_table.json",
         *(["results/gates.json"] if config["gates"] else []),
@@ -147,7 +148,8 @@ rule write_report:
     localrule: True
     params:
         code=code_hash("write_report.py"),
-        title=lambda w: f"MindTune: {config['model']['id'] or 'local model'}, run {EXPORT_RUN}",
+        title=lambda w: f"MindTune: {config['model']['id'] or 'local model'}, "
+        + (f"run {EXPORT_RUN}" if EXPORT_RUN else "run by lowest dev loss"),
     shell:
         r"""
         exec >{log:q} 2>&1

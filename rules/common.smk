@@ -23,6 +23,8 @@ from mindtune.cli import UserError
 from mindtune.code import code_hash
 from mindtune.config import (
     deciding_engine,
+    exported_by_name,
+    exported_dataset,
     read_files,
     read_schema,
     resolve,
@@ -104,7 +106,10 @@ except UserError as error:
 os.umask(0o027 if config["privacy"]["group_readable"] else 0o077)
 
 RUNS = sorted(config["runs"])
-EXPORT_RUN = config["export"]["run"]
+EXPORT_RUN = exported_by_name(config)  # None: choose_run says which, once all are trained
+CANDIDATES = [EXPORT_RUN] if EXPORT_RUN else RUNS
+CHOICE = [] if EXPORT_RUN else ["results/chosen_run.json"]
+SMOKE = f"results/runs/{EXPORT_RUN}/smoke.json" if EXPORT_RUN else "results/smoke.json"
 USED_DATASETS = sorted({config["runs"][run]["dataset"] for run in RUNS})
 SUITES = sorted(config["suites"])
 SERVE_ENV = serve_env(config["serve"]["engine"])

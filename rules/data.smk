@@ -79,9 +79,9 @@ if config["model"]["source"] == "package":
         input:
             tokenizer=ancient("results/base/tokenizer"),
             tokenizer_record="results/base/fetch_tokenizer.json",
-            dialogues=f"results/data/{dataset_of(EXPORT_RUN)}/train.jsonl",
+            dialogues=f"results/data/{exported_dataset(config)}/train.jsonl",
             dialogues_record=ancient(
-                f"results/data/{dataset_of(EXPORT_RUN)}/split_dialogues.json"
+                f"results/data/{exported_dataset(config)}/split_dialogues.json"
             ),
             env=ancient(env_ready("train", MODEL_PACKAGE)),
         output:

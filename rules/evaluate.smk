@@ -477,16 +477,18 @@ rule gate:
     """Fail if a gate of the exported run fails or could not be decided; what people type."""
     input:
         gates="results/gates.json",
+        choice=CHOICE,
         env=ancient(env_ready("core")),
     log:
         "logs/gate.log",
     localrule: True
     params:
         code=code_hash("gate.py"),
-        run=EXPORT_RUN,
+        run=EXPORT_RUN or "",
     shell:
         r"""
         {PY[core]:q} {SCRIPTS:q}/gate.py \
             --gates {input.gates:q} \
-            --run {params.run:q} 2>&1 | tee {log:q}
+            --run {params.run:q} \
+            --choice {input.choice:q} 2>&1 | tee {log:q}
         """

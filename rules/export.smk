@@ -2,7 +2,8 @@
 Stage: export.  Adapter and base become one model, which is proven before it can be shipped.
 
 INPUTS   results/runs/{run}/adapter/, results/base/model/
-OUTPUTS  results/runs/{run}/merged/, verify.json, export/; results/export/ for the run named by export.run
+OUTPUTS  results/runs/{run}/merged/, verify.json, export/; results/export/ for the run that export.run names or that it lets a figure
+         choose; results/chosen_run.json says which that is. No plan needs to know it: the exports are hard links, one a run
 
 An export is the merged files, by hard links, with a card and a manifest. What needs the model alone, replies and the smoke test, takes
 merged/: a licence, the proof's settings or a word on the card reach neither.
@@ -144,11 +145,35 @@ rule export_model:
         """
 
 
-rule publish_export:
-    """Put the export of the run named by export.run where people look for it."""
+rule choose_run:
+    """Say which run's adapter has the lowest loss on the dev side; only if export.run leaves it to that."""
     input:
-        export=ancient(f"results/runs/{EXPORT_RUN}/export"),
-        export_record=f"results/runs/{EXPORT_RUN}/export_model.json",
+        histories=expand("results/runs/{run}/history.csv", run=RUNS),
+        records=expand("results/runs/{run}/train_lora.json", run=RUNS),
+        env=ancient(env_ready("core")),
+    output:
+        record="results/chosen_run.json",
+    log:
+        "logs/choose_run.log",
+    localrule: True
+    params:
+        code=code_hash("choose_run.py"),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]:q} {SCRIPTS:q}/choose_run.py \
+            --histories @<(printf '%s\n' {input.histories:q}) \
+            --made-by @<(printf '%s\n' {input.records:q}) \
+            --record {output.record:q}
+        """
+
+
+rule publish_export:
+    """Put the export of the run that export.run names, or that was chosen, where people look for it."""
+    input:
+        exports=ancient(expand("results/runs/{run}/export", run=CANDIDATES)),
+        export_records=expand("results/runs/{run}/export_model.json", run=CANDIDATES),
+        choice=CHOICE,
         gates="results/gates.json" if config["gates"] else [],
         env=ancient(env_ready("core")),
     output:
@@ -161,15 +186,16 @@ rule publish_export:
     localrule: True
     params:
         code=code_hash("publish_export.py"),
-        run=EXPORT_RUN,
+        run=EXPORT_RUN or "",
     shell:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/publish_export.py \
-            --export {input.export:q} \
-            --made-by {input.export_record:q} \
+            --exports @<(printf '%s\n' {input.exports:q}) \
+            --made-by @<(printf '%s\n' {input.export_records:q}) \
             --gates {input.gates:q} \
             --run {params.run:q} \
+            --choice {input.choice:q} \
             --published {output.export:q} \
             --record {output.record:q}
         """

@@ -1,8 +1,8 @@
 """
 Stage: serve.  Start the server on what an export ships, talk to it, end it, and say whether it kept its contract.
 
-INPUTS   results/runs/{run}/merged/
-OUTPUTS  results/runs/{run}/smoke.json   only if every check passed
+INPUTS   results/runs/{run}/merged/, or results/export/ where a figure chooses the run
+OUTPUTS  results/runs/{run}/smoke.json, or results/smoke.json   only if every check passed
 """
 
 
@@ -42,3 +42,17 @@ rule verify_serving:
             --smoke {output.smoke:q} \
             --server-log {log.server:q}
         """
+
+
+use rule verify_serving as verify_chosen_serving with:
+    input:
+        model=ancient("results/export"),
+        model_record="results/export.json",
+        env=ancient(env_ready("core", SERVE_ENV)),
+    output:
+        smoke="results/smoke.json",
+    log:
+        program="logs/verify_serving.log",
+        server="logs/verify_serving.server.log",
+    benchmark:
+        "benchmarks/verify_serving.tsv"

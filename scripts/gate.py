@@ -1,11 +1,12 @@
 """Say which gates a run passed, and exit with it: 0 passed, 2 failed, 3 not certified.
 
-Reads the record of decide_gates. It needs no package but Python's own, no GPU and no network.
+Without a run, all runs are judged. Reads the record of decide_gates. It needs no package but Python's own, no GPU and no network.
 """
 
 import argparse
 from pathlib import Path
 
+from mindtune.choice import add_choice, chosen_run
 from mindtune.cli import UserError, run
 from mindtune.provenance import read_record
 
@@ -17,15 +18,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--gates", type=Path, required=True, help="results/gates.json")
-    parser.add_argument("--run", help="the run to judge; without it, all runs")
+    add_choice(parser)
     args = parser.parse_args()
+    name = chosen_run(args)
 
     facts = read_record(args.gates)["facts"]
-    if args.run and args.run not in facts["verdicts"]:
+    if name and name not in facts["verdicts"]:
         raise UserError(
-            f"{args.gates} has no run {args.run}; it has {', '.join(sorted(facts['verdicts']))}"
+            f"{args.gates} has no run {name}; it has {', '.join(sorted(facts['verdicts']))}"
         )
-    wanted = [args.run] if args.run else sorted(facts["verdicts"])
+    wanted = [name] if name else sorted(facts["verdicts"])
     for row in facts["gates"]:
         if row["run"] in wanted:
             print(f"{row['run']}: {row['sentence']}")

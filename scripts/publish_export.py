@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deploy.verify_export import MANIFEST, check
 from mindtune.cli import UserError, run
+from mindtune.choice import add_choice, chosen_run
 from mindtune.provenance import add_made_by, check_inputs, read_record
 from mindtune.records import (
     link_or_copy,
@@ -39,6 +40,17 @@ def publish(export: Path, folder: Path) -> dict[str, str]:
     return {name: hashes.get(name) or sha256_file(folder / name) for name in list_files(folder)}
 
 
+def export_of(run_name: str, exports: list[Path]) -> Path:
+    """The export folder of a run, results/runs/{run}/export, among those that were made."""
+    found = [folder for folder in exports if folder.parent.name == run_name]
+    if not found:
+        raise UserError(
+            f"run {run_name} is to be published, and none of the exports is its own "
+            f"({', '.join(map(str, exports[:3]))}); name a run that was exported"
+        )
+    return found[0]
+
+
 def check_gates(gates: Path, run_name: str) -> None:
     """A run that does not pass its gates is not published."""
     verdict = read_record(gates)["facts"]["verdicts"].get(run_name, "not among those judged")
@@ -51,9 +63,13 @@ def check_gates(gates: Path, run_name: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        fromfile_prefix_chars="@",
     )
-    parser.add_argument("--export", required=True, type=Path, help="export folder of a run")
+    parser.add_argument(
+        "--exports", required=True, type=Path, nargs="+", help="export folders of the runs"
+    )
     add_made_by(parser)
     parser.add_argument(
         "--gates",
@@ -62,24 +78,27 @@ def main() -> None:
         default=[],
         help="the record of the gates, if there are any",
     )
-    parser.add_argument("--run", help="the run whose export it is, which --gates judges")
+    add_choice(parser)
     parser.add_argument("--published", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)
     args = parser.parse_args()
+    chosen = chosen_run(args)
+    export = export_of(chosen, args.exports)
+    made_by = [path for path in args.made_by if path.parent == export.parent]
     for gates in args.gates:
-        check_gates(gates, args.run)
+        check_gates(gates, chosen)
     with partial_folder(args.published) as folder:
-        hashes = publish(args.export, folder)
+        hashes = publish(export, folder)
         listing = sha256_listing(hashes)
-        check_inputs({args.export.as_posix(): listing}, args.made_by)
+        check_inputs({export.as_posix(): listing}, made_by)
         size = sum((folder / name).stat().st_size for name in hashes)
     write_hashed_record(
         args.record,
         "publish_export",
-        inputs={args.export.as_posix(): listing}
-        | {path.as_posix(): sha256_file(path) for path in args.gates},
+        inputs={export.as_posix(): listing}
+        | {path.as_posix(): sha256_file(path) for path in (*args.gates, *args.choice)},
         outputs={args.published.as_posix(): listing},
-        params={},
+        params={"run": chosen},
         facts={"files": len(hashes), "bytes": size, "manifest_sha256": hashes[MANIFEST]},
         packages=[],
     )

@@ -19,6 +19,7 @@ from mindtune.canonical import canonical
 from mindtune.cli import UserError
 from mindtune.config_errors import sentence
 from mindtune.environments import ROOT
+from mindtune.matrix import axes_schema, expand
 from mindtune.strict_yaml import parse_strictly, read_strictly
 
 # A run cannot have these for itself: dialogues are cleaned and tokenised once
@@ -32,13 +33,15 @@ NOT_OF_ENGINE = {
 
 def read_schema() -> dict[str, Any]:
     """config/schema.yaml, by PyYAML's C part: it is ours, and every job reads it. A run's keys are
-    those of `train`, without defaults.
+    those of `train`, without defaults, and an axis of `matrix` is a list of values of such a key.
     """
     text = (ROOT / "config/schema.yaml").read_text(encoding="utf-8")
     schema = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     train = without_defaults(schema["properties"]["train"])["properties"]
     own = {key: part for key, part in train.items() if key not in OF_ALL_RUNS}
-    schema["properties"]["runs"]["additionalProperties"]["properties"] |= own
+    run = schema["properties"]["runs"]["additionalProperties"]["properties"]
+    run |= own
+    schema["properties"]["matrix"]["properties"] = axes_schema(run)
     return schema
 
 
@@ -76,7 +79,9 @@ def resolve(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, A
     """
     from mindtune.config_checks import CROSS_CHECKS
 
-    resolved = with_defaults(without_removed(copy.deepcopy(dict(config)), schema), schema)
+    written = copy.deepcopy(dict(config))
+    check_schema({"matrix": written.get("matrix")}, {"properties": schema["properties"]})
+    resolved = with_defaults(without_removed(expand(written), schema), schema)
     check_schema(resolved, schema)
     resolved = canonical(resolved, schema)
     for check in CROSS_CHECKS:
@@ -150,6 +155,18 @@ def run_settings(config: Mapping[str, Any], run: str) -> dict[str, Any]:
     """
     own = {key: value for key, value in config["runs"][run].items() if key != "dataset"}
     return merge(config["train"], own) | {"device": config["device"]}
+
+
+def exported_by_name(config: Mapping[str, Any]) -> str | None:
+    """The run that export.run names; None where a figure decides once all runs are trained."""
+    run = config["export"]["run"]
+    return run if isinstance(run, str) else None
+
+
+def exported_dataset(config: Mapping[str, Any]) -> str:
+    """The dataset of the exported run; where a figure decides, all runs have the same one."""
+    run = exported_by_name(config) or min(config["runs"])
+    return config["runs"][run]["dataset"]
 
 
 def serve_settings(config: Mapping[str, Any]) -> dict[str, Any]:

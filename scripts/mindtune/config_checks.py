@@ -9,7 +9,13 @@ from typing import Any
 
 from mindtune import field_names
 from mindtune.cli import UserError
-from mindtune.config import leaves, run_settings, to_param
+from mindtune.config import (
+    exported_by_name,
+    exported_dataset,
+    leaves,
+    run_settings,
+    to_param,
+)
 from mindtune.config_errors import nearest
 from mindtune.environments import DEMO_MODELS, ROOT
 from mindtune.sources import HUBS, is_licence
@@ -32,10 +38,18 @@ def check_names(config: Mapping[str, Any]) -> None:
                 f"datasets "
                 f"({', '.join(sorted(config['datasets']))}); name one of them or add it"
             )
-    if config["export"]["run"] not in config["runs"]:
+    named = exported_by_name(config)
+    if named is not None and named not in config["runs"]:
         raise UserError(
             f"config key export.run is {config['export']['run']!r}, which is not among runs "
             f"({', '.join(sorted(config['runs']))}); name one of them"
+        )
+    trained_on = sorted({settings["dataset"] for settings in config["runs"].values()})
+    if named is None and len(trained_on) > 1:
+        raise UserError(
+            f"config key export.run chooses by {config['export']['run']['lowest']}, but the runs "
+            f"train on several datasets ({', '.join(trained_on)}), whose dev sides are not the "
+            f"same; name a run, or let all runs train on one dataset"
         )
 
 
@@ -92,7 +106,7 @@ def check_pinned(config: Mapping[str, Any]) -> None:
             f"config key export.accept_unpinned names {strangers[0]!r}, which is neither model nor "
             f"among datasets ({', '.join(sorted(config['datasets']))}); correct or remove it"
         )
-    dataset = config["runs"][config["export"]["run"]]["dataset"]
+    dataset = exported_dataset(config)
     sources = {dataset: config["datasets"][dataset], "model": config["model"]}
     for name, spec in sources.items():
         if spec["source"] in HUBS and name not in accepted and not is_pinned(spec):
