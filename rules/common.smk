@@ -106,7 +106,9 @@ except UserError as error:
 os.umask(0o027 if config["privacy"]["group_readable"] else 0o077)
 
 RUNS = sorted(config["runs"])
-EXPORT_RUN = exported_by_name(config)  # None: choose_run says which, once all are trained
+EXPORT_RUN = exported_by_name(
+    config
+)  # None: choose_run says which, once all are trained
 CANDIDATES = [EXPORT_RUN] if EXPORT_RUN else RUNS
 CHOICE = [] if EXPORT_RUN else ["results/chosen_run.json"]
 SMOKE = f"results/runs/{EXPORT_RUN}/smoke.json" if EXPORT_RUN else "results/smoke.json"

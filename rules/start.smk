@@ -4,14 +4,18 @@ The start: what its jobs are to do is written down once, by the process that pla
 INPUTS   the resolved configuration, the environments, the programs and rules as they are now
 OUTPUTS  .snakemake/mindtune/{hash}.json, by a start that runs something; its jobs on a cluster get `--config start=` that file.
          Needed as long as a job of that start waits or runs.
+         results/starts/{number}.json, by the same start: with which code, configuration and machine it made what. No rule reads it.
 """
 
 if not STARTED:
+    from mindtune.audit.starts import begin, end
+
     START_TEXT = start_text(config, VENV, rule_files())
     START = str(start_path(START_TEXT))
     # What Snakemake types for a job: this file, and none of the files and keys that it was itself started with
     workflow.config_settings.configfiles = []
     workflow.config_settings.config_args = [f"start={START}"]
+    BEGUN = []
 
     onstart:
         if (
@@ -23,12 +27,15 @@ if not STARTED:
                 "--jobs beside --cores looks like a cluster, so nothing counts this machine's GPUs; leave --jobs out, or add --resources gpu=N"
             )
         write_start(START_TEXT)
+        BEGUN.append(begin(config, Path(workflow.basedir), snakemake_version))
 
     onsuccess:
         keep_made()
+        end(BEGUN[0], True)
 
     onerror:
         keep_made()
+        end(BEGUN[0], False)
 
 
 START_FILE = os.path.abspath(START)

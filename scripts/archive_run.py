@@ -31,6 +31,8 @@ from mindtune.audit.folder import UNKNOWN, WRONG, Hasher, audit, find_records
 from mindtune.audit.jobs_done import DoneJob, read_done
 from mindtune.audit.machine import freezes, hardware
 from mindtune.audit.scrub import scrub
+from mindtune.audit.starts import STAGE as START
+from mindtune.audit.starts import starts_behind
 from mindtune.audit.zipping import Content, entry, write_archive
 from mindtune.cli import UserError, run
 from mindtune.records import sha256_file, sha256_path, to_json, write_hashed_record
@@ -126,7 +128,8 @@ def gather(args: argparse.Namespace) -> tuple[dict[str, Content], dict[str, Any]
     records = checked_records(args.archive.as_posix())
     licences = licences_of(config)
     data = with_data(args.settings["data"], licences)
-    contents = results_of(records, args.run, data, args.settings["weights"])
+    stages = {name: record for name, record in records.items() if record["stage"] != START}
+    contents = results_of(stages, args.run, data, args.settings["weights"])
     known = known_places(args.code, environments)
     state, frozen = state_of_code(args.code), freezes(environments)
     files = contents.files | code_part(args.code) | logs_of(known, data)
@@ -134,10 +137,11 @@ def gather(args: argparse.Namespace) -> tuple[dict[str, Content], dict[str, Any]
     jobs = jobs_of(known)
     files |= {
         "README.md": readme(contents, args.run, state, data, ", ".join(licences)),
-        "bom.json": json_bytes(bill(args.run, config, records, frozen)),
-        "config.json": scrub_config(typed(config), known),
+        "bom.json": json_bytes(bill(args.run, config, stages, frozen)),
+        "config.json": scrubbed_json(typed(config), known),
         "hardware.json": json_bytes(hardware()),
         "jobs.json": json_bytes([vars(job) for job in jobs]),
+        "starts.json": scrubbed_json(starts_behind(records, state), known),
         "verify_archive.py": PROGRAM,
     }
     listed = {name: entry(files[name]) for name in sorted(files)}
@@ -151,12 +155,12 @@ def gather(args: argparse.Namespace) -> tuple[dict[str, Content], dict[str, Any]
         "withheld": contents.withheld,
         "code_from_work": os.path.relpath(args.code), **args.about, **args.settings,
     }  # fmt: skip
-    return files, about, records
+    return files, about, stages
 
 
-def scrub_config(config: dict[str, Any], known: dict[str, str]) -> bytes:
-    """The resolved configuration; a path of this machine in it is cut to its name."""
-    return scrub(json_bytes(config).decode(), known).encode()
+def scrubbed_json(data: Any, known: dict[str, str]) -> bytes:
+    """JSON without names of this machine; a path of it is cut to its name."""
+    return scrub(json_bytes(data).decode(), known).encode()
 
 
 def main() -> None:

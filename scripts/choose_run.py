@@ -1,6 +1,6 @@
 """Choose the run whose adapter has the lowest loss on the dev side.
 
-Reads   every run's history.csv and its record of train_lora, which says of which step the adapter is
+Reads   every run's history.csv, and the record of its training: of which step the adapter is
 Writes  a record that names the run, beside the loss of each
 """
 

@@ -1,6 +1,7 @@
 """Say which gates a run passed, and exit with it: 0 passed, 2 failed, 3 not certified.
 
-Without a run, all runs are judged. Reads the record of decide_gates. It needs no package but Python's own, no GPU and no network.
+Without a run, all runs are judged. Reads the record of decide_gates. It needs no package but
+Python's own, no GPU and no network.
 """
 
 import argparse

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from deploy.verify_export import MANIFEST, check
-from mindtune.cli import UserError, run
 from mindtune.choice import add_choice, chosen_run
+from mindtune.cli import UserError, run
 from mindtune.provenance import add_made_by, check_inputs, read_record
 from mindtune.records import (
     link_or_copy,

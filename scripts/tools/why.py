@@ -12,8 +12,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from mindtune.audit.dag import read_plan
+from mindtune.audit.folder import find_records, record_of
 from mindtune.audit.plan_text import why_lines
 from mindtune.audit.settings_changed import read_starts
+from mindtune.audit.starts import in_words, starts_of
 from mindtune.audit.workdir import add_workdir, below, configured_by
 from mindtune.cli import UserError, run
 from mindtune.code import SCRIPTS
@@ -33,6 +35,9 @@ def main() -> None:
         with suppress(UserError):  # one that is made only if it is asked for by name
             plan = read_plan(SCRIPTS.parent / "Snakefile", Path(), files, [path])
     print("\n".join(why_lines(plan, path, read_starts())))
+    records = find_records()
+    if start := starts_of(records).get(record_of(path)):
+        print(in_words(start, records[start]))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ PLACES = (
     "*.json", "base/*.json", "base/replies/*/*.json", "base/letters/*/*.json", "prompts/*/*.json",
     "suites/*/*.json", "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json",
     "runs/*/letters/*.json", "runs/*/scores/*.json", "tables/*.json", "report/*.json",
-    "archive/*.json",
+    "archive/*.json", "starts/*.json",
 )  # fmt: skip
 # Which record names an output that is in none: a pattern of its path, and the record's path
 MAKERS = (
