@@ -92,8 +92,8 @@ bench-data: driver ## time the data stage on large made-up corpora: SHAREGPT=FOL
 tables: driver ## tables, summary and forest plot again, from the item scores alone, without a GPU [WORKDIR=demo]
 	@python="$$($(DRIVER) $(CORE))" && at="$$PWD/scripts" && cd "$$WORKDIR" && \
 		exec "$$python" "$$at/evaluation_table.py" --items results/runs/*/items/*.parquet --made-by results/runs/*/scores/*.json \
-			$(foreach file,csv=evaluation.csv markdown=evaluation.md latex=evaluation.tex summary=summary.md worse=worse.md \
-			forest=differences.svg record=evaluation_table.json,--$(subst =,=results/tables/,$(file)))
+			$(foreach file,csv=evaluation.csv markdown=evaluation.md latex=evaluation.tex summary=summary.md worse=worse.md seeds=seeds.csv \
+			variants=evaluation_table.json forest=differences.svg record=evaluation_table.json,--$(subst =,=results/tables/,$(file)))
 
 gate: driver ## which gates each run passed; fails if one failed or is not certified [WORKDIR=demo]
 	@$(DRIVER) scripts/gate.py --gates "$$WORKDIR/results/gates.json"

@@ -48,6 +48,7 @@ from mindtune.source_files import (
 from mindtune.train.state import DECIDES_NOTHING
 from mindtune.start import rule_files, start_path, start_text, take_start, write_start
 from mindtune.variables import GROUPS, shell_prefix
+from mindtune.variants import variants
 
 
 def configured():

@@ -423,6 +423,7 @@ rule evaluation_table:
         latex="results/tables/evaluation.tex",
         summary="results/tables/summary.md",
         worse="results/tables/worse.md",
+        seeds="results/tables/seeds.csv",
         forest="results/tables/differences.svg",
         record="results/tables/evaluation_table.json",
     log:
@@ -432,17 +433,22 @@ rule evaluation_table:
     localrule: True
     params:
         code=code_hash("evaluation_table.py"),
+        variants=lambda w: as_json(
+            params={"variants": variants(config, DECIDES_NOTHING)}
+        ),
     shell:
         r"""
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/evaluation_table.py \
             --items @<(printf '%s\n' {input.item_scores:q}) \
             --made-by @<(printf '%s\n' {input.records:q}) \
+            --variants <(printf '%s' {params.variants:q}) \
             --csv {output.csv:q} \
             --markdown {output.markdown:q} \
             --latex {output.latex:q} \
             --summary {output.summary:q} \
             --worse {output.worse:q} \
+            --seeds {output.seeds:q} \
             --forest {output.forest:q} \
             --record {output.record:q}
         """

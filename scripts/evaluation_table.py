@@ -2,18 +2,19 @@
 
 Reads the item scores of all runs and suites (Parquet). Writes the long table as CSV (one row a run,
 suite, system and metric), the readable tables as Markdown and LaTeX, a summary with one sentence a
-suite, the list of everything that got worse, a forest plot as SVG, and a record; prints the
-summary.
+suite, the list of everything that got worse, variants over their seeds as CSV, a forest plot as
+SVG, and a record; prints the summary.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 from mindtune.cli import run
 from mindtune.provenance import add_made_by, hash_inputs, read_records
 from mindtune.records import write_record, write_text
 
-WRITTEN = ("csv", "markdown", "latex", "summary", "worse", "forest")
+WRITTEN = ("csv", "markdown", "latex", "summary", "worse", "seeds", "forest")
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,6 +31,12 @@ def parse_args() -> argparse.Namespace:
         help="item scores; @FILE: one a line in FILE",
     )
     add_made_by(parser)
+    parser.add_argument(
+        "--variants",
+        type=Path,
+        required=True,
+        help="JSON with params.variants, {run: {variant, seed}}: an earlier record, too",
+    )
     for name in WRITTEN:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--record", type=Path, required=True)
@@ -39,10 +46,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     inputs = hash_inputs(args.items, args.made_by)
+    variants = json.loads(args.variants.read_text(encoding="utf-8"))["params"]["variants"]
     from mindtune.evaluate import tables
     from mindtune.evaluate.compare import compare, system_values
     from mindtune.evaluate.forest import forest
     from mindtune.evaluate.items import read_items, read_signatures
+    from mindtune.evaluate.seeds import seed_rows, seed_table
     from mindtune.evaluate.summary import plotted, summary, worse
 
     items, signatures = read_items(args.items), read_signatures(args.items)
@@ -50,19 +59,21 @@ def main() -> None:
     said_of = (record["facts"] for record in read_records(args.made_by).values())
     notes = {facts["suite"]: facts.get("note", "") for facts in said_of}
     long = tables.long_table(values, compared, signatures)
-    said = summary(items, values, compared)
+    over_seeds = seed_rows(compared, variants, tables.homes(values))
+    said = summary(items, values, compared, over_seeds)
     write_text(args.csv, long.to_csv(index=False, lineterminator="\n"))
     write_text(args.markdown, tables.markdown(values, compared, signatures, notes))
     write_text(args.latex, tables.latex(values, compared, signatures, notes))
     write_text(args.summary, said)
     write_text(args.worse, worse(compared))
+    write_text(args.seeds, seed_table(over_seeds).to_csv(index=False, lineterminator="\n"))
     write_text(args.forest, forest(plotted(compared)))
     write_record(
         args.record,
         "evaluation_table",
         inputs=inputs,
         outputs=[getattr(args, name) for name in WRITTEN],
-        params={},
+        params={"variants": variants},
         facts={"rows": len(long), "suites": sorted(set(long["suite"]))},
         packages=["pandas", "pyarrow", "scipy", "tabulate"],
     )

@@ -40,15 +40,19 @@ def publish(export: Path, folder: Path) -> dict[str, str]:
     return {name: hashes.get(name) or sha256_file(folder / name) for name in list_files(folder)}
 
 
-def export_of(run_name: str, exports: list[Path]) -> Path:
-    """The export folder of a run, results/runs/{run}/export, among those that were made."""
+def export_of(run_name: str, exports: list[Path], made_by: list[Path]) -> tuple[Path, list[Path]]:
+    """The export folder of a run, results/runs/{run}/export, and its record, of all of them; or
+    the one that there is.
+    """
+    if len(exports) == 1:
+        return exports[0], made_by
     found = [folder for folder in exports if folder.parent.name == run_name]
     if not found:
         raise UserError(
             f"run {run_name} is to be published, and none of the exports is its own "
             f"({', '.join(map(str, exports[:3]))}); name a run that was exported"
         )
-    return found[0]
+    return found[0], [path for path in made_by if path.parent == found[0].parent]
 
 
 def check_gates(gates: Path, run_name: str) -> None:
@@ -83,8 +87,7 @@ def main() -> None:
     parser.add_argument("--record", required=True, type=Path)
     args = parser.parse_args()
     chosen = chosen_run(args)
-    export = export_of(chosen, args.exports)
-    made_by = [path for path in args.made_by if path.parent == export.parent]
+    export, made_by = export_of(chosen, args.exports, args.made_by)
     for gates in args.gates:
         check_gates(gates, chosen)
     with partial_folder(args.published) as folder:

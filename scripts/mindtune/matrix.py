@@ -25,6 +25,7 @@ def axes_schema(run_keys: Mapping[str, Any]) -> dict[str, Any]:
     for key, part in run_keys.items():
         if part.get("type") == "object":
             found[key] = {"type": ["object", "null"], "additionalProperties": False,
+                          "description": "lists of values, a run each",
                           "properties": axes_schema(part["properties"])}  # fmt: skip
         else:
             found[key] = {"type": ["array", "null"], "minItems": 1, "items": part,

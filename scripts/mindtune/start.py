@@ -30,7 +30,7 @@ def rule_files() -> dict[str, str]:
     """
     library = {
         path
-        for name in ("start", "config", "environments", "identity", "cards")
+        for name in ("start", "config", "environments", "identity", "cards", "variants")
         for path in sources(f"mindtune/{name}.py")
     }
     paths = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk"), *library]

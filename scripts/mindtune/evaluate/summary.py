@@ -1,6 +1,5 @@
 """What a reader sees first: a sentence a suite, how runs differ, and everything that got worse."""
 
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -8,13 +7,13 @@ from typing import Any
 import pandas as pd
 
 from mindtune.evaluate.compare import compare
+from mindtune.evaluate.seeds import seed_section
 from mindtune.evaluate.tables import comparison_table, homes
 from mindtune.evaluate.wording import is_shown, is_worse, label, number, sentence
 from mindtune.markdown import markdown_text
 
 # Pairs grow with the square of the runs: of more than these nobody reads a table.
 MOST_RUNS = 10
-ENOUGH_SEEDS = 3
 # What stands beside the overlap scores, on scales of its own.
 BESIDE = {"repetition", "distinct-1", "distinct-2", "empty", "truncated", "length_ratio"}
 
@@ -27,23 +26,6 @@ def run_sentences(compared: Sequence[Row]) -> Iterator[str]:
     for row in compared:
         if row["primary"]:
             yield (f"run {row['run']}, " if several else "") + sentence(row)
-
-
-def spread_sentences(compared: Sequence[Row]) -> Iterator[str]:
-    """Mean and standard deviation of the tuned models over the runs, from three runs on."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in compared:
-        if row["primary"]:
-            groups.setdefault((row["suite"], label(row)), []).append(row)
-    for (suite, name), rows in sorted(groups.items()):
-        if len(rows) >= ENOUGH_SEEDS:
-            values = [row["tuned"] for row in rows]
-            mean, spread = statistics.fmean(values), statistics.stdev(values)
-            shown = dict(rows[0]) | {"mean": mean, "spread": spread}
-            yield (
-                f"{suite} {name} over {len(rows)} runs: {number(shown, 'mean')} ± "
-                f"{number(shown, 'spread')} (mean ± standard deviation)"
-            )
 
 
 def floor_sentences(values: Sequence[Row], compared: Sequence[Row]) -> Iterator[str]:
@@ -95,13 +77,16 @@ def pairs_table(rows: Sequence[Row]) -> str:
     return shown.to_markdown(index=False, disable_numparse=True) + "\n"
 
 
-def summary(items: pd.DataFrame, values: Sequence[Row], compared: Sequence[Row]) -> str:
-    """The page that opens the report, as Markdown."""
-    said = [*run_sentences(compared), *spread_sentences(compared)]
-    said += floor_sentences(values, compared)
+def summary(
+    items: pd.DataFrame, values: Sequence[Row], compared: Sequence[Row], over_seeds: Sequence[Row]
+) -> str:
+    """The page that opens the report, as Markdown; `over_seeds` is `seeds.seed_rows`."""
+    said = [*run_sentences(compared), *floor_sentences(values, compared)]
     parts = ["## In one sentence each\n", "".join(f"- {markdown_text(text)}\n" for text in said)]
     if pairs := between_runs(items, values):
         parts += ["## Runs against each other\n", pairs_table(pairs)]
+    if over_seeds:
+        parts.append(seed_section(over_seeds))
     return "\n".join(parts)
 
 

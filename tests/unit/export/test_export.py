@@ -344,7 +344,7 @@ def test_places_beyond_the_modulus_of_adler_are_found(place):
 
 def test_published_files_are_links_and_verified(exported, tmp_path):
     words = [
-        "--export",
+        "--exports",
         exported / "export",
         "--published",
         tmp_path / "export",
@@ -367,7 +367,7 @@ def test_published_files_are_links_and_verified(exported, tmp_path):
 def test_a_damaged_export_is_not_published(copied, tmp_path):
     flip(copied / "tokenizer.json", 1000)
     words = [
-        "--export",
+        "--exports",
         copied,
         "--published",
         tmp_path / "export",
@@ -388,7 +388,7 @@ def test_only_a_run_that_passes_its_gates_is_published(exported, tmp_path, verdi
     verdicts = {"main": verdict, "other": "failed"}
     gates = write_sealed(tmp_path / "gates.json", "decide_gates", facts={"verdicts": verdicts})
     flags = {
-        "--export": exported / "export",
+        "--exports": exported / "export",
         "--gates": gates,
         "--run": "main",
         "--published": tmp_path / "export",
@@ -398,3 +398,18 @@ def test_only_a_run_that_passes_its_gates_is_published(exported, tmp_path, verdi
     assert done.returncode == status
     assert (tmp_path / "export").exists() is (status == 0)
     assert status == 0 or f"run main is {verdict} by its gates" in done.stderr
+
+
+def test_of_several_exports_the_chosen_run_s_is_published(exported, copied, tmp_path):
+    runs = {name: tmp_path / "runs" / name / "export" for name in ("a", "b")}
+    for folder, source in zip(runs.values(), (copied, exported / "export"), strict=True):
+        shutil.copytree(source, folder)
+    choice = write_sealed(tmp_path / "chosen_run.json", "choose_run", facts={"chosen": "b"})
+    words = ["--exports", *runs.values(), "--choice", choice]
+    words += ["--published", tmp_path / "export", "--record", tmp_path / "export.json"]
+    assert run_program("publish_export.py", *words).returncode == 0
+    assert os.path.samefile(runs["b"] / "manifest.json", tmp_path / "export" / "manifest.json")
+    record = json.loads((tmp_path / "export.json").read_text())
+    assert record["params"] == {"run": "b"} and choice.as_posix() in record["inputs"]
+    done = run_program("publish_export.py", *words, "--run", "a")
+    assert done.returncode == 2 and "both name a run; give one" in done.stderr
