@@ -65,7 +65,8 @@ def check_gates(gates: Path, run_name: str) -> None:
         )
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
+    """Command line; the flags are named after the rule's parts."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -85,7 +86,11 @@ def main() -> None:
     add_choice(parser)
     parser.add_argument("--published", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
     chosen = chosen_run(args)
     export, made_by = export_of(chosen, args.exports, args.made_by)
     for gates in args.gates:

@@ -342,15 +342,13 @@ def test_places_beyond_the_modulus_of_adler_are_found(place):
 # ------------------------------------------------------------------------------------------ publish
 
 
+def published_in(folder):
+    """Where publish_export writes."""
+    return ["--published", folder / "export", "--record", folder / "export.json"]
+
+
 def test_published_files_are_links_and_verified(exported, tmp_path):
-    words = [
-        "--exports",
-        exported / "export",
-        "--published",
-        tmp_path / "export",
-        "--record",
-        tmp_path / "export.json",
-    ]
+    words = ["--exports", exported / "export", *published_in(tmp_path)]
     assert run_program("publish_export.py", *words).returncode == 0
     assert os.path.samefile(
         exported / "export" / "manifest.json", tmp_path / "export" / "manifest.json"
@@ -366,14 +364,7 @@ def test_published_files_are_links_and_verified(exported, tmp_path):
 
 def test_a_damaged_export_is_not_published(copied, tmp_path):
     flip(copied / "tokenizer.json", 1000)
-    words = [
-        "--exports",
-        copied,
-        "--published",
-        tmp_path / "export",
-        "--record",
-        tmp_path / "export.json",
-    ]
+    words = ["--exports", copied, *published_in(tmp_path)]
     done = run_program("publish_export.py", *words)
     assert done.returncode == 2
     assert "tokenizer.json: byte 1000 is" in done.stderr
@@ -387,14 +378,8 @@ def test_a_damaged_export_is_not_published(copied, tmp_path):
 def test_only_a_run_that_passes_its_gates_is_published(exported, tmp_path, verdict, status):
     verdicts = {"main": verdict, "other": "failed"}
     gates = write_sealed(tmp_path / "gates.json", "decide_gates", facts={"verdicts": verdicts})
-    flags = {
-        "--exports": exported / "export",
-        "--gates": gates,
-        "--run": "main",
-        "--published": tmp_path / "export",
-        "--record": tmp_path / "export.json",
-    }
-    done = run_program("publish_export.py", *(part for pair in flags.items() for part in pair))
+    words = ["--exports", exported / "export", "--gates", gates, "--run", "main"]
+    done = run_program("publish_export.py", *words, *published_in(tmp_path))
     assert done.returncode == status
     assert (tmp_path / "export").exists() is (status == 0)
     assert status == 0 or f"run main is {verdict} by its gates" in done.stderr
@@ -405,8 +390,7 @@ def test_of_several_exports_the_chosen_run_s_is_published(exported, copied, tmp_
     for folder, source in zip(runs.values(), (copied, exported / "export"), strict=True):
         shutil.copytree(source, folder)
     choice = write_sealed(tmp_path / "chosen_run.json", "choose_run", facts={"chosen": "b"})
-    words = ["--exports", *runs.values(), "--choice", choice]
-    words += ["--published", tmp_path / "export", "--record", tmp_path / "export.json"]
+    words = ["--exports", *runs.values(), "--choice", choice, *published_in(tmp_path)]
     assert run_program("publish_export.py", *words).returncode == 0
     assert os.path.samefile(runs["b"] / "manifest.json", tmp_path / "export" / "manifest.json")
     record = json.loads((tmp_path / "export.json").read_text())
