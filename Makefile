@@ -7,7 +7,7 @@ PYTHON ?=
 CORES ?= 2
 MODEL ?= tiny
 DATA ?=
-WORKDIR ?= $(if $(filter dashboard audit adopt plan why diff,$(MAKECMDGOALS)),.,$(if $(filter reproduce,$(MAKECMDGOALS)),reproduced,demo))
+WORKDIR ?= $(if $(filter dashboard audit adopt plan why diff estimate,$(MAKECMDGOALS)),.,$(if $(filter reproduce,$(MAKECMDGOALS)),reproduced,demo))
 REPLACE ?=
 DATASET ?= demo
 ID ?=
@@ -54,7 +54,7 @@ export PATH := $(CURDIR)/$(DRIVER_ENV)/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why reproduce diff lint lock docs clean-demo look row erase tables gate h100-check bench-data verify serve chat dashboard deployment sbom
+.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why estimate reproduce diff lint lock docs clean-demo look row erase tables gate h100-check bench-data verify serve chat dashboard deployment sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -107,6 +107,9 @@ clean-demo: ## remove demo/, environments stay
 
 plan: driver ## what would run, and why, in sentences; nothing runs [WORKDIR=.] [CONFIG=FILE]
 	@$(DRIVER) scripts/tools/plan.py --workdir="$$WORKDIR" $${CONFIG:+--configfile="$$CONFIG"}
+
+estimate: driver ## how long what would run takes, by earlier runs in that folder [WORKDIR=.] [CONFIG=FILE] [CORES=2]
+	@$(DRIVER) scripts/tools/estimate.py --workdir="$$WORKDIR" $${CONFIG:+--configfile="$$CONFIG"} --cores="$$CORES"
 
 why: driver ## why one file would be made again, or when it was made from what: FILE=... [WORKDIR=.] [CONFIG=FILE]
 	@$(DRIVER) scripts/tools/why.py --workdir="$$WORKDIR" $${CONFIG:+--configfile="$$CONFIG"} --file="$$FILE"

@@ -27,6 +27,7 @@ class Job:
     temporary: set[str]
     benchmark: str | None
     gpus: int
+    threads: int
     shell: str
     params: dict[str, Any]
     needed: bool
@@ -104,7 +105,11 @@ class Plan:
 
 
 def read_plan(
-    snakefile: Path, workdir: Path, configfiles: Sequence[Path], targets: Sequence[str]
+    snakefile: Path,
+    workdir: Path,
+    configfiles: Sequence[Path],
+    targets: Sequence[str],
+    cores: int = 1,
 ) -> Plan:
     """Plan `targets` as `snakemake -n` does; nothing is run or written. The working directory is
     another one afterwards. What the workflow refuses is a UserError.
@@ -125,7 +130,7 @@ def read_plan(
         with SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL})) as api:
             logger.setLevel("WARNING")  # quiet or not, it would say that it builds the DAG
             flow = api.workflow(
-                resource_settings=ResourceSettings(cores=1),
+                resource_settings=ResourceSettings(cores=cores),
                 config_settings=ConfigSettings(configfiles=list(configfiles)),
                 snakefile=snakefile,
                 workdir=Path.cwd(),
@@ -179,6 +184,7 @@ def take_job(workflow: Any, job: Any) -> Job:
         temporary={str(path) for path in job.output if is_flagged(path, "temp")},
         benchmark=str(job.benchmark) if job.benchmark else None,
         gpus=gpu_of(job.resources.get("gpu", 0)),
+        threads=job.threads,
         shell=job.shellcmd or "",
         params=dict(job.params.items()),
         needed=needed,
