@@ -7,7 +7,7 @@ PYTHON ?=
 CORES ?= 2
 MODEL ?= tiny
 DATA ?=
-WORKDIR ?= $(if $(filter dashboard audit adopt plan why diff estimate,$(MAKECMDGOALS)),.,$(if $(filter reproduce,$(MAKECMDGOALS)),reproduced,demo))
+WORKDIR ?= $(if $(filter dashboard audit adopt plan why diff estimate artifact,$(MAKECMDGOALS)),.,$(if $(filter reproduce,$(MAKECMDGOALS)),reproduced,demo))
 REPLACE ?=
 DATASET ?= demo
 ID ?=
@@ -26,7 +26,7 @@ CONFIG ?=
 PORT ?= $(if $(filter dashboard audit,$(MAKECMDGOALS)),5092,23333)
 KEY ?= state/serve.key
 STORE ?= exports
-OUT ?= deploy/rendered
+OUT ?= $(if $(filter artifact,$(MAKECMDGOALS)),artifact,deploy/rendered)
 SBOM ?= sbom.json
 PUBLIC_KEY ?=
 QUICK ?=
@@ -54,7 +54,7 @@ export PATH := $(CURDIR)/$(DRIVER_ENV)/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why estimate reproduce diff lint lock docs clean-demo look row erase tables gate h100-check bench-data verify serve chat dashboard deployment sbom
+.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why estimate artifact reproduce diff lint lock docs clean-demo look row erase tables gate h100-check bench-data verify serve chat dashboard deployment sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -119,6 +119,9 @@ audit: driver ## is everything that the records name as it was made? file by fil
 
 diff: driver ## what differs between two runs or two archives: A=RUN|FILE B=RUN|FILE [WORKDIR=.]
 	@$(DRIVER) scripts/tools/diff.py --a="$$A" --b="$$B" --workdir="$$WORKDIR"
+
+artifact: driver ## what a paper and a committee ask for, in a new folder: [RUN=main] [WORKDIR=.] [OUT=artifact]
+	@"$$($(DRIVER) $(CORE))" scripts/tools/artifact.py --workdir="$$WORKDIR" --run="$${RUN:-main}" --out="$$OUT"
 
 reproduce: driver ## run an archived run again, and compare file by file: ARCHIVE=FILE [WORKDIR=reproduced] [EXPECT=SHA256]
 	@$(DRIVER) scripts/tools/reproduce.py --archive="$$ARCHIVE" --workdir="$$WORKDIR" $${EXPECT:+--expect="$$EXPECT"} --cores="$$CORES"

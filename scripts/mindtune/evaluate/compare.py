@@ -15,9 +15,8 @@ from mindtune.evaluate import intervals
 from mindtune.evaluate.items import Metric
 from mindtune.evaluate.parts import FORMULAS
 from mindtune.evaluate.systems import Scores, both_scored, cluster_sums, score_of, scored, systems
+from mindtune.primary import primary_metric
 
-# Primary metrics, the first that a suite has: the one question that its p value answers.
-PRIMARY = ("accuracy", "chrF", "safe", "passed", "refused", "over_refusal")
 LANGUAGES = ("zh", "en")
 # Metrics that count something bad, and those of which neither more nor less is better.
 LOWER_IS_BETTER = {
@@ -115,11 +114,6 @@ def compare_metric(metric: Metric, first: Scores, second: Scores) -> dict[str, A
     return row | tested(metric, first, second)
 
 
-def primary_metric(names: set[str]) -> str:
-    """The primary metric among those that a suite has; without a known one, the first by name."""
-    return next((name for name in PRIMARY if name in names), min(names))
-
-
 def add_p(rows: list[dict[str, Any]]) -> None:
     """Mark the primary metrics of a run's rows and set `p`, adjusted over all that are tested.
 
@@ -159,7 +153,7 @@ def compare(
     and metric, sorted, with
 
     run, suite, metric, stratum   stratum is "" for all items; run is that of `second`
-    primary             True for the suite's primary metric (PRIMARY)
+    primary             True for the suite's primary metric (mindtune.primary)
     n, n_clusters       items that both systems have scores for, and their clusters
     asked, unscored     items that both were asked; of them, those without a score in either system
     binary              True if all values are 0 or 1
