@@ -121,7 +121,7 @@ diff: driver ## what differs between two runs or two archives: A=RUN|FILE B=RUN|
 	@$(DRIVER) scripts/tools/diff.py --a="$$A" --b="$$B" --workdir="$$WORKDIR"
 
 artifact: driver ## what a paper and a committee ask for, in a new folder: [RUN=main] [WORKDIR=.] [OUT=artifact]
-	@"$$($(DRIVER) $(CORE))" scripts/tools/artifact.py --workdir="$$WORKDIR" --run="$${RUN:-main}" --out="$$OUT"
+	@$(DRIVER) scripts/tools/artifact.py --workdir="$$WORKDIR" --run="$${RUN:-main}" --out="$$OUT"
 
 reproduce: driver ## run an archived run again, and compare file by file: ARCHIVE=FILE [WORKDIR=reproduced] [EXPECT=SHA256]
 	@$(DRIVER) scripts/tools/reproduce.py --archive="$$ARCHIVE" --workdir="$$WORKDIR" $${EXPECT:+--expect="$$EXPECT"} --cores="$$CORES"

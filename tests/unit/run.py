@@ -39,6 +39,7 @@ ENVIRONMENT_OF = {
     "ground/test_safe_loading.py": "train",
     "ground/test_swift_names.py": "train",
     "audit/test_folder.py": "driver",
+    "audit/test_paper.py": "driver",
     "audit/test_settings_changed.py": "driver",
     "evaluate/test_generate_replies.py": "train",
     "evaluate/test_measure_letters.py": "train",
