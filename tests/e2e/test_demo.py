@@ -191,6 +191,18 @@ def test_the_audit_raises_no_alarm(demo, again):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_every_record_belongs_to_a_start_that_says_with_which_code(demo):
+    start = load(demo.results / "starts/0001.json")
+    assert start["facts"]["succeeded"] and start["params"]["runs"].keys() == {"main", "seed43"}
+    head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True)
+    assert start["facts"].get("commit", "") == head.stdout.strip()
+    made = start["facts"]["made"]
+    for run in ("main", "seed43"):
+        for stage in ("pack_stats", "train_lora", "merge_adapter", "verify", "export_model"):
+            assert f"results/runs/{run}/{stage}.json" in made
+    assert {"results/export.json", "results/tables/evaluation_table.json"} <= made.keys()
+
+
 def test_equal_bytes_in_another_folder(demo, elsewhere):
     names = [
         *(f"data/demo/{name}.jsonl" for name in ("clean", "rejected", "train", "dev", "test")),

@@ -94,18 +94,21 @@ def starts_behind(
     records: Mapping[str, Mapping[str, Any]], state: Mapping[str, str]
 ) -> dict[str, Any]:
     """For an archive: the starts that made its results, what each made, and whether what was not
-    committed then is what `state` says of the code now, so that the archive holds its text.
+    committed then is what `state` says of the code now, so that the archive holds its text. No
+    machine is named.
     """
     made = starts_of(records)
     patch = state.get("uncommitted_sha256")
-    return {
-        name: {
-            **records[name],
-            "made": sorted(path for path, start in made.items() if start == name),
-            "uncommitted_is_here": records[name]["facts"].get("uncommitted_sha256") == patch,
+    found = {}
+    for name in sorted(set(made.values())):
+        facts = dict(records[name]["facts"])
+        host = {key: value for key, value in facts["host"].items() if key != "name"}
+        found[name] = {
+            "config": records[name]["params"],
+            "facts": facts | {"host": host, "made": sorted(p for p in made if made[p] == name)},
+            "uncommitted_is_here": facts.get("uncommitted_sha256") == patch,
         }
-        for name in sorted(set(made.values()))
-    }
+    return found
 
 
 def in_words(name: str, record: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from mindtune.audit.bom import bill
 from mindtune.audit.code_state import code_files, state_of_code, uncommitted
 from mindtune.audit.contents import reason_to_withhold, with_data
 from mindtune.audit.scrub import scrub
+from mindtune.audit.starts import begin, end
 
 PROGRAM = Path(__file__).resolve().parents[3] / "scripts/deploy/verify_archive.py"
 
@@ -69,6 +70,25 @@ def test_it_opens_with_python_alone_and_says_what_is_in_it(made):
         == (record["outputs"]["results/runs/main/adapter"])
     )
     assert not any("adapter/" in name for name in files)
+
+
+def test_the_starts_behind_the_results_are_in_it_without_the_machine_s_name(
+    work, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("platform.node", lambda: "gpu-node-7")
+    start = begin(CONFIG, tmp_path / "code", "9.27.1")
+    for note in Path(".snakemake/metadata").rglob("*"):
+        os.utime(note)
+    end(start, True)
+    done, path = archive(tmp_path)
+    assert done.returncode == 0, done.stderr
+    files = read(path)
+    found = json.loads(files["starts.json"])[start.as_posix()]
+    assert found["facts"]["snakemake"] == "9.27.1" and found["facts"]["host"]["cores"]
+    assert "results/runs/main/train_lora.json" in found["facts"]["made"]
+    assert not any(b"gpu-node-7" in content for content in files.values())
+    # whole, and compared with nothing when the run is made again
+    assert start.as_posix() not in files
 
 
 def test_nothing_of_the_machine_is_in_it(made, work):

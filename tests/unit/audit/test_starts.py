@@ -106,6 +106,7 @@ def test_an_archive_learns_whether_it_holds_the_text_of_what_was_not_committed(w
     starts.end(path, True)
     state = {"uncommitted_sha256": read_json(path)["facts"]["uncommitted_sha256"]}
     found = starts.starts_behind(all_records(), state)[path.as_posix()]
-    assert found["made"] == [record] and found["uncommitted_is_here"]
+    assert found["facts"]["made"] == [record] and "name" not in found["facts"]["host"]
+    assert found["uncommitted_is_here"]
     assert not starts.starts_behind(all_records(), {})[path.as_posix()]["uncommitted_is_here"]
     json.dumps(found)
