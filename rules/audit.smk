@@ -134,10 +134,7 @@ rule write_report:
                 figure=["lengths", "fill", "loss"],
             ),
         ],
-        tables=[
-            f"results/tables/{table}.md"
-            for table in ("summary", "evaluation", "worse")
-        ],
+        tables=[f"results/tables/{table}.md" for table in ("summary", "evaluation", "worse")],
         env=ancient(env_ready("core")),
     output:
         report=report("results/report/report.html", category="report"),

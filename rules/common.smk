@@ -52,9 +52,7 @@ def configured():
     """What the configuration files and --config say, read strictly, and not as Snakemake reads them."""
     settings = workflow.config_settings
     first = (
-        []
-        if settings.replace_workflow_config
-        else [Path(workflow.basedir, "config/config.yaml")]
+        [] if settings.replace_workflow_config else [Path(workflow.basedir, "config/config.yaml")]
     )
     return read_files([*first, *settings.configfiles], settings.config_args or [])
 
@@ -175,9 +173,7 @@ def dataset_of(run):
 def train_json(run, *keys, without=()):
     """Canonical JSON of a run's training settings; of all of them but some, or of the given keys."""
     settings = run_settings(config, run)
-    return as_json(
-        **{key: settings[key] for key in (keys or settings) if key not in without}
-    )
+    return as_json(**{key: settings[key] for key in (keys or settings) if key not in without})
 
 
 def engine_json(**over):
@@ -197,9 +193,7 @@ def local_files(spec):
     start = place(spec["path"])
     try:
         return {
-            os.path.normpath(
-                os.path.join(spec["path"], os.path.relpath(file, start))
-            ): file
+            os.path.normpath(os.path.join(spec["path"], os.path.relpath(file, start))): file
             for file in files_below(start)
         }
     except UserError as error:
@@ -250,6 +244,4 @@ def rules_hash():
         Path(workflow.basedir, "Snakefile"),
         *sorted(Path(workflow.basedir, "rules").glob("*.smk")),
     ]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[
-        :16
-    ]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]

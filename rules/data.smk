@@ -80,9 +80,7 @@ if config["model"]["source"] == "package":
             tokenizer=ancient("results/base/tokenizer"),
             tokenizer_record="results/base/fetch_tokenizer.json",
             dialogues=f"results/data/{dataset_of(EXPORT_RUN)}/train.jsonl",
-            dialogues_record=ancient(
-                f"results/data/{dataset_of(EXPORT_RUN)}/split_dialogues.json"
-            ),
+            dialogues_record=ancient(f"results/data/{dataset_of(EXPORT_RUN)}/split_dialogues.json"),
             env=ancient(env_ready("train", MODEL_PACKAGE)),
         output:
             model=directory("results/base/model"),
@@ -163,9 +161,7 @@ else:
         params:
             code=code_hash("fetch_model.py"),
             part="all",
-            source=lambda w: source_json(
-                config["model"], "results/base/fetch_model.json"
-            ),
+            source=lambda w: source_json(config["model"], "results/base/fetch_model.json"),
             spec=unseen(fetched_as(config["model"])),
             local=unseen(local_place(config["model"])),
 

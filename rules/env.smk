@@ -27,10 +27,7 @@ for env in ENVIRONMENTS:
 VENV = (
     STARTED["environments"]
     if STARTED
-    else {
-        env: os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU))
-        for env in ENVIRONMENTS
-    }
+    else {env: os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU)) for env in ENVIRONMENTS}
 )
 PY = {env: os.path.join(VENV[env], "bin", "python") for env in ENVIRONMENTS}
 PY["engine"] = PY[SERVE_ENV]
@@ -42,9 +39,7 @@ MODEL_PACKAGE = config["model"]["id"] if config["model"]["source"] == "package" 
 
 def env_ready(*envs):
     """The marker files of environments, for `ancient()` inputs; Snakemake knows them by the environments' names."""
-    return [
-        named(os.path.join(VENV[env], "READY"), f"environment {env}") for env in envs
-    ]
+    return [named(os.path.join(VENV[env], "READY"), f"environment {env}") for env in envs]
 
 
 def lock_files(run):

@@ -18,13 +18,9 @@ ITEMS = expand("results/runs/{run}/items/{suite}.parquet", run=RUNS, suite=SUITE
 ITEM_RECORDS = expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES)
 LONGEST = {suite: spec["max_new_tokens"] for suite, spec in config["suites"].items()}
 # By the words of the keys that say it: what decides, and what make plan names
-ASKED_FOR = as_json(
-    suites={suite: {"max_new_tokens": tokens} for suite, tokens in LONGEST.items()}
-)
+ASKED_FOR = as_json(suites={suite: {"max_new_tokens": tokens} for suite, tokens in LONGEST.items()})
 # The functions that score single items; dialogues have a program of their own
-DIALOGUE_SUITES = [
-    suite for suite in SUITES if config["suites"][suite]["scorer"] == "dialogue"
-]
+DIALOGUE_SUITES = [suite for suite in SUITES if config["suites"][suite]["scorer"] == "dialogue"]
 ITEM_SUITES = [suite for suite in SUITES if suite not in DIALOGUE_SUITES]
 LETTER_SUITES = [suite for suite in SUITES if config["suites"][suite]["likelihood"]]
 # Of a suite's file, what its prompts depend on
@@ -140,11 +136,7 @@ rule prepare_suite:
         spec=lambda w: as_json(**{key: config["suites"][w.suite][key] for key in ASKED}),
         settings=lambda w: leaves_json(
             "evaluate/system",
-            *(
-                ["evaluate/dialogue"]
-                if config["suites"][w.suite]["form"] == "dialogues"
-                else []
-            ),
+            *(["evaluate/dialogue"] if config["suites"][w.suite]["form"] == "dialogues" else []),
         ),
         contents=lambda w: suite_contents(w.suite),
         data=unseen(lambda w: suite_place(w.suite, w.dataset)),
@@ -169,9 +161,7 @@ rule generate_base_replies:
         model=ancient("results/base/model"),
         model_record="results/base/fetch_model.json",
         prompts=expand("results/prompts/{{dataset}}/{suite}.jsonl", suite=SUITES),
-        prompts_records=ancient(
-            expand("results/prompts/{{dataset}}/{suite}.json", suite=SUITES)
-        ),
+        prompts_records=ancient(expand("results/prompts/{{dataset}}/{suite}.json", suite=SUITES)),
         env=ancient(env_ready("core", SERVE_ENV)),
     output:
         replies=expand("results/base/replies/{{dataset}}/{suite}.jsonl", suite=SUITES),
@@ -368,9 +358,7 @@ rule score_suite:
         base_letters=lambda w: letters(
             w.suite, f"results/base/letters/{dataset_of(w.run)}/{w.suite}.jsonl"
         ),
-        tuned_letters=lambda w: letters(
-            w.suite, f"results/runs/{w.run}/letters/{w.suite}.jsonl"
-        ),
+        tuned_letters=lambda w: letters(w.suite, f"results/runs/{w.run}/letters/{w.suite}.jsonl"),
         reads=lambda w: [at(path) for path in config["suites"][w.suite]["reads"]],
         env=ancient(env_ready("core")),
     output:

@@ -55,9 +55,7 @@ rule verify_merge:
         merged=ancient("results/runs/{run}/merged"),
         merged_record="results/runs/{run}/merge_adapter.json",
         prompts=lambda w: f"results/data/{dataset_of(w.run)}/dev.jsonl",
-        prompts_record=lambda w: ancient(
-            f"results/data/{dataset_of(w.run)}/split_dialogues.json"
-        ),
+        prompts_record=lambda w: ancient(f"results/data/{dataset_of(w.run)}/split_dialogues.json"),
         env=ancient(env_ready("train")),
     output:
         verify="results/runs/{run}/verify.json",
@@ -106,11 +104,7 @@ rule export_model:
             ],
         ],
         locks=lambda w: [at(name) for name in lock_files(w.run)],
-        key=(
-            at(config["export"]["signing_key"])
-            if config["export"]["signing_key"]
-            else []
-        ),
+        key=(at(config["export"]["signing_key"]) if config["export"]["signing_key"] else []),
         env=ancient(env_ready("core")),
     output:
         export=directory("results/runs/{run}/export"),

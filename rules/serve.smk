@@ -27,9 +27,7 @@ rule verify_serving:
         code=code_hash("verify_serving.py"),
         decides=engine_decides(),
         engine=unseen(engine_json()),
-        settings=as_json(
-            near_tie=config["verify"]["max_swapped_margin"], **config["smoke"]
-        ),
+        settings=as_json(near_tie=config["verify"]["max_swapped_margin"], **config["smoke"]),
     shell:
         r"""
         exec >{log.program:q} 2>&1

@@ -14,11 +14,7 @@ if not STARTED:
     workflow.config_settings.config_args = [f"start={START}"]
 
     onstart:
-        if (
-            ON_GPU
-            and workflow.local_exec
-            and "gpu" not in workflow.global_resources
-        ):
+        if ON_GPU and workflow.local_exec and "gpu" not in workflow.global_resources:
             raise WorkflowError(
                 "--jobs beside --cores looks like a cluster, so nothing counts this machine's GPUs; leave --jobs out, or add --resources gpu=N"
             )

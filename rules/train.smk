@@ -122,9 +122,7 @@ rule train_lora:
         model_record="results/base/fetch_model.json",
         env=ancient(env_ready("train")),
         quantizer=lambda w: ancient(
-            env_ready("qlora")
-            if run_settings(config, w.run)["method"] == "qlora"
-            else []
+            env_ready("qlora") if run_settings(config, w.run)["method"] == "qlora" else []
         ),
     output:
         adapter=directory("results/runs/{run}/adapter"),
