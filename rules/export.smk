@@ -2,11 +2,14 @@
 Stage: export.  Adapter and base become one model, which is proven before it can be shipped.
 
 INPUTS   results/runs/{run}/adapter/, results/base/model/
-OUTPUTS  results/runs/{run}/merged/, verify.json, export/; results/export/ for the run named by export.run
+OUTPUTS  results/runs/{run}/merged/, verify.json, export/; results/export/ for the run of export.run
 
-An export is the merged files, by hard links, with a card and a manifest. What needs the model alone, replies and the smoke test, takes
-merged/: a licence, the proof's settings or a word on the card reach neither.
+An export is the merged files, by hard links, with a card and a manifest. What needs the model
+alone, replies and the smoke test, takes merged/: a licence, the proof's settings or a word on the
+card reach neither.
 """
+
+SIGNING_KEY = [config["export"]["signing_key"]] if config["export"]["signing_key"] else []
 
 
 rule merge_adapter:
@@ -46,7 +49,7 @@ rule merge_adapter:
 
 
 rule verify_merge:
-    """Prove the merge: every tensor, the logits, and the prompts as trainer and tokenizer render them."""
+    """Prove the merge: every tensor, the logits, and how trainer and tokenizer render prompts."""
     input:
         base=ancient("results/base/model"),
         base_record="results/base/fetch_model.json",
@@ -87,7 +90,7 @@ rule verify_merge:
 
 
 rule export_model:
-    """Ship what was proven: the merged files, a model card from the records, and a manifest of every byte."""
+    """Ship what was proven: the merged files, a card from the records, a manifest of every byte."""
     input:
         merged=ancient("results/runs/{run}/merged"),
         verify="results/runs/{run}/verify.json",
@@ -104,7 +107,7 @@ rule export_model:
             ],
         ],
         locks=lambda w: [at(name) for name in lock_files(w.run)],
-        key=(at(config["export"]["signing_key"]) if config["export"]["signing_key"] else []),
+        key=[at(key) for key in SIGNING_KEY],
         env=ancient(env_ready("core")),
     output:
         export=directory("results/runs/{run}/export"),
@@ -116,7 +119,7 @@ rule export_model:
     params:
         code=code_hash("export_model.py"),
         locks=lambda w: contents(*lock_files(w.run)),
-        key=contents(*filter(None, [config["export"]["signing_key"]])),
+        key=contents(*SIGNING_KEY),
         settings=lambda w: as_json(
             model=described(config["model"]),
             data_licence=config["datasets"][dataset_of(w.run)]["licence"],
