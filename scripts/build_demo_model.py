@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.chat_templates import named, template_text
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.data.tiktoken_ranks import build_qwen_tokenizer, package_file
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import copy_file, list_files, partial_folder, read_jsonl, write_record
@@ -198,9 +198,7 @@ def build_smollm2(folder: Path, package: Path, part: str) -> dict[str, Any]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--tier", required=True, choices=("tiny", "smollm2"))
     parser.add_argument("--part", required=True, choices=("tokenizer", "all"))
     parser.add_argument(

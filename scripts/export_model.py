@@ -11,7 +11,6 @@ Writes  the export folder and the stage's record
 
 import argparse
 import hashlib
-import json
 import re
 import zlib
 from collections.abc import Iterable, Mapping
@@ -19,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.export.model_card import model_card
 from mindtune.provenance import Record, check_chain, differs, read_record, read_records
 from mindtune.records import (
@@ -207,9 +206,7 @@ def export(args: argparse.Namespace, folder: Path) -> dict[str, str]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--merged", required=True, type=Path, help="merged model folder")
     parser.add_argument("--verify", required=True, type=Path, help="verify.json of that folder")
     parser.add_argument(
@@ -232,12 +229,7 @@ def parse_args() -> argparse.Namespace:
         nargs="?",
         help="private key (PEM); without it there is no signature",
     )
-    parser.add_argument(
-        "--settings",
-        required=True,
-        type=json.loads,
-        help='JSON: {"model": the config\'s model, "data_licence": of the data set}',
-    )
+    add_json(parser, "--settings", "model", "data_licence")
     parser.add_argument("--export", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)
     return parser.parse_args()

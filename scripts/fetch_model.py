@@ -8,12 +8,11 @@ names code. `sha256` of the spec is that of the whole model, and the tokenizer's
 among it: with --tokenizer-record they are compared.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 from mindtune.chat_templates import named, template_text
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.data import hub, hub_models
 from mindtune.finite import check_finite
 from mindtune.model_files import ABOUT, TOKENIZER, WEIGHTS, check_names
@@ -23,9 +22,7 @@ from mindtune.train.memory import stored_bytes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--spec", type=json.loads, required=True, help=f"JSON: {', '.join(hub.SPEC_KEYS)}"
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.chat_template import ChatTokenizer, load_chat
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate.reply_store import ReplyStore, prompt_key, store_key
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, write_jsonl, write_record
@@ -178,9 +178,7 @@ def generate(args: argparse.Namespace, model_hash: str) -> list[dict[str, Any]]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument(
         "--suites", required=True, type=json.loads, help="JSON: {suite: longest reply in tokens}"

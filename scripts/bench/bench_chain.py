@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 
 from bench.measuring import head, tree
 from mindtune.card_memory import card_memory
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.records import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -243,9 +243,7 @@ def kill_and_resume(args: argparse.Namespace, dataset: str) -> dict[str, Any]:
 
 def parse_args() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--configfile", nargs="*", default=[], help="laid over config/config.yaml, in this order"
     )

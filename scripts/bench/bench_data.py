@@ -27,7 +27,7 @@ from bench import leaks
 from bench.data_speed import measure_near, measure_tokens, record
 from bench.measuring import timed
 from bench.worst_input import measure_worst
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.config import read_schema, with_defaults
 from mindtune.data.contamination import LONG
 from mindtune.records import read_json, write_json
@@ -146,9 +146,7 @@ def characters(corpus: Path) -> float:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--sharegpt",
         type=Path,

@@ -15,7 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from bench.measuring import head, timed
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.records import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,9 +139,7 @@ def counts(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     commands = parser.add_subparsers(required=True)
     demo = commands.add_parser("demo")
     demo.add_argument("--scratch", type=Path, default=ROOT / "demo-bench")

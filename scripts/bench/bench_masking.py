@@ -7,7 +7,6 @@ Reads   nothing for the labelled set, which is drawn from templates by a seed; -
 Writes  docs/records/data-masking.json
 """
 
-import argparse
 import datetime
 import platform
 import random
@@ -22,7 +21,7 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.data.personal_data import (
     id_card_is_valid,
     load_hotlines,
@@ -260,9 +259,7 @@ def real_hits(files: list[Path], mask: Callable[[str], tuple[str, int]]) -> dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--real", type=Path, nargs="*", default=[], help="ShareGPT files")
     parser.add_argument("--hotlines", type=Path, required=True)
     parser.add_argument("--record", type=Path, required=True)

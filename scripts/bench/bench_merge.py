@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from bench.measuring import meets, timed, write_measurement
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.records import remove
 
 TARGETS = {"times_copy": 2.2, "times_faster_than_peft": 2.5, "peak_gb": 6.0}
@@ -121,9 +121,7 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--base", required=True, type=Path)
     parser.add_argument("--adapter", required=True, type=Path)
     parser.add_argument("--max-shard-size", required=True)

@@ -35,7 +35,7 @@ from bench.wrong_merges import (
     wrong_weights,
 )
 from mindtune.chat_template import load_chat, to_messages
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.export.adapter import read_adapter
 from mindtune.export.proof_logits import check_bounds, compare_logits, prompt_ids, summarise
 from mindtune.records import read_jsonl, write_json
@@ -281,9 +281,7 @@ def false_rates(checks: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--models", required=True, nargs="+", help=f"NAME=FOLDER or one of {', '.join(SHAPES)}"
     )

@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from bench.measuring import head, meets
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.records import read_json, read_jsonl, sha256_path, write_json
 from mindtune.records import write_record as write_stage_record
 from mindtune.train.packing import packs, steps_per_epoch
@@ -228,9 +228,7 @@ def gradient_norms(history: Path) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--cached", required=True, type=Path)
     parser.add_argument("--work", required=True, type=Path)

@@ -5,7 +5,6 @@ Reads   config/demo.yaml or config/demo-smollm2.yaml, and the user's own dialogu
 Writes  the working directory (results/, state/, logs/, benchmarks/, .cache/); nothing else
 """
 
-import argparse
 import csv
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.records import write_json
 from mindtune.strict_yaml import read_strictly
 
@@ -88,9 +87,7 @@ def show(workdir: Path, tier: str, seconds: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, help="tiny or smollm2")
     parser.add_argument(
         "--data", default="", help="a file or folder of dialogues; empty: the project's own samples"

@@ -11,7 +11,6 @@ Reads   results/runs/*/history.csv and train_lora.json, state/train/*/*/steps.js
 Writes  a temporary folder
 """
 
-import argparse
 import colorsys
 import csv
 import io
@@ -31,7 +30,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.processes import die_with_parent
 from mindtune.records import read_json
 from tools.dashboard_guard import Guard
@@ -250,9 +249,7 @@ def watch_over(found: Sequence[Training], folder: Path, listener: socket.socket)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--workdir", type=Path, required=True, help="working directory of a run, such as demo"
     )

@@ -5,7 +5,6 @@ Reads   the profile (config.yaml, partitions.yaml), and what sinfo, scontrol and
 Writes  nothing. Exit status 0 if the profile fits, 1 if something has to change, 2 without a SLURM
 """
 
-import argparse
 import getpass
 import re
 import shutil
@@ -20,7 +19,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 
 # The largest requests of rules/*.smk: train_lora on a GPU
 MEMORY_MB, THREADS = 96000, 8
@@ -320,9 +319,7 @@ def examine(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--profile", type=Path, required=True, help="the folder of the profile")
     folder = parser.parse_args().profile
     profile = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))

@@ -759,7 +759,7 @@ def test_a_file_of_no_known_form_is_refused(tmp_path, tokenizer):
 
 def test_settings_are_checked(raw, tmp_path, tokenizer):
     assert "max_tokens is 0" in program(raw, tmp_path, tokenizer, max_tokens=0).stderr
-    assert "found the keys" in program(raw, tmp_path, tokenizer, extra=1).stderr
+    assert "look at extra" in program(raw, tmp_path, tokenizer, extra=1).stderr
     assert "tokenizer.json is missing" in program(raw, tmp_path, tmp_path).stderr
 
 
