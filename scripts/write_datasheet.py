@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 
 from mindtune.cli import argument_parser, run
-from mindtune.data.datasheet import croissant, datasheet
+from mindtune.data.croissant import croissant
+from mindtune.data.datasheet import datasheet
 from mindtune.provenance import check_chain, read_records
 from mindtune.records import write_json, write_record, write_text
 
