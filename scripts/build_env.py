@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mindtune.cli import UserError, argument_parser, run
+from mindtune.cli import UserError, run
 from mindtune.preflight import check_room
 from mindtune.records import write_text
 
@@ -116,7 +116,10 @@ def build(args: argparse.Namespace, folder: Path) -> str:
 
 
 def main() -> None:
-    parser = argument_parser(__doc__)
+    # without cli.argument_parser: another line here would build every environment anew
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--locks", required=True, nargs="+", type=Path, help="installed one after another, by hash"
     )

@@ -5,6 +5,7 @@ Reads   config/demo.yaml or config/demo-smollm2.yaml, and the user's own dialogu
 Writes  the working directory (results/, state/, logs/, benchmarks/, .cache/); nothing else
 """
 
+import argparse
 import csv
 import subprocess
 import sys
@@ -86,7 +87,8 @@ def show(workdir: Path, tier: str, seconds: float) -> None:
     print(f"report: {workdir / 'results/report/report.html'}")
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
+    """Command line; what does not fit is a UserError."""
     parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, help="tiny or smollm2")
     parser.add_argument(
@@ -105,8 +107,7 @@ def main() -> None:
         raise UserError(
             f"MODEL is {args.model!r} and should be one of {', '.join(TIERS)}; give one of them"
         )
-    data = Path(args.data) if args.data else None
-    if data and not data.exists():
+    if args.data and not Path(args.data).exists():
         raise UserError(
             f"DATA is {args.data}, which does not exist; give the path of a file of dialogues "
             f"(JSONL, JSON or Parquet)"
@@ -115,6 +116,12 @@ def main() -> None:
         raise UserError(
             f"WORKDIR is {args.workdir}, where the real results lie; give a folder of its own"
         )
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    data = Path(args.data) if args.data else None
     args.workdir.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     done = subprocess.run(

@@ -1,13 +1,10 @@
 """What of a SLURM profile does not fit a cluster, and the lines to change."""
 
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 from tools.slurm_cluster import Cluster, Partition
 
 # The largest requests of rules/*.smk: train_lora on a GPU

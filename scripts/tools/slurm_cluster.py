@@ -4,11 +4,8 @@ import getpass
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 from mindtune.cli import UserError
 
 UNUSABLE = ("down", "drain", "fail", "inval", "maint", "unk")

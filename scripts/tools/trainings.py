@@ -3,13 +3,11 @@
 import csv
 import json
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 from mindtune.cli import UserError
 from mindtune.records import read_json
 from mindtune.train.history import steps_taken

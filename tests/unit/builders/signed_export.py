@@ -39,7 +39,14 @@ def seal(folder: Path) -> None:
     """Write block hashes, manifest and seal anew over the files as they are, as whoever may write
     to a folder can.
     """
-    from export_model import BLOCKS, MANIFEST, SEAL, SIGNATURE, hash_folder, write_manifest
+    from mindtune.export.manifest import (
+        BLOCKS,
+        MANIFEST,
+        SEAL,
+        SIGNATURE,
+        hash_folder,
+        write_manifest,
+    )
 
     for name in (BLOCKS, MANIFEST, SEAL):
         (folder / name).unlink(missing_ok=True)
@@ -51,7 +58,7 @@ def seal(folder: Path) -> None:
 
 def make_export(folder: Path, private: Path | None = None, text: str = "第一版") -> Path:
     """The folder, signed if there is a key."""
-    from export_model import sign
+    from mindtune.export.manifest import sign
 
     folder.mkdir(parents=True)
     for name, content in CONTENT.items():

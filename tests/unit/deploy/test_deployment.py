@@ -160,7 +160,7 @@ def signed(tmp_path, core):
     private, public = keys(tmp_path, "o'brien 作者")
     export = make_export(tmp_path / "new", "一")
     code = (
-        "import sys; from pathlib import Path; from export_model import sign; "
+        "import sys; from pathlib import Path; from mindtune.export.manifest import sign; "
         "sign(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}

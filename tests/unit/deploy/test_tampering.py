@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 import verify_export
-from export_model import sign
 from mindtune.cli import UserError
+from mindtune.export.manifest import sign
 from signed_export import CONTENT, ROOT, keys, make_export, seal
 from verify_signature import verify
 
