@@ -51,6 +51,16 @@ def test_a_program_serves_a_rule_and_has_its_name():
     assert {path.stem for path in SCRIPTS.glob("*.py")} == {TWINS.get(rule, rule) for rule in rules}
 
 
+def test_a_record_has_the_name_of_a_rule_or_of_what_lies_beside_it():
+    """Three have the name of what people ask for; docs/audit.md says so."""
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
+    records = re.findall(r'(?:records?|scores|verify|smoke)=\S*"results/\S*?([\w{}]+)\.json"', text)
+    rules = set(re.findall(r"rule (?:\w+ as )?(\w+)", text))
+    beside = re.findall(r'"results/(?:[^"]+/)?([^"/.]+)(?:\.(?!json)\w+)?"', text)
+    assert len(records) > 25
+    assert set(records) - rules - set(beside) == {"verify", "smoke", "gates"}
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_knows_the_ground_and_no_other_room(room):
     modules = sorted((SCRIPTS / "mindtune" / room).rglob("*.py"))
