@@ -1,5 +1,6 @@
 """A small export as export_model.py leaves it, with a manifest and a signature."""
 
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -71,3 +72,11 @@ def make_export(folder: Path, private: Path | None = None, text: str = "第一�
     if private:
         sign(folder, private)
     return folder
+
+
+def write_list(folder, content):
+    """Write a manifest and the seal that fits."""
+    (folder / "manifest.json").write_bytes(content)
+    (folder / "manifest.json.sha256").write_text(
+        f"{hashlib.sha256(content).hexdigest()}  manifest.json\n"
+    )

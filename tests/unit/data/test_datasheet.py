@@ -11,8 +11,8 @@ import pytest
 from sealed import write_sealed
 from test_cleaning import program as clean
 from test_cleaning import sharegpt, tokenizer  # noqa: F401 (a fixture)
-from test_splitting import program as split
-from test_splitting import read
+from test_split_program import program as split
+from test_split_program import read
 
 ROOT = Path(__file__).parents[3]
 SPEC = {

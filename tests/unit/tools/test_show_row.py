@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from test_cleaning import GOOD, program, read, sharegpt, tokenizer  # noqa: F401 (a fixture)
-from test_splitting import program as split
+from test_split_program import program as split
 
 ROOT = Path(__file__).parents[3]
 
