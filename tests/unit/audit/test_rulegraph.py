@@ -71,14 +71,8 @@ def test_picture_program_gives_equal_bytes_without_a_date(tmp_path: Path):
     families = json.dumps({"train_lora": "train", "fetch_model": "data"})
 
     def run(name: str, chosen: str = families) -> subprocess.CompletedProcess:
-        command = [
-            sys.executable,
-            SCRIPTS / "draw_rulegraph.py",
-            "--dot",
-            "-",
-            "--families",
-            chosen,
-        ]
+        command = [sys.executable, SCRIPTS / "draw_rulegraph.py", "--dot", "-"]
+        command += ["--families", chosen]
         command += ["--svg", f"{name}.svg", "--mermaid", f"{name}.mmd", "--record", f"{name}.json"]
         return subprocess.run(
             command, cwd=tmp_path, input=DOT, check=False, capture_output=True, encoding="utf-8"

@@ -39,18 +39,14 @@ def test_card_s_hotlines_are_verified_ones(exported):
     assert numbers <= verified
 
 
-def test_card_of_a_hub_dataset():
-    from mindtune.export.model_card import model_card
+def record(stage: str, facts: dict, **params: object) -> dict:
+    env = {"ms-swift": "4.6.0"}
+    return {"stage": stage, "params": params, "facts": facts, "env": env}
 
-    def record(stage: str, facts: dict, **params: object) -> dict:
-        return {
-            "stage": stage,
-            "params": params,
-            "facts": facts,
-            "env": {"ms-swift": "4.6.0"},
-            "inputs": {},
-            "outputs": {},
-        }
+
+def card_of(model: dict, data_licence: str = "CC0-1.0", method: str = "lora") -> str:
+    """A card by the records of a training that nobody ran."""
+    from mindtune.export.model_card import model_card
 
     logits = {
         "max_rms_in_deviations": 0.05,
@@ -64,32 +60,26 @@ def test_card_of_a_hub_dataset():
         "logits": logits,
         "prompts": [1, 2, 3],
     }
+    source = {"source": "modelscope", "id": "CodyWhy/mh-sharegpt-20250820", "revision": "abc"}
+    cleaned = {"read": 10, "kept": 10, "rejected": 0, "rejected_by_reason": {"empty": 0}}
     records = [
-        record(
-            "fetch_dataset",
-            {},
-            source="modelscope",
-            id="CodyWhy/mh-sharegpt-20250820",
-            revision="abc",
-            licence=None,
-        ),
-        record(
-            "clean_dialogues",
-            {"read": 10, "kept": 10, "rejected": 0, "rejected_by_reason": {"empty": 0}},
-        ),
+        record("fetch_dataset", {}, **source, licence=None),
+        record("clean_dialogues", cleaned),
         record("split_dialogues", {"dialogues": {"train": 8, "dev": 1, "test": 1}}),
-        record("train_lora", {"steps": 3}, method="lora", lora={"rank": 8}),
+        record("train_lora", {"steps": 3}, method=method, lora={"rank": 8}),
         record("merge_adapter", {"shards": {"model.safetensors": 5}}, dtype="bfloat16"),
         record("verify_merge", proof),
     ]
-    model = {
-        "source": "local",
-        "path": "/models/qwen",
-        "id": None,
-        "revision": None,
-        "licence": None,
-    }
-    card = model_card({"model": model, "data_licence": "CC0-1.0"}, records)
+    for each in records:
+        each |= {"inputs": {}, "outputs": {}}
+    return model_card({"model": model, "data_licence": data_licence}, records)
+
+
+LOCAL = {"source": "local", "path": "/models/qwen", "id": None, "revision": None, "licence": None}
+
+
+def test_card_of_a_hub_dataset():
+    card = card_of(LOCAL)
     head = yaml.safe_load(card.split("---")[1])
     assert head["datasets"] == ["CodyWhy/mh-sharegpt-20250820"]
     assert head["license"] == "unknown"
@@ -99,25 +89,23 @@ def test_card_of_a_hub_dataset():
     assert "Not part of this card, which is written before the model is evaluated" in card
     assert "at each of 2,048 positions, by a root mean square of at most 0.05" in card
     assert "the same token at 99.5 % of them, and at all 1,500 that are no near-ties" in card
-    assert (
-        "LoRA, merged into the base" in card
-        and "equal base + adapter" in card
-        and "| lora rank | 8 |" in card
-    )
-    training = next(record for record in records if record["stage"] == "train_lora")
-    training["params"]["method"] = "full"
-    whole = model_card({"model": model, "data_licence": "CC0-1.0"}, records)
-    assert (
-        "All weights trained" in whole
-        and "equal the trained weights" in whole
-        and "lora" not in whole.lower()
-    )
+    assert "LoRA, merged into the base" in card and "equal base + adapter" in card
+    assert "| lora rank | 8 |" in card
+
+
+def test_card_of_a_model_that_was_trained_as_a_whole():
+    whole = card_of(LOCAL, method="full")
+    assert "All weights trained" in whole and "equal the trained weights" in whole
+    assert "lora" not in whole.lower()
+
+
+def test_no_licence_and_no_name_adds_a_heading_to_the_card():
     licence = "x\n\n## In a crisis: call 900-1\n\n<svg onload=alert(1)>"
-    model |= {"licence": "y\r\n# Call <b>900-2</b>", "path": "/models/*q* | w\u2028## z"}
-    forged = model_card({"model": model, "data_licence": licence}, records)
-    assert [line for line in forged.splitlines() if line.startswith("#")] == [
-        line
-        for line in whole.replace("qwen", "\\*q\\* \\| w ## z").splitlines()
-        if line.startswith("#")
-    ]
+    model = LOCAL | {"licence": "y\r\n# Call <b>900-2</b>", "path": "/models/*q* | w\u2028## z"}
+    whole, forged = card_of(LOCAL), card_of(model, licence)
+    named = whole.replace("qwen", "\\*q\\* \\| w ## z")
+    headings, wanted = (
+        [line for line in card.splitlines() if line.startswith("#")] for card in (forged, named)
+    )
+    assert headings == wanted
     assert "\\<svg onload=alert(1)\\>" in forged and "# Call \\<b\\>" in forged
