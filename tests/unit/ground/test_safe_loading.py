@@ -2,7 +2,7 @@
 code does not run.
 
 The guards behind that look at the folder, the libraries' own switches, are tested in test_swift.py
-and test_engine.py.
+and test_lmdeploy.py.
 """
 
 import json
