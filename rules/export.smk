@@ -2,12 +2,16 @@
 Stage: export.  Adapter and base become one model, which is proven before it can be shipped.
 
 INPUTS   results/runs/{run}/adapter/, results/base/model/
-OUTPUTS  results/runs/{run}/merged/, verify.json, export/; results/export/ for the run that export.run names or that it lets a figure
-         choose; results/chosen_run.json says which that is. No plan needs to know it: the exports are hard links, one a run
+OUTPUTS  results/runs/{run}/merged/, verify.json, export/; results/export/ for the run that
+         export.run names or lets a figure choose (results/choose_run.json). No plan needs to know
+         which that is: the exports are hard links, one a run
 
-An export is the merged files, by hard links, with a card and a manifest. What needs the model alone, replies and the smoke test, takes
-merged/: a licence, the proof's settings or a word on the card reach neither.
+An export is the merged files, by hard links, with a card and a manifest. What needs the model
+alone, replies and the smoke test, takes merged/: a licence, the proof's settings or a word on the
+card reach neither.
 """
+
+SIGNING_KEY = [config["export"]["signing_key"]] if config["export"]["signing_key"] else []
 
 
 rule merge_adapter:
@@ -47,7 +51,7 @@ rule merge_adapter:
 
 
 rule verify_merge:
-    """Prove the merge: every tensor, the logits, and the prompts as trainer and tokenizer render them."""
+    """Prove the merge: every tensor, the logits, and how trainer and tokenizer render prompts."""
     input:
         base=ancient("results/base/model"),
         base_record="results/base/fetch_model.json",
@@ -56,9 +60,7 @@ rule verify_merge:
         merged=ancient("results/runs/{run}/merged"),
         merged_record="results/runs/{run}/merge_adapter.json",
         prompts=lambda w: f"results/data/{dataset_of(w.run)}/dev.jsonl",
-        prompts_record=lambda w: ancient(
-            f"results/data/{dataset_of(w.run)}/split_dialogues.json"
-        ),
+        prompts_record=lambda w: ancient(f"results/data/{dataset_of(w.run)}/split_dialogues.json"),
         env=ancient(env_ready("train")),
     output:
         verify="results/runs/{run}/verify.json",
@@ -81,7 +83,8 @@ rule verify_merge:
             --adapter {input.adapter:q} \
             --merged {input.merged:q} \
             --prompts {input.prompts:q} \
-            --made-by {input.base_record:q} {input.adapter_record:q} {input.merged_record:q} {input.prompts_record:q} \
+            --made-by {input.base_record:q} {input.adapter_record:q} \
+            {input.merged_record:q} {input.prompts_record:q} \
             --model {params.model:q} \
             --settings {params.settings:q} \
             --threads {threads} \
@@ -90,7 +93,7 @@ rule verify_merge:
 
 
 rule export_model:
-    """Ship what was proven: the merged files, a model card from the records, and a manifest of every byte."""
+    """Ship what was proven: the merged files, a card from the records, a manifest of every byte."""
     input:
         merged=ancient("results/runs/{run}/merged"),
         verify="results/runs/{run}/verify.json",
@@ -107,11 +110,7 @@ rule export_model:
             ],
         ],
         locks=lambda w: [at(name) for name in lock_files(w.run)],
-        key=(
-            at(config["export"]["signing_key"])
-            if config["export"]["signing_key"]
-            else []
-        ),
+        key=[at(key) for key in SIGNING_KEY],
         env=ancient(env_ready("core")),
     output:
         export=directory("results/runs/{run}/export"),
@@ -123,7 +122,7 @@ rule export_model:
     params:
         code=code_hash("export_model.py"),
         locks=lambda w: contents(*lock_files(w.run)),
-        key=contents(*filter(None, [config["export"]["signing_key"]])),
+        key=contents(*SIGNING_KEY),
         settings=lambda w: as_json(
             model=described(config["model"]),
             data_licence=config["datasets"][dataset_of(w.run)]["licence"],
@@ -146,13 +145,13 @@ rule export_model:
 
 
 rule choose_run:
-    """Say which run's adapter has the lowest loss on the dev side; only if export.run leaves it to that."""
+    """Say which run's adapter has the lowest dev loss; only where export.run asks for it."""
     input:
         histories=expand("results/runs/{run}/history.csv", run=RUNS),
         records=expand("results/runs/{run}/train_lora.json", run=RUNS),
         env=ancient(env_ready("core")),
     output:
-        record="results/chosen_run.json",
+        record="results/choose_run.json",
     log:
         "logs/choose_run.log",
     localrule: True
@@ -169,7 +168,7 @@ rule choose_run:
 
 
 rule publish_export:
-    """Put the export of the run that export.run names, or that was chosen, where people look for it."""
+    """Put the export of the run of export.run, named or chosen, where people look for it."""
     input:
         exports=ancient(expand("results/runs/{run}/export", run=CANDIDATES)),
         export_records=expand("results/runs/{run}/export_model.json", run=CANDIDATES),

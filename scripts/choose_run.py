@@ -4,21 +4,16 @@ Reads   every run's history.csv, and the record of its training: of which step t
 Writes  a record that names the run, beside the loss of each
 """
 
-import argparse
 from pathlib import Path
 
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.export.choosing import dev_losses, lowest
 from mindtune.provenance import add_made_by, hash_inputs, read_record
 from mindtune.records import write_record
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        fromfile_prefix_chars="@",
-    )
+    parser = argument_parser(__doc__, fromfile_prefix_chars="@")
     parser.add_argument(
         "--histories", type=Path, nargs="+", required=True, help="history.csv of every run"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.verify_export import MANIFEST, check
 from mindtune.choice import add_choice, chosen_run
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.provenance import add_made_by, check_inputs, read_record
 from mindtune.records import (
     link_or_copy,
@@ -67,11 +67,7 @@ def check_gates(gates: Path, run_name: str) -> None:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        fromfile_prefix_chars="@",
-    )
+    parser = argument_parser(__doc__, fromfile_prefix_chars="@")
     parser.add_argument(
         "--exports", required=True, type=Path, nargs="+", help="export folders of the runs"
     )

@@ -5,7 +5,6 @@ With --reproduction the verdicts of a `make reproduce` of that archive are count
 under which circumstances it ran.
 """
 
-import argparse
 import json
 import random
 import subprocess
@@ -20,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 
 from deploy.verify_archive import check
 from measuring import command, head
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.code import SCRIPTS
 from mindtune.records import read_json, write_json
 
@@ -78,9 +77,7 @@ def validated(path: Path, folder: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--workdir", type=Path, required=True, help="of a finished demo")
     parser.add_argument("--run", default="main")
     parser.add_argument("--reproduction", type=Path, help="reproduction.json of make reproduce")

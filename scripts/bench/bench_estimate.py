@@ -5,7 +5,6 @@ minutes by the clock, which other work on the machine stretches, and the CPU min
 by Snakemake's benchmark files, which it hardly does.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -17,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 from measuring import command, head
 from mindtune.audit.dag import Plan, read_plan
 from mindtune.audit.estimate import CLOCK, CPU, estimates, span, took
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.code import SCRIPTS
 from mindtune.records import write_json
 
@@ -63,9 +62,7 @@ def compared(expected: float, measured: float) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--workdir", type=Path, required=True, help="of a finished demo")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--record", type=Path, required=True)

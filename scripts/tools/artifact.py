@@ -4,7 +4,6 @@ claims, BibTeX, note on the EU AI Act, an appendix, and the archives that were m
 Reads the records, tables and benchmark files of a working directory. Writes a new folder.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -13,15 +12,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 
 from mindtune.audit.folder import find_records
 from mindtune.audit.paper import pages
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.code import SCRIPTS
 from mindtune.records import link_or_copy, partial_folder, write_text
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--workdir", type=Path, required=True, help="where results/ lies")
     parser.add_argument("--run", required=True, help="the run that the paper is about")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; not there yet")

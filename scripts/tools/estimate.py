@@ -4,7 +4,6 @@ Reads the configuration, benchmarks/, pack_stats.json and the records of trainin
 and runs nothing.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,14 +13,12 @@ from mindtune.audit.dag import read_plan
 from mindtune.audit.estimate import estimate_lines
 from mindtune.audit.workdir import add_workdir, configured_by
 from mindtune.cards import count_cards
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.code import SCRIPTS
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     add_workdir(parser)
     parser.add_argument("--cores", type=int, default=2, help="cores that jobs may use")
     parser.add_argument("--gpus", type=int, default=0, help="GPUs; 0: those of this machine")

@@ -60,7 +60,7 @@ def test_an_export_is_chosen_after_all_runs_are_trained(project):
     rule = output.partition("rule choose_run:")[2].partition("output:")[0]
     for run in ("main", "seed43", "demo-rank4-seed1", "demo-rank8-seed3"):
         assert f"results/runs/{run}/train_lora.json" in rule
-    assert "--choice results/chosen_run.json" in output
+    assert "--choice results/choose_run.json" in output
 
 
 def test_a_gate_of_a_chosen_export_asks_for_the_choice(project):
@@ -76,4 +76,4 @@ def test_a_gate_of_a_chosen_export_asks_for_the_choice(project):
     finally:
         project.edit.write_text("{}", encoding="utf-8")
     assert status == 0, output
-    assert "choose_run" in output and "--choice results/chosen_run.json" in output
+    assert "choose_run" in output and "--choice results/choose_run.json" in output

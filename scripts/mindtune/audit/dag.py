@@ -172,8 +172,7 @@ def take_job(workflow: Any, job: Any) -> Job:
     dag, stored = workflow.dag, workflow.persistence
     reason, needed = dag.reason(job), dag.needrun(job)
     records = [record for path in job.output if (record := stored.metadata(path))]
-    before = {path for record in records for path in record.input or ()}
-    now = set(map(str, job.input))
+    now, before = set(map(str, job.input)), {path for r in records for path in r.input or ()}
     params = stored.params_changed(job) if needed else None
     inputs_changed = needed and any(stored.input_changed(job))
     return Job(

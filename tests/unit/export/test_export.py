@@ -4,41 +4,16 @@ package, and shows a wrong byte.
 
 import json
 import os
-import random
-import re
 import shutil
 import subprocess
 import sys
-import zlib
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-import verify_export
-import yaml
 from mindtune.records import list_files, sha256_path
-from proven_run import ROOT, export_words, proven_run, run_program
+from proven_run import ROOT, export_words, run_program
 from sealed import write_sealed
-
-
-@pytest.fixture(scope="session")
-def run_folder(tmp_path_factory):
-    return proven_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def exported(run_folder, tmp_path_factory):
-    """An export folder and its record; not to be changed by a test."""
-    out = tmp_path_factory.mktemp("导出")
-    done = run_program("export_model.py", *export_words(run_folder, out))
-    assert done.returncode == 0, done.stderr
-    return out
-
-
-@pytest.fixture
-def copied(exported, tmp_path):
-    """A copy that may be damaged."""
-    return Path(shutil.copytree(exported / "export", tmp_path / "拷贝"))
 
 
 def flip(path: Path, place: int) -> None:
@@ -129,214 +104,7 @@ def test_another_record_is_no_proof(run_folder, tmp_path):
 # --------------------------------------------------------------------------------------- model card
 
 
-def test_card_has_front_matter_and_warnings(exported):
-    card = (exported / "export" / "README.md").read_text(encoding="utf-8")
-    head = yaml.safe_load(card.split("---")[1])
-    assert head["base_model"] == "Qwen/Qwen2.5-7B-Instruct"
-    assert head["license"] == "apache-2.0"
-    assert head["library_name"] == "transformers"
-    assert head["language"] == ["zh", "en"]
-    assert "datasets" not in head  # a local source has no page to link
-    for words in (
-        "This is a toy",
-        "Not a clinician",
-        "不能代替专业诊断",
-        "1,200 dialogues read, 1,150 kept, 50 rejected (over_long 50)",
-    ):
-        assert words in card
-    assert "| learning_rate | 0.0002 |" in card
-    assert "| lora target_modules | q_proj k_proj" in card
-    assert "first dev loss" not in card
-    assert "empty 0" not in card
-
-
-def test_card_s_hotlines_are_verified_ones(exported):
-    card = (exported / "export" / "README.md").read_text(encoding="utf-8")
-    crisis = card.split("## In a crisis")[1].split("\n## ")[0]
-    lines = yaml.safe_load((ROOT / "config" / "hotlines.yaml").read_text(encoding="utf-8"))[
-        "hotlines"
-    ]
-    verified = {line["number"] for line in lines if line["status"] == "verified"}
-    numbers = set(re.findall(r"\*\*(\d+)\*\*", crisis))
-    assert numbers == {"12356", "110", "120"}
-    assert numbers <= verified
-
-
-def test_card_of_a_hub_dataset():
-    from mindtune.export.model_card import model_card
-
-    def record(stage: str, facts: dict, **params: object) -> dict:
-        return {
-            "stage": stage,
-            "params": params,
-            "facts": facts,
-            "env": {"ms-swift": "4.6.0"},
-            "inputs": {},
-            "outputs": {},
-        }
-
-    logits = {
-        "max_rms_in_deviations": 0.05,
-        "max_difference_in_deviations": 0.1,
-        "argmax_agreement": 0.9951,
-        "positions": 2048,
-        "decisive_positions": 1500,
-    }
-    proof = {
-        "tensors": {"changed": {"exact": 196}, "other": {"equal": 143}},
-        "logits": logits,
-        "prompts": [1, 2, 3],
-    }
-    records = [
-        record(
-            "fetch_dataset",
-            {},
-            source="modelscope",
-            id="CodyWhy/mh-sharegpt-20250820",
-            revision="abc",
-            licence=None,
-        ),
-        record(
-            "clean_dialogues",
-            {"read": 10, "kept": 10, "rejected": 0, "rejected_by_reason": {"empty": 0}},
-        ),
-        record("split_dialogues", {"dialogues": {"train": 8, "dev": 1, "test": 1}}),
-        record("train_lora", {"steps": 3}, method="lora", lora={"rank": 8}),
-        record("merge_adapter", {"shards": {"model.safetensors": 5}}, dtype="bfloat16"),
-        record("verify_merge", proof),
-    ]
-    model = {
-        "source": "local",
-        "path": "/models/qwen",
-        "id": None,
-        "revision": None,
-        "licence": None,
-    }
-    card = model_card({"model": model, "data_licence": "CC0-1.0"}, records)
-    head = yaml.safe_load(card.split("---")[1])
-    assert head["datasets"] == ["CodyWhy/mh-sharegpt-20250820"]
-    assert head["license"] == "unknown"
-    assert "base_model" not in head
-    assert "toy" not in card
-    assert "fine-tuned from qwen" in card
-    assert "Not part of this card, which is written before the model is evaluated" in card
-    assert "at each of 2,048 positions, by a root mean square of at most 0.05" in card
-    assert "the same token at 99.5 % of them, and at all 1,500 that are no near-ties" in card
-    assert (
-        "LoRA, merged into the base" in card
-        and "equal base + adapter" in card
-        and "| lora rank | 8 |" in card
-    )
-    training = next(record for record in records if record["stage"] == "train_lora")
-    training["params"]["method"] = "full"
-    whole = model_card({"model": model, "data_licence": "CC0-1.0"}, records)
-    assert (
-        "All weights trained" in whole
-        and "equal the trained weights" in whole
-        and "lora" not in whole.lower()
-    )
-    licence = "x\n\n## In a crisis: call 900-1\n\n<svg onload=alert(1)>"
-    model |= {"licence": "y\r\n# Call <b>900-2</b>", "path": "/models/*q* | w\u2028## z"}
-    forged = model_card({"model": model, "data_licence": licence}, records)
-    assert [line for line in forged.splitlines() if line.startswith("#")] == [
-        line
-        for line in whole.replace("qwen", "\\*q\\* \\| w ## z").splitlines()
-        if line.startswith("#")
-    ]
-    assert "\\<svg onload=alert(1)\\>" in forged and "# Call \\<b\\>" in forged
-
-
 # ------------------------------------------------------------------------------------------- verify
-
-
-def test_a_whole_copy_passes_without_any_package(copied):
-    done = verify(copied)
-    size = sum(path.stat().st_size for path in copied.rglob("*"))
-    said = (
-        f"complete: {len(list_files(copied))} files, {size} bytes; NOT authenticated, there is "
-        f"no signature: "
-    )
-    assert done.returncode == 0 and done.stdout.startswith(said), done.stdout + done.stderr
-    assert verify_export.sha256(copied / "manifest.json") in done.stdout
-
-
-def test_the_checker_imports_nothing_of_ours_and_no_package():
-    text = (ROOT / "scripts" / "deploy/verify_export.py").read_text(encoding="utf-8")
-    modules = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
-    assert modules <= set(sys.stdlib_module_names)
-
-
-def test_every_one_of_1000_flipped_bytes_is_found_and_named(copied):
-    draw = random.Random(20251)
-    files = [(path, path.stat().st_size) for path in sorted(copied.rglob("*")) if path.is_file()]
-    for trial in range(1000):
-        # by bytes on even trials, by files on odd ones, so that small files have their turn
-        path, size = (
-            draw.choices(files, [size for _, size in files])[0] if trial % 2 else draw.choice(files)
-        )
-        place = draw.randrange(size)
-        before = path.read_bytes()
-        after = before[place] ^ draw.randrange(1, 256)
-        path.write_bytes(before[:place] + bytes([after]) + before[place + 1 :])
-        wrong, _, _ = verify_export.check(copied)
-        path.write_bytes(before)
-        assert len(wrong) == 1, (path.name, place, wrong)
-        if path.name.startswith("manifest"):
-            assert path.name.removesuffix(".sha256") in wrong[0]
-        else:
-            assert wrong[0].startswith(
-                f"{path.name}: byte {place} is 0x{after:02x}, shipped was 0x{before[place]:02x}"
-            )
-    assert verify_export.check(copied)[0] == []
-
-
-def test_damage_is_told_apart(copied):
-    draw = random.Random(7)
-    shard = sorted(copied.glob("model-*.safetensors"))[0]
-    flip(shard, 100)
-    flip(shard, 200)
-    (copied / "config.json").unlink()
-    (copied / "多余.txt").write_text("x", encoding="utf-8")
-    with (copied / "tokenizer.json").open("ab") as stream:
-        stream.write(draw.randbytes(3))
-    (copied / "link").symlink_to(copied / "LICENSE")
-    done = verify(copied)
-    assert done.returncode == 1
-    for words in (
-        f"{shard.name}: bytes 0 to ",
-        "hold more than one wrong byte",
-        "config.json: missing",
-        "多余.txt: not in manifest.json",
-        "tokenizer.json: ",
-        "link: neither a plain file nor a folder",
-    ):
-        assert words in done.stderr
-    assert len(done.stderr.splitlines()) == 5
-
-
-@pytest.mark.parametrize("name", ["manifest.json", "manifest.json.sha256"])
-def test_half_a_copy_is_named(copied, name):
-    (copied / name).unlink()
-    done = verify(copied)
-    assert done.returncode == 1
-    assert f"{name} is missing" in done.stderr
-
-
-def test_an_edited_origin_is_found(copied):
-    """Every file is as shipped, but the manifest tells another story of them."""
-    text = (copied / "manifest.json").read_text(encoding="utf-8")
-    (copied / "manifest.json").write_text(text.replace("ab" * 32, "cd" * 32), encoding="utf-8")
-    assert "do not fit together" in verify(copied).stderr
-
-
-@pytest.mark.parametrize("place", [0, 1, 65_520, 65_521, 65_522, 500_000, (1 << 20) - 1])
-def test_places_beyond_the_modulus_of_adler_are_found(place):
-    block = bytearray(random.Random(place).randbytes(1 << 20))
-    digest, adler = sha256(block).hexdigest(), f"{zlib.adler32(block):08x}"
-    value, block[place] = block[place], block[place] ^ 0xFF
-    assert verify_export.single_change(bytes(block), digest, adler) == (place, value)
-    block[place - 5] ^= 1
-    assert verify_export.single_change(bytes(block), digest, adler) is None
 
 
 # ------------------------------------------------------------------------------------------ publish
@@ -389,7 +157,7 @@ def test_of_several_exports_the_chosen_run_s_is_published(exported, copied, tmp_
     runs = {name: tmp_path / "runs" / name / "export" for name in ("a", "b")}
     for folder, source in zip(runs.values(), (copied, exported / "export"), strict=True):
         shutil.copytree(source, folder)
-    choice = write_sealed(tmp_path / "chosen_run.json", "choose_run", facts={"chosen": "b"})
+    choice = write_sealed(tmp_path / "choose_run.json", "choose_run", facts={"chosen": "b"})
     words = ["--exports", *runs.values(), "--choice", choice, *published_in(tmp_path)]
     assert run_program("publish_export.py", *words).returncode == 0
     assert os.path.samefile(runs["b"] / "manifest.json", tmp_path / "export" / "manifest.json")
