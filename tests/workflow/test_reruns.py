@@ -46,7 +46,7 @@ READERS = [
     ("datasets.demo.revision", {"write_datasheet"}),
     ("datasets.demo.fields", {"clean_dialogues"}),
     ("datasets.demo.", {"fetch_dataset", "write_datasheet"}),
-    ("matrix", None),  # further runs are another graph: test_matrix.py
+    ("matrix", None),  # further runs are another graph: test_further_runs.py
     ("data.accept_unlicensed", set()),  # only whether anything runs at all
     ("model.type", {"cache_dataset", "train_lora", "verify_merge"}),
     ("model.template", {"cache_dataset", "train_lora", "verify_merge"}),
