@@ -6,6 +6,7 @@ under which circumstances it ran.
 """
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("--by", default="", help="in what the reproduction differed")
     parser.add_argument("--record", type=Path, required=True)
     args = parser.parse_args()
+    load = os.getloadavg()[0]
     path, seconds = archive(args.workdir, args.run)
     size = path.stat().st_size
     with tempfile.TemporaryDirectory() as name:
@@ -98,14 +100,14 @@ def main() -> None:
          "value": len(said["recommended_exceptions"])},
         {"figure": "valid CycloneDX", "value": said["cyclonedx_valid"], "target": "yes"},
     ]  # fmt: skip
-    note = ""
+    note = f"The load of the machine was {load:.1f} on {os.cpu_count()} cores when it began."
     if args.reproduction:
         verdicts = Counter(verdict for verdict, _ in read_json(args.reproduction).values())
         figures += [
             {"figure": f"results reproduced: {verdict}", "value": number, "target": ""}
             for verdict, number in sorted(verdicts.items())
         ]
-        note = f"The archive was reproduced {args.by}."
+        note += f" The archive was reproduced {args.by}."
     about = head("the archive of the demo, and its reproduction", command(), ["snakemake"])
     write_json(args.record, about | said | {"runs": figures, "note": note})
     print(json.dumps(figures, indent=1))

@@ -1,7 +1,7 @@
-"""The parts of a run as a bill of materials, CycloneDX 1.6 JSON: data sets, base model, adapter,
+"""The parts of a run as a bill of materials, CycloneDX 1.7 JSON: data sets, base model, adapter,
 export, and the packages of the environments, with the hashes that the records hold.
 
-https://cyclonedx.org/docs/1.6/json/. What a record does not say is left out.
+https://cyclonedx.org/docs/1.7/json/. What a record does not say is left out.
 """
 
 import re
@@ -76,8 +76,8 @@ def bill(
     ]
     inside = [part["bom-ref"] for part in made]
     return {
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
-        "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
+        "$schema": "http://cyclonedx.org/schema/bom-1.7.schema.json",
+        "bomFormat": "CycloneDX", "specVersion": "1.7", "version": 1,
         "metadata": {"component": {"type": "application", "name": "MindTune", "bom-ref": "run"}},
         "components": [data, told, *made, *packages(freezes)],
         "dependencies": [

@@ -60,7 +60,7 @@ def main():
     print(
         json.dumps(
             {level: issues(folder, level) for level in ("REQUIRED", "RECOMMENDED")}
-            | {"bom": str(JsonStrictValidator(SchemaVersion.V1_6).validate_str(bom))}
+            | {"bom": str(JsonStrictValidator(SchemaVersion.V1_7).validate_str(bom))}
         )
     )
 
