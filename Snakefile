@@ -38,6 +38,7 @@ rule all:
         "results/tables/evaluation.csv",
         f"results/runs/{EXPORT_RUN}/smoke.json",
         "results/report/report.html",
+        "results/report/lineage.html",
         expand("results/data/{dataset}/DATASHEET.md", dataset=USED_DATASETS),
 
 
@@ -59,3 +60,4 @@ rule smoke:
 rule report:
     input:
         "results/report/report.html",
+        "results/report/lineage.html",

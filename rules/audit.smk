@@ -1,8 +1,8 @@
 """
-Stage: audit.  What somebody else reads: the report, the graph of the rules, the archive of a run.
+Stage: audit.  What somebody else reads: the report, the lineage page, the graphs, the archive of a run.
 
 INPUTS   records and figures of all stages
-OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, results/archive/{run}.zip, and a record a rule
+OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, lineage.html, graphs/, results/archive/{run}.zip, and a record a rule
 """
 
 from snakemake import __version__ as snakemake_version
@@ -82,6 +82,11 @@ def all_records():
     ]
 
 
+def report_title():
+    """What the report and the lineage page are called."""
+    return f"MindTune: {config['model']['id'] or 'local model'}, run {EXPORT_RUN}"
+
+
 rule draw_rulegraph:
     """Draw the graph of the rules, as an SVG and as Mermaid text."""
     input:
@@ -147,7 +152,7 @@ rule write_report:
     localrule: True
     params:
         code=code_hash("write_report.py"),
-        title=lambda w: f"MindTune: {config['model']['id'] or 'local model'}, run {EXPORT_RUN}",
+        title=report_title(),
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -159,6 +164,46 @@ rule write_report:
             --title {params.title:q} \
             --report {output.report:q} \
             --record {output.record:q}
+        """
+
+
+rule draw_lineage:
+    """Draw what came from what: the lineage page, and the graphs of rules, jobs and files."""
+    input:
+        records=[*all_records(), "results/report/write_report.json"],
+        table="results/tables/evaluation.csv",
+        env=ancient(env_ready("core")),
+    output:
+        page=report("results/report/lineage.html", category="report"),
+        graphs=directory("results/report/graphs"),
+        record="results/report/draw_lineage.json",
+    log:
+        "logs/report/draw_lineage.log",
+    localrule: True
+    params:
+        code=code_hash(
+            "draw_lineage.py",
+            "mindtune/audit/job_graph.py",
+            "mindtune/audit/lineage.js",
+        ),
+        title=report_title(),
+        # the graph is a function of the rules' text and of the records' names, which are inputs
+        rules=rules_hash(),
+    shell:
+        r"""
+        exec 2>{log:q}
+        {DRIVER_PYTHON:q} {SCRIPTS:q}/mindtune/audit/job_graph.py --snakefile {SNAKEFILE:q} --start {START:q} \
+            | {PY[core]:q} {SCRIPTS:q}/draw_lineage.py \
+                --graph - \
+                --records @<(printf '%s\n' {input.records:q}) \
+                --table {input.table:q} \
+                --start {START_FILE:q} \
+                --code {BASE:q} \
+                --title {params.title:q} \
+                --page {output.page:q} \
+                --graphs {output.graphs:q} \
+                --record {output.record:q} \
+                >&2
         """
 
 
