@@ -211,7 +211,7 @@ rule archive_run:
     """All that a stranger needs to check and repeat a run, in one zip; made only if it is asked for by name."""
     input:
         records=all_records(),
-        report="results/report/write_report.json",
+        pages=["results/report/write_report.json", "results/report/draw_lineage.json"],
         env=ancient(env_ready("core")),
     output:
         archive="results/archive/{run}.zip",

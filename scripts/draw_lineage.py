@@ -14,7 +14,13 @@ from typing import Any
 
 from mindtune.audit import graphs
 from mindtune.audit.jobs_done import read_done
-from mindtune.audit.lineage import Describer, describe_rules, hashes_of, numbers_of
+from mindtune.audit.lineage import (
+    Describer,
+    describe_rules,
+    hashes_of,
+    numbers_of,
+    without_places,
+)
 from mindtune.audit.lineage_page import page_data, render
 from mindtune.audit.scrub import known_places
 from mindtune.cli import parser, run
@@ -63,14 +69,15 @@ def write_graphs(jobs: list[dict[str, Any]], folder: Path) -> dict[str, int]:
 def main() -> None:
     args = parse()
     text = sys.stdin.read() if args.graph == "-" else Path(args.graph).read_text(encoding="utf-8")
-    jobs = json.loads(text)
+    known = places_of(args)
+    jobs = without_places(json.loads(text), known)
     records = read_records(args.records)
     check_chain(records)
     about = [Path(path) for path, record in records.items()
              if args.table.as_posix() in record["outputs"]]  # fmt: skip
     inputs = hash_inputs([args.table], about) | {path: sha256_path(path) for path in records}
-    described = Describer(jobs, records, read_done(), places_of(args)).page(
-        jobs, hashes_of(records) | inputs
+    described = Describer(jobs, records, read_done(), known).page(
+        jobs, hashes_of(records, known) | inputs
     )
     data = page_data(
         graphs.rule_graph(jobs), describe_rules(jobs), described, numbers_of(args.table, jobs)

@@ -376,5 +376,6 @@ $("search").addEventListener("input", () => {
 addEventListener("hashchange", take);
 show("picture");
 take();
+performance.mark("ready");
 document.body.dataset.ready = "yes";
 })();

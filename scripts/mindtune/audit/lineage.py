@@ -58,9 +58,9 @@ def settings_of(params: Mapping[str, Any]) -> list[list[str]]:
     return found
 
 
-def hashes_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """{path: SHA-256} of all that the records name; what a stage made counts more than what another
-    one read.
+def hashes_of(records: Mapping[str, Mapping[str, Any]], known: Mapping[str, str]) -> dict[str, str]:
+    """{path: SHA-256} of all that the records name, without places of this machine; what a stage
+    made counts more than what another one read.
     """
     read = {
         path: digest for record in records.values() for path, digest in record["inputs"].items()
@@ -68,7 +68,7 @@ def hashes_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     made = {
         path: digest for record in records.values() for path, digest in record["outputs"].items()
     }
-    return read | made
+    return {scrub(path, known): digest for path, digest in (read | made).items()}
 
 
 def seconds_of(job: Job, noted: DoneJob | None) -> float | None:
@@ -84,6 +84,15 @@ def seconds_of(job: Job, noted: DoneJob | None) -> float | None:
 def command_lines(command: str) -> str:
     """A command with a flag a line."""
     return re.sub(r" \\? ?(?=--?[a-z][\w-]*[ =])", " \\\n  ", command)
+
+
+def without_places(jobs: Sequence[Job], known: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Snakemake's jobs, their files without places of this machine."""
+    return [
+        {**job, **{side: sorted(scrub(path, known) for path in job[side])
+                   for side in ("inputs", "outputs")}}
+        for job in jobs
+    ]  # fmt: skip
 
 
 class Pool:
@@ -155,7 +164,7 @@ class Describer:
         """{jobs, files, environments, settings} of the page; a file is [path, SHA-256 or ""]."""
         return {
             "jobs": [self.job(job) for job in jobs],
-            "files": [[self.clean(path), hashes.get(path, "")] for path in self.paths],
+            "files": [[path, hashes.get(path, "")] for path in self.paths],
             "environments": self.environments.values,
             "settings": self.settings.values,
         }
