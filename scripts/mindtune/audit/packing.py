@@ -5,9 +5,9 @@ import json
 import zlib
 from typing import Any
 
-from mindtune.cli import UserError
 from mindtune.records import to_json
 
+MOST = 256 << 20  # bytes
 START, END = '<script type="text/plain" id="data">', "</script>"
 
 
@@ -17,8 +17,15 @@ def pack(data: Any) -> str:
 
 
 def unpack(page: str) -> Any:
-    """The data of a page that `pack` put there; a page without is a UserError."""
+    """The data of a page that `pack` put there. A page without, or with more than a page of this
+    project ever holds, is a ValueError.
+    """
     found = page.partition(START)[2].partition(END)[0]
-    if not found:
-        raise UserError("the page holds no packed data; make it again")
-    return json.loads(zlib.decompress(base64.b64decode(found)))
+    unpacking = zlib.decompressobj()
+    try:
+        text = unpacking.decompress(base64.b64decode(found), MOST)
+    except zlib.error as error:
+        raise ValueError(f"the page's data are not whole: {error}") from None
+    if unpacking.unconsumed_tail:
+        raise ValueError(f"the page's data are more than {MOST:,} bytes")
+    return json.loads(text)
