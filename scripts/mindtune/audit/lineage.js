@@ -3,23 +3,31 @@
 "use strict";
 (async () => {
 const $ = id => document.getElementById(id);
-const bytes = Uint8Array.from(atob($("data").textContent), c => c.charCodeAt(0));
+const packed = atob($("data").textContent), bytes = new Uint8Array(packed.length);
+for (let n = 0; n < packed.length; n++) bytes[n] = packed.charCodeAt(n);
 const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
 const D = JSON.parse(await new Response(inflated).text());
 const {jobs, files, rules, numbers} = D;
-const BOX = 34, ROW = 20, GAP = 34, EDGE = 16, MOST_ROWS = 40, MOST = 12;
+const BOX = 34, ROW = 20, GAP = 34, EDGE = 16, MOST_ROWS = 20, MOST_OPEN = 60, MOST = 12;
 
 // ---------------------------------------------------------------- what follows from what
 const ruleNumber = new Map(rules.map((rule, n) => [rule.name, n]));
-const maker = new Map(), readers = new Map(), after = jobs.map(() => []);
+const maker = new Map(), readers = files.map(() => []), after = jobs.map(() => []);
 rules.forEach(rule => rule.jobs = []);
 jobs.forEach((job, j) => {
   job.r = ruleNumber.get(job.rule);
   rules[job.r].jobs.push(j);
   job.out.forEach(f => maker.set(f, j));
-  job.in.forEach(f => readers.set(f, [...(readers.get(f) || []), j]));
+  job.in.forEach(f => readers[f].push(j));
   job.needs.forEach(n => after[n].push(j));
 });
+// The arrows between jobs by the rules that they join, so that a picture of closed rules is quick
+const joined = new Map();
+jobs.forEach((job, j) => job.needs.forEach(n => {
+  const key = `${jobs[n].r}>${job.r}`;
+  if (!joined.has(key)) joined.set(key, []);
+  joined.get(key).push([n, j]);
+}));
 const fileNumber = new Map(files.map((file, n) => [file[0], n]));
 const jobName = j => jobs[j].about ? `${jobs[j].rule} ${jobs[j].about}` : jobs[j].rule;
 const jobNumber = new Map(jobs.map((_, j) => [jobName(j), j]));
@@ -42,7 +50,7 @@ function makerOf(f) {
   const around = related(f).filter(n => maker.has(n));
   return maker.get(f) ?? (around.length ? maker.get(around[0]) : undefined);
 }
-const readersOf = f => [...new Set(related(f).flatMap(n => readers.get(n) || []))];
+const readersOf = f => [...new Set(related(f).flatMap(n => readers[n]))];
 const before = start => reach(start, j => jobs[j].needs);
 const behind = start => reach(start, j => after[j]);
 
@@ -126,6 +134,12 @@ function jobList(list, most = MOST) {
 const pairs = list => el("table", {}, el("tbody", {}, ...list.map(([name, value]) =>
   el("tr", {}, el("th", {scope: "row"}, name), el("td", {}, value)))));
 const folded = (title, ...kids) => el("details", {}, el("summary", {}, title), ...kids);
+// Folded, and made only when it is opened
+function later(title, make) {
+  const part = folded(title);
+  part.addEventListener("toggle", () => { if (part.open && part.children.length === 1) part.append(...make()); });
+  return part;
+}
 
 function takeRule(name) {
   const r = ruleNumber.get(name);
@@ -171,7 +185,7 @@ function chain(set) {
     if (!own.length) return null;
     const made = own.length === 1 ? jobs[own[0]].out.filter(f => files[f][1]).slice(0, 4) : [];
     return el("li", {}, own.length === 1 ? link(jobName(own[0]), "job=" + jobName(own[0]))
-      : folded(`${rules[r].name}: ${own.length} jobs`, jobList(own, 30)),
+      : later(`${rules[r].name}: ${own.length} jobs`, () => [jobList(own, 30)]),
       ...made.map(f => el("div", {className: "made"}, link(files[f][0], "file=" + files[f][0]), el("code", {className: "hash"}, files[f][1]))));
   }));
 }
@@ -246,13 +260,20 @@ function curve(a, b, lanes, {high, top}) {
   return text;
 }
 function arrows(room) {
-  const at = anchors(room), drawn = new Map(), group = pic("g", {"class": "arrows"});
-  for (const j of at.keys()) for (const n of jobs[j].needs)
-    if (at.has(n)) drawn.set(`${at.get(n).key}>${at.get(j).key}`, [at.get(n), at.get(j)]);
-  for (const [a, b] of drawn.values()) {
-    const about = D.arrows[`${a.r}>${b.r}`] || [0, []];
-    const chosen = state.rule >= 0 && (a.r === state.rule || b.r === state.rule);
-    group.append(pic("path", {d: curve(a, b, about[1], room), "class": chosen ? "chosen" : about[0] ? "faint" : "", "marker-end": "url(#head)"}));
+  const at = anchors(room), group = pic("g", {"class": "arrows"});
+  for (const [key, all] of joined) {
+    const [from, to] = key.split(">").map(Number), [implied, lanes] = D.arrows[key];
+    const chosen = state.rule >= 0 && (from === state.rule || to === state.rule);
+    const about = {"class": chosen ? "chosen" : implied ? "faint" : "", "marker-end": "url(#head)"};
+    const single = !state.open.has(from) && !state.open.has(to), drawn = new Set();
+    for (const [n, j] of all) {
+      if (state.set && !(state.set.has(n) && state.set.has(j))) continue;
+      const a = at.get(n), b = at.get(j), ends = `${a.key}>${b.key}`;
+      if (drawn.has(ends)) continue;
+      drawn.add(ends);
+      group.append(pic("path", {d: curve(a, b, lanes, room), ...about}));
+      if (single) break;
+    }
   }
   return group;
 }
@@ -266,12 +287,18 @@ function box(r, room) {
     pic("rect", {x: rule.x, y, width: rule.w, height: room.tall[r], rx: 7, "class": `${rule.stage}${chosen ? " chosen" : ""}`}),
     pic("text", {x: rule.x + 10, y: y + 21}, rule.name),
     pic("text", {x: rule.x + rule.w - 8, y: y + 21, "text-anchor": "end", "class": "count"}, count));
-  head.addEventListener("click", () => { open ? state.open.delete(r) : state.open.add(r); go("rule=" + rule.name); });
+  head.addEventListener("click", () => { open ? state.open.delete(r) : opened(r); go("rule=" + rule.name); });
   const group = pic("g", {}, head);
   if (open) own.slice(0, MOST_ROWS).forEach((j, n) => group.append(row(j, rule, y + BOX + n * ROW, `${r}.${n}`)));
   if (open && own.length > MOST_ROWS)
     group.append(pic("text", {x: rule.x + 12, y: y + BOX + MOST_ROWS * ROW + 14, "class": "count"}, `${own.length - MOST_ROWS} more in the list`));
   return group;
+}
+// Opens a rule; if too many rows are open then, those that were opened first close
+function opened(r) {
+  state.open.add(r);
+  const rows = () => [...state.open].reduce((sum, n) => sum + Math.min(rules[n].jobs.length, MOST_ROWS), 0);
+  for (const first of [...state.open]) if (first !== r && rows() > MOST_OPEN) state.open.delete(first);
 }
 function row(j, rule, y, key) {
   const g = pic("g", {role: "button", tabindex: "0", "data-key": key, "aria-label": `job ${jobName(j)}`, "class": "job"},
@@ -321,9 +348,9 @@ document.addEventListener("keydown", event => {
 function list() {
   const order = rules.map((_, r) => r).sort((a, b) => rules[a].layer - rules[b].layer || a - b);
   $("list").replaceChildren(el("h2", {}, "All rules, jobs and files"), ...order.map(r => {
-    const rule = rules[r], part = folded(`${rule.name}: ${many(rule.jobs.length, "job")}, ${span(total(rule.jobs))}`);
-    part.addEventListener("toggle", () => { if (part.open && part.children.length === 1) part.append(el("p", {className: "soft"}, rule.doc), el("ul", {}, ...rule.jobs.map(listed))); });
-    return part;
+    const rule = rules[r];
+    return later(`${rule.name}: ${many(rule.jobs.length, "job")}, ${span(total(rule.jobs))}`,
+      () => [el("p", {className: "soft"}, rule.doc), el("ul", {}, ...rule.jobs.map(listed))]);
   }));
 }
 const names = jobs_ => jobs_.length ? jobs_.slice(0, MOST).map(jobName).join(", ") + (jobs_.length > MOST ? ` and ${jobs_.length - MOST} more` : "") : "none";
