@@ -91,7 +91,7 @@ class Page:
         elif method == "Log.entryAdded":
             self.said.append(params["entry"]["text"])
         elif method == "Network.requestWillBeSent":
-            self.asked.append(params["request"]["url"])
+            self.asked += [url for url in [params["request"]["url"]] if not url.startswith("data:")]
 
     def look(self, width: int, height: int, dark: bool = False) -> None:
         """Set the size of the window and what the user likes to look at."""
