@@ -50,10 +50,12 @@ def parse() -> argparse.Namespace:
 
 
 def places_of(args: argparse.Namespace) -> dict[str, str]:
-    """What stands for the places and names of this machine on the page."""
+    """What stands for the places and names of this machine on the page; files of the workflow are
+    called as in the repository, wherever it lies.
+    """
     start = json.loads(args.start.read_text(encoding="utf-8"))
-    known = known_places(args.code, start["environments"]) | {args.start.stem: "<start>"}
-    return known | {str(args.code): "<code>"}
+    known = known_places(args.code, start["environments"]) | {f"{args.code.resolve()}/": ""}
+    return known | ({f"{args.code}/": ""} if args.code != Path() else {})
 
 
 def write_graphs(jobs: list[dict[str, Any]], folder: Path) -> dict[str, int]:

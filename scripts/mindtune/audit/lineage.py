@@ -26,6 +26,8 @@ WINDOW, LINE = 1 << 16, 240
 # A page of many jobs shows fewer lines of each log, and fewer systems of each evaluation
 LINES, FEW_LINES, MANY_JOBS = 15, 3, 300
 MANY_ROWS = 4000
+# A start is named by its content, places of environments among it
+START = re.compile(r"(?<=\.snakemake/mindtune/)[0-9a-f]{16}(?=\.json)")
 SETTING = 400  # signs of a param's value that stay; the record has all of it
 
 
@@ -127,7 +129,7 @@ class Describer:
         self.paths = sorted({path for job in jobs for path in (*job["inputs"], *job["outputs"])})
         self.place = {path: number for number, path in enumerate(self.paths)}
         self.environments, self.settings = Pool(), Pool()
-        self.clean = cache(lambda text: scrub(text, known))
+        self.clean = cache(lambda text: START.sub("<start>", scrub(text, known)))
 
     def job(self, job: Job) -> dict[str, Any]:
         """All that is known of a job; of its logs the first that quotes no server."""
