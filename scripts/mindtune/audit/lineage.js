@@ -391,7 +391,10 @@ function show(view) {
   if (view === "numbers" && !$("numbers").children.length) table();
   draw();
 }
-for (const name of ["picture", "list", "numbers"]) $("to-" + name).addEventListener("click", () => show(name));
+for (const name of ["picture", "list", "numbers"]) $("to-" + name).addEventListener("click", () => {
+  document.querySelector("main").className = ""; // on a narrow screen what was chosen lay above the view
+  show(name);
+});
 for (const [name, by] of [["smaller", 1 / 1.25], ["larger", 1.25]]) $(name).addEventListener("click", () => { scale = Math.min(3, Math.max(0.25, scale * by)); draw(); });
 $("search").addEventListener("input", () => {
   const wanted = $("search").value.trim().toLowerCase(), most = 30;
