@@ -78,9 +78,8 @@ def main() -> None:
     about = [Path(path) for path, record in records.items()
              if args.table.as_posix() in record["outputs"]]  # fmt: skip
     inputs = hash_inputs([args.table], about) | {path: sha256_path(path) for path in records}
-    described = Describer(jobs, records, read_done(), known).page(
-        jobs, hashes_of(records, known) | inputs
-    )
+    done = [job for job in read_done() if job.rule != "draw_lineage"]  # an earlier page's
+    described = Describer(jobs, records, done, known).page(jobs, hashes_of(records, known) | inputs)
     data = page_data(
         graphs.rule_graph(jobs), describe_rules(jobs), described, numbers_of(args.table, jobs)
     )

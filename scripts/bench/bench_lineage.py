@@ -9,6 +9,7 @@ import argparse
 import csv
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from mindtune.records import read_json, seal, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = {"page_kb": 600, "script_kb": 30, "ready_ms": 1000, "slowest_click_ms": 100}
+MEASURED = (*TARGET, "ready_cpu_ms", "slowest_click_cpu_ms")
 READ = """
 import json, sys
 from pathlib import Path
@@ -46,6 +48,10 @@ CLICK = """
   return performance.now() - began;
 })()
 """
+EVERYTHING = (
+    "[...document.querySelectorAll('#panel .link')].find(e => "
+    "e.textContent === 'Show everything again')"
+)
 TEMPLATE = "main"
 
 
@@ -109,7 +115,7 @@ def write_table(work: Path, demo: Path, runs: list[str]) -> int:
         for number, name in enumerate(runs):
             for row in rows:
                 # other digits in every run, so that nothing packs too well
-                value = f"{float(row['value']) * (1 + number / 997):.4f}"
+                value = row["value"] and f"{float(row['value']) * (1 + number / 997):.4f}"
                 writer.writerow(row | {"run": name, "value": value})
     return len(rows) * len(runs)
 
@@ -132,13 +138,18 @@ def make_page(work: Path, demo: Path, jobs: list[dict[str, Any]], python: str) -
     return {"runs": len(runs), "records": len(records), "rows": rows, "draw_s": took["s"]}
 
 
-def clicks(page: Page) -> dict[str, float]:
-    """{what was clicked: milliseconds}; the slowest of its kind."""
-    found: dict[str, list[float]] = {}
+def clicks(page: Page) -> dict[str, dict[str, float]]:
+    """{what was clicked: {ms, cpu_ms}}; the slowest of its kind."""
+    found: dict[str, dict[str, float]] = {}
 
     def click(kind: str, element: str, hashed: bool = True) -> None:
-        took = page.ask(CLICK % (element, "true" if hashed else "false"))
-        found.setdefault(kind, []).append(took)
+        before = page.cpu_ms()
+        took = {
+            "ms": page.ask(CLICK % (element, "true" if hashed else "false")),
+            "cpu_ms": page.cpu_ms() - before,
+        }
+        slowest = found.setdefault(kind, took)
+        found[kind] = {name: round(max(slowest[name], took[name]), 1) for name in took}
 
     def first(selector: str) -> str:
         return f"document.querySelector({json.dumps(selector)})"
@@ -149,8 +160,7 @@ def clicks(page: Page) -> dict[str, float]:
     for rule in ("train_lora", "evaluation_table", "fetch_dataset", "score_suite"):
         click("close a rule", first(f'[data-rule="{rule}"]'))
         click("what if a file were wrong", first("#panel .ask"))
-        click("everything again", "[...document.querySelectorAll('#panel .link')].find(e => "
-              "e.textContent === 'Show everything again')")  # fmt: skip
+        click("everything again", EVERYTHING)
     for number in (0, 5):
         click("numbers", first("#to-numbers"), hashed=False)
         click(
@@ -159,20 +169,27 @@ def clicks(page: Page) -> dict[str, float]:
     click("a job", first("#panel .chain .link"))
     click("a file", first("#panel .file .link"))
     click("list", first("#to-list"), hashed=False)
-    return {kind: round(max(times), 1) for kind, times in found.items()}
+    return found
 
 
 def measure(page_file: Path) -> dict[str, Any]:
     """Milliseconds until the page answers, and of its clicks."""
     with opened() as page:
         page.look(1600, 1000)
+        before = page.cpu_ms()
         page.open(page_file, "[data-ready]")
+        cpu = page.cpu_ms() - before
         ready = page.ask("performance.getEntriesByName('ready')[0].startTime")
         took = clicks(page)
-        said = [text for text in page.said if "audit.html" not in text]
-        if said:
+        if said := [text for text in page.said if "ERR_FILE_NOT_FOUND" not in text]:
             raise RuntimeError(f"the page complained: {said[0]}")
-    return {"ready_ms": round(ready, 1), "slowest_click_ms": max(took.values()), "clicks": took}
+    return {
+        "ready_ms": round(ready, 1),
+        "ready_cpu_ms": round(cpu, 1),
+        "slowest_click_ms": max(each["ms"] for each in took.values()),
+        "slowest_click_cpu_ms": max(each["cpu_ms"] for each in took.values()),
+        "clicks": took,
+    }
 
 
 def main() -> None:
@@ -196,6 +213,7 @@ def main() -> None:
         if args.keep:
             write_text(args.keep, page.read_text(encoding="utf-8"))
         made |= {
+            "load": round(os.getloadavg()[0], 1),
             "jobs": len(jobs),
             "arrows": sum(len(job["needs"]) for job in jobs),
             "page_kb": round(page.stat().st_size / 1e3, 1),
@@ -203,7 +221,7 @@ def main() -> None:
         }
         measured = [measure(page) for _ in range(args.times)]
     runs = [made | each for each in measured]
-    middle = {name: median(each[name] for each in runs) for name in TARGET}
+    middle = {name: median(each[name] for each in runs) for name in MEASURED}
     write_measurement(
         args.record,
         "The lineage page of many jobs, in headless Chromium",
@@ -213,7 +231,8 @@ def main() -> None:
         target=TARGET,
         met={name: middle[name] <= bound for name, bound in TARGET.items()},
         note="ready_ms: from the start of loading until the page takes clicks. A click lasts until "
-        "the second frame after the page took it; clicks holds the slowest of each kind.",
+        "the second frame after the page took it; clicks holds the slowest of each kind. cpu_ms: "
+        "of the page's main thread alone, which other work on the machine does not change.",
     )
     print(json.dumps(middle))
 

@@ -58,6 +58,7 @@ class Page:
         ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Performance.enable", timeDomain="threadTicks")
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Send a command and return its result; events that come before it are noted."""
@@ -139,6 +140,11 @@ class Page:
     def settle(self) -> None:
         """Wait until what was clicked is drawn."""
         self.ask("new Promise(d => setTimeout(() => requestAnimationFrame(() => d()), 30))")
+
+    def cpu_ms(self) -> float:
+        """Milliseconds of CPU that the page's main thread has used so far."""
+        metrics = self.call("Performance.getMetrics")["metrics"]
+        return 1000 * next(each["value"] for each in metrics if each["name"] == "TaskDuration")
 
     def picture(self, path: Path) -> None:
         """Write a PNG of the window."""

@@ -46,6 +46,11 @@ def page(lineage):
         pytest.skip(f"no browser: {reason}")
 
 
+def hashes_of(data):
+    """{path: SHA-256} of the page's files."""
+    return dict(zip(data["files"], data["hashes"].split(","), strict=True))
+
+
 def test_every_job_says_what_the_records_say(demo, data):
     jobs = {(job["rule"], job.get("about")): job for job in data["jobs"]}
     record = json.loads((demo.results / "runs/main/train_lora.json").read_text(encoding="utf-8"))
@@ -53,9 +58,9 @@ def test_every_job_says_what_the_records_say(demo, data):
     assert dict(data["environments"][train["environment"]]) == record["env"]
     settings = dict(data["settings"][train["settings"]])
     assert settings["learning_rate"] == "0.001"
-    hashes = dict(data["files"])
+    hashes = hashes_of(data)
     assert all(hashes[path] == digest for path, digest in record["outputs"].items())
-    assert train["seconds"] > 1 and "--run main" in train["command"]
+    assert train["seconds"] > 1 and "--run {run}" in data["commands"][train["command"]]
     log = (demo.work / train["log"]).read_text(encoding="utf-8", errors="replace")
     assert train["tail"] and str(demo.work) in log and str(demo.work) not in json.dumps(data)
     assert {job["rule"] for job in data["jobs"] if "record" not in job} <= {"all", "draw_lineage"}
@@ -66,7 +71,7 @@ def test_a_number_leads_to_the_raw_data_in_two_clicks(page, data):
     page.click("#numbers td button")
     assert page.ask(HEADING) == "Where does this number come from?"
     said = page.ask(PANEL)
-    raw = dict(data["files"])["results/data/demo/raw"]
+    raw = hashes_of(data)["results/data/demo/raw"]
     assert "results/data/demo/raw" in said and len(raw) == 64 and raw in said
     shown = page.ask("[...document.querySelectorAll('[data-rule]')].map(e => e.dataset.rule)")
     assert {"fetch_dataset", "train_lora"} <= set(shown)

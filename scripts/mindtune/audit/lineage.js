@@ -7,7 +7,8 @@ const packed = atob($("data").textContent), bytes = new Uint8Array(packed.length
 for (let n = 0; n < packed.length; n++) bytes[n] = packed.charCodeAt(n);
 const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
 const D = JSON.parse(await new Response(inflated).text());
-const {jobs, files, rules, numbers} = D;
+const {jobs, rules, numbers} = D;
+const hashes = D.hashes.split(","), files = D.files.map((path, n) => [path, hashes[n]]);
 const BOX = 34, ROW = 20, GAP = 34, EDGE = 16, MOST_ROWS = 20, MOST_OPEN = 60, MOST = 12;
 
 // ---------------------------------------------------------------- what follows from what
@@ -68,6 +69,11 @@ function pic(tag, about, ...kids) {
   for (const [name, value] of Object.entries(about || {})) e.setAttribute(name, value);
   e.append(...kids);
   return e;
+}
+// Commands are kept once a rule, with the names of a job's wildcards where their values stand
+function command(job) {
+  const values = (job.about || "").split("/");
+  return job.names.reduce((text, name, n) => text.replaceAll(name, () => values[n]), D.commands[job.command]);
 }
 const many = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 function span(seconds) {
@@ -162,7 +168,7 @@ function takeJob(name) {
       ...(job.record ? [["record", job.record]] : []), ...(job.log ? [["log", job.log]] : [])]),
     fileList("Outputs", job.out), fileList("Inputs", job.in),
     settings.length ? folded(`Params (${settings.length})`, pairs(settings)) : null,
-    folded("Command", el("pre", {tabindex: "0"}, job.command || "none: it only gathers files")),
+    folded("Command", el("pre", {tabindex: "0"}, command(job) || "none: it only gathers files")),
     packages.length ? folded(`Environment (${many(packages.length, "package")})`, pairs(packages)) : null,
     job.tail ? folded("End of the log", el("pre", {tabindex: "0"}, job.tail)) : null];
 }

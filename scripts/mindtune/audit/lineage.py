@@ -28,7 +28,8 @@ LINES, FEW_LINES, MANY_JOBS = 15, 3, 300
 MANY_ROWS = 4000
 # A start is named by its content, places of environments among it
 START = re.compile(r"(?<=\.snakemake/mindtune/)[0-9a-f]{16}(?=\.json)")
-SETTING = 400  # signs of a param's value that stay; the record has all of it
+# Signs of a param's value and of a command that stay; the record and Snakemake's notes have all
+SETTING, COMMAND = 400, 4000
 
 
 def tail(path: Path, known: Mapping[str, str], lines: int) -> str:
@@ -128,7 +129,7 @@ class Describer:
         self.lines = LINES if len(jobs) <= MANY_JOBS else FEW_LINES
         self.paths = sorted({path for job in jobs for path in (*job["inputs"], *job["outputs"])})
         self.place = {path: number for number, path in enumerate(self.paths)}
-        self.environments, self.settings = Pool(), Pool()
+        self.commands, self.environments, self.settings = Pool(), Pool(), Pool()
         self.clean = cache(lambda text: START.sub("<start>", scrub(text, known)))
 
     def job(self, job: Job) -> dict[str, Any]:
@@ -141,13 +142,26 @@ class Describer:
             "needs": job["needs"],
             "in": [self.place[path] for path in job["inputs"]],
             "out": [self.place[path] for path in job["outputs"]],
-            "command": command_lines(self.clean(made.command if made else job["command"])),
+            **self.command(job, made),
             "seconds": seconds_of(job, made),
             "log": log,
             "tail": tail(Path(log), self.known, self.lines) if log else None,
             **self.recorded(job),
         }
         return {name: value for name, value in about.items() if value not in (None, "")}
+
+    def command(self, job: Job, made: DoneJob | None) -> dict[str, Any]:
+        """The number of the command that ran, or would. The job's own names stand in it as {run} or
+        {suite}, so that the jobs of a rule share it; `names` says which, in the order of `about`.
+        """
+        whole = self.clean(made.command if made else job["command"])
+        text = command_lines(whole[:COMMAND] + " …" if len(whole) > COMMAND else whole)
+        names = {f"{{{name}}}": value for name, value in job["wildcards"].items()}
+        if any(name in text for name in names):  # braces of its own
+            names = {}
+        for name, value in names.items():
+            text = re.sub(rf"(?<![\w{{-]){re.escape(value)}(?![\w}}-])", name, text)
+        return {"command": self.commands.number(text), "names": list(names)}
 
     def recorded(self, job: Job) -> dict[str, Any]:
         """What the record of a job says: its params and packages."""
@@ -163,10 +177,14 @@ class Describer:
         }
 
     def page(self, jobs: Sequence[Job], hashes: Mapping[str, str]) -> dict[str, Any]:
-        """{jobs, files, environments, settings} of the page; a file is [path, SHA-256 or ""]."""
+        """{jobs, files, hashes, commands, environments, settings} of the page; `hashes` has the
+        SHA-256 of each file or nothing, with commas between: apart from the names they pack best.
+        """
         return {
             "jobs": [self.job(job) for job in jobs],
-            "files": [[path, hashes.get(path, "")] for path in self.paths],
+            "files": self.paths,
+            "hashes": ",".join(hashes.get(path, "") for path in self.paths),
+            "commands": self.commands.values,
             "environments": self.environments.values,
             "settings": self.settings.values,
         }

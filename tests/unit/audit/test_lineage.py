@@ -21,6 +21,7 @@ from sealed import write_sealed
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 HASH = "a" * 64
 EVIL = "</script><img src=x onerror=alert('坏')>\"'"
+RUN = EVIL.partition(">")[2]  # a wildcard never has a slash
 KEY = "sk-" + "a1B2" * 6
 
 
@@ -37,8 +38,8 @@ def scored(run: str) -> str:
 
 JOBS = [
     job("fetch", [], ["/home/reader/private/原始.jsonl"], ["results/raw"]),
-    job("train", [0], ["results/raw"], [f"results/{EVIL}.json"], wildcards={"run": EVIL},
-        command=f"/opt/venvs/core/bin/python x.py --token {KEY} --run {EVIL}",
+    job("train", [0], ["results/raw"], [f"results/{EVIL}.json"], wildcards={"run": RUN},
+        command=f"/opt/venvs/core/bin/python x.py --token {KEY} --run {RUN}",
         logs=["logs/train.server.log", "logs/train.log"], benchmark="benchmarks/train.tsv"),
     job("score", [0, 1], ["results/raw", f"results/{EVIL}.json"], [scored("main")]),
     job("all", [0, 1, 2], [scored("main")], []),
@@ -80,19 +81,46 @@ def data_of(work: Path) -> dict:
     return page_data(graphs.rule_graph(jobs), lineage.describe_rules(jobs), described, numbers)
 
 
+def command(data: dict, job: dict) -> str:
+    """A job's command, as the page's script puts it together."""
+    text = data["commands"][job["command"]]
+    for name, value in zip(job["names"], job.get("about", "").split("/"), strict=False):
+        text = text.replace(name, value)
+    return text
+
+
+def test_jobs_of_a_rule_share_their_command(work: Path):
+    texts = {run: f"x.py --run {run} --out results/{run}/a {run}ing" for run in ("main", "seed7")}
+    texts["odd"] = "x.py --run {run} odd"
+    texts["long"] = "x.py " + "word " * 2000
+    jobs = [
+        job("train", [], [], [f"results/{run}"], wildcards={"run": run}, command=text)
+        for run, text in texts.items()
+    ]
+    data = lineage.Describer(jobs, {}, [], {}).page(jobs, {})
+    assert data["commands"][0].endswith("--run {run} \\\n  --out results/{run}/a maining")
+    for made, (run, text) in zip(data["jobs"], texts.items(), strict=True):
+        shown = " ".join(command(data, made).replace("\\\n", "").split())
+        assert shown == (text if run != "long" else text[:4000].rstrip() + " …")
+
+
 def test_what_is_not_known_is_left_out(work: Path):
-    fetch, train, score, last = data_of(work)["jobs"]
+    data = data_of(work)
+    fetch, train, score, last = data["jobs"]
     assert train["seconds"] == 12.5 and score["seconds"] == 65 and "seconds" not in fetch
     assert train["record"] == f"results/{EVIL}.json" and "settings" not in score
-    assert "command" not in last and "log" not in fetch
-    assert score["command"] == "python \\\n  -m x \\\n  --flag y"
+    assert "log" not in fetch and "tail" not in last
+    assert command(data, score) == "python \\\n  -m x \\\n  --flag y"
+    assert command(data, last) == ""
 
 
 def test_a_log_shows_its_end_without_keys_and_places(work: Path):
-    train = data_of(work)["jobs"][1]
+    data = data_of(work)
+    train = data["jobs"][1]
     assert train["log"] == "logs/train.log", "a server's log quotes what it was asked"
     assert train["tail"] == f"old line\n100%| done\nkey <secret>\n{EVIL} 'x'"
-    assert KEY not in train["command"] and "<core>/bin/python" in train["command"]
+    ran = command(data, train)
+    assert KEY not in ran and ran.startswith("<core>/bin/python x.py") and RUN in ran
     long = work / "long.log"
     long.write_bytes(b"\xff" * 300 + b"\n" + b"x" * (1 << 17) + b"\nlast\n" + b"y" * 999)
     lines = lineage.tail(long, {}, 15).split("\n")
@@ -102,9 +130,9 @@ def test_a_log_shows_its_end_without_keys_and_places(work: Path):
 
 def test_files_have_hashes_and_no_place_of_this_machine(work: Path):
     data = data_of(work)
-    assert data["files"] == [
-        ["<path>/原始.jsonl", ""], [f"results/{EVIL}.json", ""], ["results/raw", HASH],
-        [scored("main"), ""],
+    assert list(zip(data["files"], data["hashes"].split(","), strict=True)) == [
+        ("<path>/原始.jsonl", ""), (f"results/{EVIL}.json", ""), ("results/raw", HASH),
+        (scored("main"), ""),
     ]  # fmt: skip
     [settings] = data["settings"]
     assert ["lora.rank", "8"] in settings and ["note", EVIL] in settings
