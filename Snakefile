@@ -39,6 +39,7 @@ rule all:
         "results/tables/evaluation.csv",
         SMOKE,
         "results/report/report.html",
+        "results/report/lineage.html",
         expand("results/data/{dataset}/DATASHEET.md", dataset=USED_DATASETS),
 
 
@@ -60,3 +61,4 @@ rule smoke:
 rule report:
     input:
         "results/report/report.html",
+        "results/report/lineage.html",

@@ -1,9 +1,9 @@
 """
-Stage: audit.  What somebody else reads: the report, the graph of the rules, the archive of a run.
+Stage: audit.  What somebody else reads: the report, the lineage page, the graphs, the archive.
 
 INPUTS   records and figures of all stages
-OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, results/archive/{run}.zip, and a record
-         a rule
+OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, lineage.html, graphs/,
+         results/archive/{run}.zip, and a record a rule
 """
 
 from snakemake import __version__ as snakemake_version
@@ -61,6 +61,12 @@ def all_records():
         "report/rulegraph",
     ]
     return [SMOKE, *CHOICE, *(f"results/{name}.json" for name in names)]
+
+
+def report_title():
+    """What the report and the lineage page are called."""
+    run = f"run {EXPORT_RUN}" if EXPORT_RUN else "run by lowest dev loss"
+    return f"MindTune: {config['model']['id'] or 'local model'}, {run}"
 
 
 rule draw_rulegraph:
@@ -125,8 +131,7 @@ rule write_report:
     localrule: True
     params:
         code=code_hash("write_report.py"),
-        title=lambda w: f"MindTune: {config['model']['id'] or 'local model'}, "
-        + (f"run {EXPORT_RUN}" if EXPORT_RUN else "run by lowest dev loss"),
+        title=report_title(),
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -141,11 +146,53 @@ rule write_report:
         """
 
 
+rule draw_lineage:
+    """Draw what came from what: the lineage page, and the graphs of rules, jobs and files."""
+    input:
+        records=[*all_records(), "results/report/write_report.json"],
+        table="results/tables/evaluation.csv",
+        env=ancient(env_ready("core")),
+    output:
+        page=report("results/report/lineage.html", category="report"),
+        graphs=directory("results/report/graphs"),
+        record="results/report/draw_lineage.json",
+    log:
+        "logs/report/draw_lineage.log",
+    localrule: True
+    params:
+        code=code_hash(
+            "draw_lineage.py",
+            "mindtune/audit/job_graph.py",
+            "mindtune/audit/lineage.js",
+        ),
+        title=report_title(),
+        # the graph is a function of the rules' text and of the records' names, which are inputs
+        rules=rules_hash(),
+    shell:
+        r"""
+        exec 2>{log:q}
+        {DRIVER_PYTHON:q} {SCRIPTS:q}/mindtune/audit/job_graph.py \
+            --snakefile {SNAKEFILE:q} \
+            --start {START:q} \
+            | {PY[core]:q} {SCRIPTS:q}/draw_lineage.py \
+                --graph - \
+                --records @<(printf '%s\n' {input.records:q}) \
+                --table {input.table:q} \
+                --start {START_FILE:q} \
+                --code {BASE:q} \
+                --title {params.title:q} \
+                --page {output.page:q} \
+                --graphs {output.graphs:q} \
+                --record {output.record:q} \
+                >&2
+        """
+
+
 rule archive_run:
     """What a stranger needs to check and repeat a run, in one zip; only if asked for by name."""
     input:
         records=all_records(),
-        report="results/report/write_report.json",
+        pages=["results/report/write_report.json", "results/report/draw_lineage.json"],
         env=ancient(env_ready("core")),
     output:
         archive="results/archive/{run}.zip",

@@ -7,10 +7,8 @@ nothing false is archived. docs/archive.md says what is in it.
 """
 
 import argparse
-import getpass
 import json
 import os
-import platform
 import re
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from mindtune.audit.crate import Story, crate
 from mindtune.audit.folder import UNKNOWN, WRONG, Hasher, audit, find_records
 from mindtune.audit.jobs_done import DoneJob, read_done
 from mindtune.audit.machine import freezes, hardware
-from mindtune.audit.scrub import scrub
+from mindtune.audit.scrub import known_places, scrub
 from mindtune.audit.starts import STAGE as START
 from mindtune.audit.starts import starts_behind
 from mindtune.audit.zipping import Content, entry, write_archive
@@ -57,17 +55,6 @@ def checked_records(archive: str) -> dict[str, Any]:
             f"is not true; make audit lists all {len(wrong)} such paths, put them right first"
         )
     return records
-
-
-def known_places(code: Path, environments: dict[str, str]) -> dict[str, str]:
-    """What stands in an archive for the places and names of this machine."""
-    places = {str(Path.cwd()): "<work>", str(code.resolve()): "<code>", str(Path.home()): "<home>"}
-    places |= {str(Path(folder).resolve()): f"<{env}>" for env, folder in environments.items()}
-    places |= {folder: f"<{env}>" for env, folder in environments.items()}
-    names = {platform.node(): "<host>", getpass.getuser(): "<user>"}
-    return places | {
-        name: to for name, to in names.items() if name not in ("", "root", "localhost")
-    }
 
 
 def json_bytes(data: Any) -> bytes:

@@ -1,8 +1,9 @@
 """Write one self-contained HTML page about a run: what was done, the evaluation, the figures, the
 hashes.
 
-Reads stage records, images (PNG or SVG) and Markdown tables. The page has no script and no outside
-reference, and says so to the browser; all text from data and models is escaped.
+Reads stage records, images (PNG or SVG) and Markdown tables. The page has no script and refers to
+nothing but the last audit and the lineage page beside it, and says so to the browser; all text from
+data and models is escaped.
 """
 
 import argparse

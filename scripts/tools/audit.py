@@ -4,7 +4,7 @@
 Reads every record below results/ of the working directory, and hashes what they name. Also told:
 records that an edit changed, results that were made from other inputs than are there now, and
 files that no record names. Changes nothing but state/audit.json, in which it keeps what it read
-with sizes and times.
+with sizes and times, and state/audit.html, which the report and the lineage page show.
 
 With --quick a file is not read again if its size and its times of change are those of the audit
 before: this does not see a disk that rots, nor somebody who sets the clock back.
@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 
 from mindtune.audit.archived import look_over
 from mindtune.audit.folder import WRONG, Finding, Hasher, audit, find_records
+from mindtune.audit.last_audit import write_last_audit
 from mindtune.audit.unpack import verified
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.records import read_json, write_json
@@ -44,13 +45,15 @@ def show(findings: list[Finding]) -> None:
     print(", ".join(f"{number} {status}" for status, number in sorted(count.items())))
 
 
-def keep(found: dict[str, list[Any]]) -> None:
-    """For the next --quick; somebody else's folder may not be written to."""
+def keep(found: dict[str, list[Any]], findings: list[Finding], quick: bool) -> None:
+    """For the next --quick, and for the pages; somebody else's folder may not be written to."""
     try:
         write_json(KNOWN, found)
+        write_last_audit(findings, quick)
     except OSError as error:
         print(
-            f"{KNOWN} cannot be written ({error.strerror}): the next audit reads every file again"
+            f"{KNOWN.parent} cannot be written to ({error.strerror}): the next audit reads every "
+            f"file again, and the report does not show this one"
         )
 
 
@@ -99,7 +102,7 @@ def main() -> None:
         )
     hasher = Hasher(known=read_json(KNOWN) if args.quick and KNOWN.is_file() else {})
     findings = audit(records, hasher)
-    keep(hasher.found)
+    keep(hasher.found, findings, args.quick)
     show(findings)
     if args.quick:
         print(

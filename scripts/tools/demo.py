@@ -85,6 +85,7 @@ def show(workdir: Path, tier: str, seconds: float) -> None:
     print(f"{seconds:8.1f} s  in all\n")
     print(f"export: {workdir / 'results/export'}")
     print(f"report: {workdir / 'results/report/report.html'}")
+    print(f"lineage: {workdir / 'results/report/lineage.html'}")
 
 
 def parse_args() -> argparse.Namespace:

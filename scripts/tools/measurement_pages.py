@@ -31,6 +31,11 @@ PAGES: dict[str, dict[str, Any]] = {
             "precision": "precision",
         },
     },
+    "docs/records/lineage.json": {
+        "title": "The lineage page of 2,000 jobs, in headless Chromium",
+        "headline": "{runs[0][jobs]:,} jobs: {median[page_kb]:.0f} kB, {median[ready_ms]:.0f} ms.",
+        "columns": {"load": "load", "ready_ms": "ready, ms", "slowest_click_ms": "a click, ms"},
+    },
     "docs/records/serve-soak.json": {
         "title": "Our own server under clients of which a quarter hangs up",
         "headline": "{runs[0][clients]} clients for {runs[0][seconds]} s: {runs[0][failed]} of "

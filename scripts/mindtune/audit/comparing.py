@@ -15,11 +15,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mindtune.audit.packing import unpack
+from mindtune.records import to_json
+
 IDENTICAL, WITHIN, DIFFERENT, MISSING = "identical", "within tolerance", "different", "missing"
 MEASURED = re.compile(
     r"(^|_)(s|ms|seconds|milliseconds|minutes|joules|rss|mib|gib|mb|time|times|elapsed|latency|ttft|tpot"
     r"|duration|pid|port|throughput|speed|speeds)(_|$)|per_s(econd)?$|_at$|^(p50|p90|p95|p99)$"
 )
+LINEAGE = "results/report/lineage.html"
 NUMBER = re.compile(r"[0-9a-f]{64}|-?\d+(?:[.,]\d+)*(?:e-?\d+)?")
 
 
@@ -96,6 +100,20 @@ def page_fault(old: str, new: str) -> str:
     return "" if NUMBER.sub("#", old) == NUMBER.sub("#", new) else "its words differ"
 
 
+def lineage_fault(old: str, new: str) -> str:
+    """As `page_fault`, for the lineage page, whose data are packed. Times and the ends of logs are
+    of the run that made them.
+    """
+    sides = []
+    for text in (old, new):
+        data = unpack(text)
+        for job in data["jobs"]:
+            for measured in ("seconds", "tail"):
+                job.pop(measured, None)
+        sides.append(NUMBER.sub("#", to_json(data)))
+    return "" if sides[0] == sides[1] else "it shows other jobs, files or settings"
+
+
 def fault(name: str, old: bytes, new: bytes, share: float, same: Callable[[str], bool]) -> str:
     """Why two versions of a file are more than a tolerance apart; empty if they are not."""
     try:
@@ -104,6 +122,8 @@ def fault(name: str, old: bytes, new: bytes, share: float, same: Callable[[str],
             return json_fault(one, other, share, same)
         if name.endswith(".csv"):
             return table_fault(one, other, share)
+        if name == LINEAGE:
+            return lineage_fault(one, other)
         if name.endswith(".html"):
             return page_fault(one, other)
     except (UnicodeDecodeError, ValueError):

@@ -6,7 +6,8 @@ prints. `--list-changes params` is no help, it names outputs that have not chang
 
 import ast
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,17 @@ def read_plan(
     """Plan `targets` as `snakemake -n` does; nothing is run or written. The working directory is
     another one afterwards. What the workflow refuses is a UserError.
     """
+    with built_dag(snakefile, workdir, targets, cores, configfiles=list(configfiles)) as workflow:
+        return Plan(take_jobs(workflow), workflow.globals["config"])
+
+
+@contextmanager
+def built_dag(
+    snakefile: Path, workdir: Path, targets: Sequence[str], cores: int = 1, **given: Any
+) -> Iterator[Any]:
+    """A workflow whose DAG of `targets` is built, from what is given of Snakemake's ConfigSettings.
+    Nothing is run or written; the working directory is another one afterwards.
+    """
     from snakemake.api import SnakemakeApi
     from snakemake.exceptions import RuleException, WorkflowError
     from snakemake.logging import logger
@@ -131,7 +143,7 @@ def read_plan(
             logger.setLevel("WARNING")  # quiet or not, it would say that it builds the DAG
             flow = api.workflow(
                 resource_settings=ResourceSettings(cores=cores),
-                config_settings=ConfigSettings(configfiles=list(configfiles)),
+                config_settings=ConfigSettings(**given),
                 snakefile=snakefile,
                 workdir=Path.cwd(),
             )
@@ -140,18 +152,23 @@ def read_plan(
             # as Snakemake's own --summary: the public part of its library prints a plan only
             workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True)
             workflow._build_dag()
-            return Plan(take_jobs(workflow), workflow.globals["config"])
+            yield workflow
     except (WorkflowError, RuleException) as error:
         raise UserError(" ".join(str(error).split())) from None
+
+
+def numbered(dag: Any) -> dict[Any, int]:
+    """{job: its number} of a DAG, in the order of rules and wildcards."""
+    jobs = sorted(dag.jobs, key=lambda job: (job.rule.name, sorted(job.wildcards_dict.items())))
+    return {job: number for number, job in enumerate(jobs)}
 
 
 def take_jobs(workflow: Any) -> list[Job]:
     """The jobs of a workflow's DAG, sorted by rule and wildcards."""
     dag = workflow.dag
-    found = sorted(dag.jobs, key=lambda job: (job.rule.name, sorted(job.wildcards_dict.items())))
-    number = {job: place for place, job in enumerate(found)}
-    jobs = [take_job(workflow, job) for job in found]
-    for job, taken in zip(found, jobs, strict=True):
+    number = numbered(dag)
+    jobs = [take_job(workflow, job) for job in number]
+    for job, taken in zip(number, jobs, strict=True):
         taken.needs = {
             number[other]: sorted(map(str, files))
             for other, files in sorted(

@@ -1,5 +1,6 @@
 """One self-contained HTML page from the records of a run: the evaluation first, then figures,
-stages, packages. It has no script and no outside reference; all text is escaped.
+stages, packages. It has no script, and no reference but to the last audit and the lineage page
+beside it; all text is escaped.
 """
 
 import base64
@@ -8,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mindtune.audit.last_audit import BESIDE
 from mindtune.cli import UserError
 
 IMAGE_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -173,6 +175,7 @@ def render(
 ) -> str:
     """The whole page, from {path: record}, image files and Markdown texts."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     packages = sorted(
         {(name, number) for record in records.values() for name, number in record["env"].items()}
@@ -184,6 +187,7 @@ def render(
     template = pages.get_template("report.html.j2")
     return template.render(
         title=title,
+        audit=Markup(BESIDE),
         toy=any(is_toy(record["params"]) for record in records.values()),
         tables=[markdown_html(text) for text in tables],
         images=[{"name": path.as_posix(), "uri": data_uri(path)} for path in images],

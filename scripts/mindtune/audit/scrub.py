@@ -2,8 +2,11 @@
 and where, and what looks like a key.
 """
 
+import getpass
+import platform
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 SECRETS = re.compile(
     r"\b(?:hf_|sk-|gh[pousr]_|ms-|AKIA|xox[abp]-|eyJ)[A-Za-z0-9_.-]{16,}"
@@ -22,6 +25,17 @@ ADDRESS = re.compile(r"\b(?!127\.0\.0\.1\b)(?:\d{1,3}\.){3}\d{1,3}\b")
 PATH = re.compile(
     r"(?<![\w.:/<>~-])/(?!(?:usr|lib|lib64|proc|dev|sys|etc)/)(?:[^\s/'\":;,()<>]+/)+"
 )
+
+
+def known_places(code: Path, environments: Mapping[str, str]) -> dict[str, str]:
+    """What stands for the places and names of this machine."""
+    places = {str(Path.cwd()): "<work>", str(code.resolve()): "<code>", str(Path.home()): "<home>"}
+    places |= {str(Path(folder).resolve()): f"<{env}>" for env, folder in environments.items()}
+    places |= {folder: f"<{env}>" for env, folder in environments.items()}
+    names = {platform.node(): "<host>", getpass.getuser(): "<user>"}
+    return places | {
+        name: to for name, to in names.items() if name not in ("", "root", "localhost")
+    }
 
 
 def scrub(text: str, known: Mapping[str, str]) -> str:
