@@ -38,12 +38,12 @@ rule all:
         "results/tables/evaluation.csv",
         f"results/runs/{EXPORT_RUN}/smoke.json",
         "results/report/report.html",
-        expand("results/data/{dataset}/DATASHEET.md", dataset=USED_DATASETS),
+        expand("results/data/{dataset}/DATASHEET.md", dataset=SETS + MIXTURES),
 
 
 rule data:
     input:
-        expand("results/data/{dataset}/DATASHEET.md", dataset=USED_DATASETS),
+        expand("results/data/{dataset}/DATASHEET.md", dataset=SETS + MIXTURES),
 
 
 rule eval:

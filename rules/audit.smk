@@ -33,14 +33,22 @@ def all_records():
         "results/base/fetch_model.json",
         *expand(
             "results/data/{dataset}/{stage}.json",
-            dataset=USED_DATASETS,
+            dataset=SETS,
             stage=[
                 "fetch_dataset",
                 "clean_dialogues",
                 "split_dialogues",
                 "write_datasheet",
-                "cache_dataset",
             ],
+        ),
+        *expand(
+            "results/data/{dataset}/{stage}.json",
+            dataset=MIXTURES,
+            stage=["mix_datasets", "write_mixture_sheet"],
+        ),
+        *expand(
+            "results/data/{dataset}/cache_dataset.json",
+            dataset=USED_DATASETS,
         ),
         *expand(
             [

@@ -36,6 +36,7 @@ from mindtune.erased import with_erased
 from mindtune.evaluate.suites import check_room, chosen_suites
 from mindtune.identity import check_identity, recorded_pin, source_spec
 from mindtune.made import keep_made
+from mindtune.mixture import folder_of, is_mixture, parts_of, used_sets
 from mindtune.source_files import (
     Contents,
     check_configured,
@@ -105,14 +106,18 @@ os.umask(0o027 if config["privacy"]["group_readable"] else 0o077)
 
 RUNS = sorted(config["runs"])
 EXPORT_RUN = config["export"]["run"]
-USED_DATASETS = sorted({config["runs"][run]["dataset"] for run in RUNS})
+# Data sets that are fetched, cleaned and split, and folders that runs train on: a mixture's is `a+b`
+SETS = used_sets(config)
+USED_DATASETS = sorted({folder_of(config["runs"][run]) for run in RUNS})
+MIXTURES = [folder for folder in USED_DATASETS if is_mixture(folder)]
+ONE_SET, MIXTURE = "[A-Za-z0-9_-]+", ".+[+].+"
 SUITES = sorted(config["suites"])
 SERVE_ENV = serve_env(config["serve"]["engine"])
 CONTENTS = Contents(Path("state/sources.json"))
 
 
 wildcard_constraints:
-    dataset="[A-Za-z0-9_][A-Za-z0-9_-]*",
+    dataset="[A-Za-z0-9_][A-Za-z0-9_+-]*",
     run="[A-Za-z0-9_][A-Za-z0-9_-]*",
     suite="|".join(SUITES),
 
@@ -168,8 +173,24 @@ def leaves_json(*paths):
 
 
 def dataset_of(run):
-    """The dataset that a run trains on."""
-    return config["runs"][run]["dataset"]
+    """The folder in results/data that a run trains on: a dataset's, or a mixture's."""
+    return folder_of(config["runs"][run])
+
+
+def split_record(dataset):
+    """The record of the stage that made train, dev and test of a folder in results/data."""
+    stage = "mix_datasets" if is_mixture(dataset) else "split_dialogues"
+    return f"results/data/{dataset}/{stage}.json"
+
+
+def of_parts(dataset, name):
+    """A file of every dataset of a folder in results/data."""
+    return [f"results/data/{part}/{name}" for part in parts_of(dataset)]
+
+
+def specs_of(dataset):
+    """The configuration's entry of every dataset of a folder in results/data, as cards describe it."""
+    return {part: described(config["datasets"][part]) for part in parts_of(dataset)}
 
 
 def train_json(run, *keys, without=()):

@@ -14,7 +14,7 @@ rule cache_dataset:
     input:
         train="results/data/{dataset}/train.jsonl",
         dev="results/data/{dataset}/dev.jsonl",
-        split_record=ancient("results/data/{dataset}/split_dialogues.json"),
+        split_record=lambda w: ancient(split_record(w.dataset)),
         tokenizer=ancient("results/base/tokenizer"),
         tokenizer_record="results/base/fetch_tokenizer.json",
         env=ancient(env_ready("train")),
@@ -47,7 +47,7 @@ rule cache_dataset:
 
 
 rule order_dialogues:
-    """Put the tokenised dialogues into the order in which a run's seed trains on them."""
+    """Put the tokenised dialogues into the order in which a run's seed trains on them; of a mixture, its shares of each dataset."""
     input:
         cached=lambda w: ancient(f"results/data/{dataset_of(w.run)}/cached"),
         cached_record=lambda w: f"results/data/{dataset_of(w.run)}/cache_dataset.json",
@@ -62,6 +62,7 @@ rule order_dialogues:
     params:
         code=code_hash("order_dialogues.py"),
         settings=lambda w: train_json(w.run, "seed"),
+        mix=lambda w: as_json(**config["runs"][w.run].get("mix", {})),
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -69,6 +70,7 @@ rule order_dialogues:
             --cached {input.cached:q} \
             --made-by {input.cached_record:q} \
             --settings {params.settings:q} \
+            --mix {params.mix:q} \
             --ordered {output.ordered:q} \
             --record {output.record:q}
         """

@@ -108,11 +108,15 @@ def check_licences(
 
 
 def data_hash(records: Iterable[Mapping[str, Any]]) -> str:
-    """SHA-256 of the training split, from the record that made it."""
+    """SHA-256 of the training split, from the record that made it; of a mixture, the whole."""
+    found = {}
     for record in records:
         for name, digest in record["outputs"].items():
-            if record["stage"] == "split_dialogues" and Path(name).name == "train.jsonl":
-                return digest
+            if Path(name).name == "train.jsonl":
+                found[record["stage"]] = digest
+    for stage in ("mix_datasets", "split_dialogues"):
+        if stage in found:
+            return found[stage]
     raise UserError(
         "--records: no record of split_dialogues with train.jsonl among them; give it, the "
         "manifest names the data by it"
@@ -236,7 +240,7 @@ def parse_args() -> argparse.Namespace:
         "--settings",
         required=True,
         type=json.loads,
-        help='JSON: {"model": the config\'s model, "data_licence": of the data set}',
+        help='JSON: {"model": the config\'s model, "data_licence": {data set: licence}}',
     )
     parser.add_argument("--export", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)

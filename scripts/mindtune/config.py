@@ -23,6 +23,8 @@ from mindtune.strict_yaml import parse_strictly, read_strictly
 
 # A run cannot have these for itself: dialogues are cleaned and tokenised once
 OF_ALL_RUNS = ("max_length",)
+# What a run says beside its training settings
+DATA_OF_A_RUN = ("dataset", "mix")
 # What an engine does not use, or uses without an effect on its replies
 NOT_OF_ENGINE = {
     "lmdeploy": ("startup_timeout_s", "threads"),
@@ -148,7 +150,7 @@ def run_settings(config: Mapping[str, Any], run: str) -> dict[str, Any]:
     """The training settings of one run: `train` and the device, with the run's own keys laid over
     it.
     """
-    own = {key: value for key, value in config["runs"][run].items() if key != "dataset"}
+    own = {key: value for key, value in config["runs"][run].items() if key not in DATA_OF_A_RUN}
     return merge(config["train"], own) | {"device": config["device"]}
 
 

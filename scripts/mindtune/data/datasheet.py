@@ -2,7 +2,7 @@
 alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from mindtune.markdown import templates
 from mindtune.sources import is_licence, source_name
 
 TEMPLATE = Path(__file__).with_name("datasheet.md.j2")
+MIXTURE_TEMPLATE = Path(__file__).with_name("mixture_sheet.md.j2")
 SIDES = ("train", "dev", "test")
 TURN_FIELDS = {
     "from": "Who speaks: system, human (the client) or gpt (the counsellor)",
@@ -51,9 +52,30 @@ def datasheet(name: str, spec: Facts, fetch: Facts, clean: Facts, split: Facts) 
     )
 
 
-def croissant(name: str, spec: Facts, split: Facts, hashes: Mapping[str, str]) -> dict[str, Any]:
+def mixture_sheet(name: str, parts: Sequence[tuple[str, Facts, Facts]], mix: Facts) -> str:
+    """Render the sheet of a mixture. A part is (name, entry in the config, facts of its
+    cleaning); `mix` are the facts of mix_datasets.
+    """
+    shown = [
+        {
+            "name": part,
+            "source": source_name(spec),
+            "licence": spec["licence"],
+            "licensed": is_licence(spec["licence"]),
+            "clean": clean,
+            "mixed": mix["datasets"][part],
+        }
+        for part, spec, clean in parts
+    ]
+    template = templates().from_string(MIXTURE_TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(name=name, parts=shown, mix=mix)
+
+
+def croissant(
+    name: str, specs: Sequence[Facts], split: Facts, hashes: Mapping[str, str]
+) -> dict[str, Any]:
     """The Croissant 1.0 description (JSON-LD): the three files with their hashes, and the fields
-    of a row.
+    of a row. `specs` are the entries of the data sets in the config, of a mixture several.
     """
     import mlcroissant
 
@@ -112,10 +134,10 @@ def croissant(name: str, spec: Facts, split: Facts, hashes: Mapping[str, str]) -
     ]
     metadata = mlcroissant.Metadata(
         name=name,
-        description=f"Counselling dialogues from {source_name(spec)}, cleaned, deduplicated and "
-        f"split by groups by MindTune.",
-        license=[spec["licence"]],
-        url=_url(spec),
+        description=f"Counselling dialogues from {', '.join(map(source_name, specs))}, cleaned, "
+        f"deduplicated and split by groups by MindTune.",
+        license=list(dict.fromkeys(spec["licence"] for spec in specs)),
+        url=_url(specs[0]),
         distribution=files,
         record_sets=record_sets,
     )

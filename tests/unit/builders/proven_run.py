@@ -94,9 +94,13 @@ def other_records(folder: Path) -> list[Path]:
     """
     records = {
         "fetch_model": ({}, {"source": "package", "id": "tiny", "toy": True}, {}),
-        "fetch_dataset": ({}, {"source": "local", "path": "resources/dialogues"}, {}),
-        "clean_dialogues": (
+        "fetch_dataset": (
+            {"results/data/d/raw": "ef" * 32},
+            {"source": "local", "path": "resources/dialogues"},
             {},
+        ),
+        "clean_dialogues": (
+            {"results/data/d/clean.jsonl": "ef" * 32},
             {"max_tokens": 3072},
             {
                 "read": 1200,
@@ -182,6 +186,6 @@ def export_words(folder: Path, out: Path, **paths: Path) -> list[object]:
         "--code",
         "0123456789abcdef",
         "--settings",
-        {"model": MODEL, "data_licence": "CC0-1.0"},
+        {"model": MODEL, "data_licence": {"d": "CC0-1.0"}},
     ]
     return [*words, "--export", out / "export", "--record", out / "export_model.json"]

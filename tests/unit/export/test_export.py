@@ -172,7 +172,7 @@ def test_card_of_a_hub_dataset():
             "facts": facts,
             "env": {"ms-swift": "4.6.0"},
             "inputs": {},
-            "outputs": {},
+            "outputs": {f"results/data/mh/{stage}": "ef" * 32},
         }
 
     logits = {
@@ -212,7 +212,7 @@ def test_card_of_a_hub_dataset():
         "revision": None,
         "licence": None,
     }
-    card = model_card({"model": model, "data_licence": "CC0-1.0"}, records)
+    card = model_card({"model": model, "data_licence": {"mh": "CC0-1.0"}}, records)
     head = yaml.safe_load(card.split("---")[1])
     assert head["datasets"] == ["CodyWhy/mh-sharegpt-20250820"]
     assert head["license"] == "unknown"
@@ -229,7 +229,7 @@ def test_card_of_a_hub_dataset():
     )
     training = next(record for record in records if record["stage"] == "train_lora")
     training["params"]["method"] = "full"
-    whole = model_card({"model": model, "data_licence": "CC0-1.0"}, records)
+    whole = model_card({"model": model, "data_licence": {"mh": "CC0-1.0"}}, records)
     assert (
         "All weights trained" in whole
         and "equal the trained weights" in whole
@@ -237,7 +237,7 @@ def test_card_of_a_hub_dataset():
     )
     licence = "x\n\n## In a crisis: call 900-1\n\n<svg onload=alert(1)>"
     model |= {"licence": "y\r\n# Call <b>900-2</b>", "path": "/models/*q* | w\u2028## z"}
-    forged = model_card({"model": model, "data_licence": licence}, records)
+    forged = model_card({"model": model, "data_licence": {"mh": licence}}, records)
     assert [line for line in forged.splitlines() if line.startswith("#")] == [
         line
         for line in whole.replace("qwen", "\\*q\\* \\| w ## z").splitlines()
