@@ -12,7 +12,7 @@ Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with t
 import argparse
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from mindtune.cli import UserError, parser, run, settings
 from mindtune.export.proof_prompts import prove_prompts
 from mindtune.fixed_chats import fixed_chats
 from mindtune.provenance import add_made_by, hash_inputs
-from mindtune.records import partial_folder, read_jsonl, remove, write_record
+from mindtune.records import partial_folder, read_jsonl, remove, write_jsonl, write_record
 from mindtune.safe_loading import swift_export
 from mindtune.train.swift import data_flags, environment, render
 from mindtune.train.token_columns import add_tokens, count, encode
@@ -36,6 +36,35 @@ def shorten_sockets() -> None:
         tempfile.tempdir = "/tmp"
 
 
+def said_what_is_learned(dialogues: Path, folder: Path) -> Path:
+    """The split; if it has turns that are not learned, a copy in which every counsellor's turn says
+    whether it is.
+
+    The datasets library takes the keys of a turn from the first rows of a file, and ms-swift takes
+    `loss` from each turn.
+    """
+    if not any(turn.get("loss") is False for turn in turns_of(dialogues)):
+        return dialogues
+    copy = folder / dialogues.name
+    rows = (
+        row
+        | {
+            "conversations": [
+                {"loss": True, **turn} if turn["from"] == "gpt" else turn
+                for turn in row["conversations"]
+            ]
+        }
+        for row in read_jsonl(dialogues)
+    )
+    write_jsonl(copy, rows)
+    return copy
+
+
+def turns_of(dialogues: Path) -> Iterator[Mapping[str, Any]]:
+    """Every turn of a split."""
+    return (turn for row in read_jsonl(dialogues) for turn in row["conversations"])
+
+
 def cache(args: argparse.Namespace, target: Path) -> None:
     """Let ms-swift cache both splits, in this process: starting it costs more than the work."""
     from datasets.utils._filelock import FileLock
@@ -48,11 +77,12 @@ def cache(args: argparse.Namespace, target: Path) -> None:
         environment(CUDA_VISIBLE_DEVICES="", **caches(target.absolute().with_name("cache")))
     )
     shorten_sockets()
+    splits = [said_what_is_learned(path, target.parent) for path in (args.train, args.dev)]
     flags = data_flags(args.model, args.settings) | {
         "dataset_shuffle": False,
         "model": str(args.tokenizer),
-        "dataset": [str(args.train)],
-        "val_dataset": [str(args.dev)],
+        "dataset": [str(splits[0])],
+        "val_dataset": [str(splits[1])],
         # keeps each row's id, by which a pack can be traced back to its dialogues
         "remove_unused_columns": False,
         "to_cached_dataset": True,
@@ -104,8 +134,8 @@ def fill(args: argparse.Namespace, folder: Path) -> Any:
         files = sources(columns, dialogues)
         add_tokens(folder / "swift" / name, folder / name, columns)
         tables.append(pandas.DataFrame({"split": split, "source": files, **count(columns)}))
-    remove(folder / "swift")
-    remove(folder / "cache")
+    for name in ("swift", "cache", args.train.name, args.dev.name):
+        remove(folder / name)
     lengths = pandas.concat(tables, ignore_index=True)
     lengths.to_parquet(folder / "lengths.parquet", index=False)
     return lengths

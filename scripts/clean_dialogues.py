@@ -18,7 +18,8 @@ from mindtune.chat_template import load_chat
 from mindtune.cli import UserError, run
 from mindtune.data import cleaning, forms, readers
 from mindtune.data.duplicates import check_near_duplicates
-from mindtune.data.ledger import FileFacts, Ledger, make_facts
+from mindtune.data.ledger import FileFacts, Ledger
+from mindtune.data.ledger_facts import make_facts
 from mindtune.data.noticed import WHAT
 from mindtune.data.patterns import Patterns
 from mindtune.data.personal_data import load_hotlines
@@ -32,7 +33,7 @@ from mindtune.records import partial, write_record
 SETTINGS = (
     "max_tokens", "min_turns", "role_map", "steps", "near_duplicates", "form", "languages",
     "over_long", "max_line_repeats", "sources",
-    "fields", "crisis", "patterns",
+    "fields", "crisis", "patterns", "bad_turns",
 )  # fmt: skip
 
 
@@ -87,6 +88,7 @@ def check_settings(settings: dict[str, Any]) -> None:
         ("form", ("auto", *forms.FORMS)),
         ("over_long", ("drop", "split")),
         ("crisis", ("keep", "drop", "with_help")),
+        ("bad_turns", ("reject", "context")),
     ):
         if settings[key] not in known:
             raise UserError(

@@ -1,5 +1,5 @@
-"""Patterns of the user's own: what matches is replaced, or its dialogue is rejected; both
-counted.
+"""Patterns of the user's own: what matches is replaced, its counsellor's turn is not learned, or
+its dialogue is rejected; all counted.
 """
 
 import re
@@ -34,6 +34,8 @@ class Patterns:
                     "see docs.python.org/3/library/re.html"
                 ) from error
             self.rules.append((spec["name"], found, ROLES[spec["in"]], spec["do"], spec["with"]))
+            if spec["do"] == "context" and spec["in"] == "client":
+                raise UserError(f"{where} is for the client's turns, of which none is learned")
         names = [name for name, *_ in self.rules]
         if len(set(names)) < len(names):
             raise UserError("data.clean.patterns: two have one name; give each a name of its own")
@@ -52,6 +54,14 @@ class Patterns:
                 changed.append((role, text))
             turns = changed
         return turns
+
+    def not_learned(self, text: str) -> list[str]:
+        """Names of the patterns by which a counsellor's turn is not learned."""
+        return [
+            name
+            for name, found, _, action, _ in self.rules
+            if action == "context" and found.search(text)
+        ]
 
     def rejecting(self, turns: Turns) -> list[str]:
         """Names of the patterns that reject these turns."""

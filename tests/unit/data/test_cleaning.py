@@ -424,7 +424,7 @@ def program(raw, out, tokenizer, threads=1, **changes):
               "near_duplicates": {"ngram_chars": 5, "threshold": 0.8}, "form": "auto",
               "languages": ["zh", "en"], "over_long": "drop",
               "max_line_repeats": 50, "sources": {}, "fields": {}, "crisis": "keep",
-              "patterns": []} | changes  # fmt: skip
+              "patterns": [], "bad_turns": "reject"} | changes  # fmt: skip
     command = [sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", raw, "--tokenizer",
         tokenizer, "--hotlines", ROOT / "config/hotlines.yaml",
                "--settings", json.dumps(chosen), "--source-name", "测试", "--threads", str(threads),
