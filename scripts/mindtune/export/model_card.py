@@ -41,15 +41,13 @@ def front_matter(
     return "\n".join(["---", *lines, "---"])
 
 
-def params_of(
-    records: Sequence[Mapping[str, Any]], stage: str, part: str = "params"
+def of_data_sets(
+    records: Sequence[Mapping[str, Any]], stage: str, part: str
 ) -> dict[str, Mapping[str, Any]]:
-    """{data set: params, or facts} of the records of a stage of the data."""
-    return {
-        Path(next(iter(record["outputs"]))).parent.name: record[part]
-        for record in records
-        if record["stage"] == stage
-    }
+    """{data set: a part of its record} of the records of a stage, by name."""
+    found = [record for record in records if record["stage"] == stage]
+    names = [Path(min(record["outputs"])).parent.name for record in found]
+    return dict(sorted(zip(names, (record[part] for record in found), strict=True)))
 
 
 def model_card(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
@@ -61,16 +59,14 @@ def model_card(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
     split = by_stage.get("mix_datasets") or by_stage.get("split_dialogues")
     if missing := [stage for stage in NEEDED if stage not in by_stage]:
         raise UserError(
-            f"--records: the record of {missing[0]} is not among them; the model card is written "
-            f"from it"
+            f"--records: that of {missing[0]} is not among them; the model card is written from it"
         )
-    fetched = params_of(records, "fetch_dataset")
-    sources = [fetched[name] for name in sorted(fetched)]
+    fetched = of_data_sets(records, "fetch_dataset", "params")
     method = by_stage["train_lora"]["params"]["method"]
     environment = templates(trim_blocks=True, lstrip_blocks=True)
     environment.filters["short"] = lambda value: f"{value:.3g}"
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        front_matter=Marked(front_matter(model, sources, method)),
+        front_matter=Marked(front_matter(model, list(fetched.values()), method)),
         name=model.get("id") or Path(model["path"]).name,
         licences={"base": model.get("licence") or "unknown"},
         base=source_name(model),
@@ -80,7 +76,7 @@ def model_card(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
                 "licence": settings["data_licence"][name],
                 "clean": facts,
             }
-            for name, facts in sorted(params_of(records, "clean_dialogues", "facts").items())
+            for name, facts in of_data_sets(records, "clean_dialogues", "facts").items()
         ],
         toy=by_stage.get("fetch_model", {}).get("params", {}).get("toy", False),
         split=split["facts"],

@@ -88,6 +88,15 @@ def write_dialogues(path: Path) -> Path:
     return path
 
 
+DATA = "results/data/d"
+CLEANED = {
+    "read": 1200,
+    "kept": 1150,
+    "rejected": 50,
+    "rejected_by_reason": {"empty": 0, "over_long": 50},
+}
+
+
 def other_records(folder: Path) -> list[Path]:
     """Records of the stages before the merge, as their programs write them, with the facts that a
     model card shows.
@@ -95,22 +104,13 @@ def other_records(folder: Path) -> list[Path]:
     records = {
         "fetch_model": ({}, {"source": "package", "id": "tiny", "toy": True}, {}),
         "fetch_dataset": (
-            {"results/data/d/raw": "ef" * 32},
+            {f"{DATA}/raw": "ef" * 32},
             {"source": "local", "path": "resources/dialogues"},
             {},
         ),
-        "clean_dialogues": (
-            {"results/data/d/clean.jsonl": "ef" * 32},
-            {"max_tokens": 3072},
-            {
-                "read": 1200,
-                "kept": 1150,
-                "rejected": 50,
-                "rejected_by_reason": {"empty": 0, "over_long": 50},
-            },
-        ),
+        "clean_dialogues": ({f"{DATA}/clean.jsonl": "ef" * 32}, {"max_tokens": 3072}, CLEANED),
         "split_dialogues": (
-            {"results/data/d/train.jsonl": "ab" * 32},
+            {f"{DATA}/train.jsonl": "ab" * 32},
             {"seed": 42},
             {"dialogues": {"train": 1000, "dev": 50, "test": 100}},
         ),
