@@ -18,11 +18,11 @@ from mindtune.chat_template import load_chat
 from mindtune.cli import UserError, run
 from mindtune.data import cleaning, forms, readers
 from mindtune.data.duplicates import check_near_duplicates
+from mindtune.data.hotlines import load_hotlines
 from mindtune.data.ledger import FileFacts, Ledger
 from mindtune.data.ledger_facts import make_facts
 from mindtune.data.noticed import WHAT
 from mindtune.data.patterns import Patterns
-from mindtune.data.personal_data import load_hotlines
 from mindtune.data.row_cleaning import Chunk, Outcome, Worker, chunks, unknown_form
 from mindtune.data.selection import check_sources
 from mindtune.field_names import check_fields

@@ -23,13 +23,8 @@ import orjson
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from mindtune.cli import run
-from mindtune.data.personal_data import (
-    id_card_is_valid,
-    load_hotlines,
-    luhn_is_valid,
-    maskers,
-    may_hold,
-)
+from mindtune.data.hotlines import load_hotlines
+from mindtune.data.personal_data import id_card_is_valid, luhn_is_valid, maskers, may_hold
 from mindtune.records import write_json
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 from mindtune.cli import UserError, run
 from mindtune.data.cleaning import STEPS, Cleaner
 from mindtune.data.crisis import speaks_of_it
-from mindtune.data.personal_data import Hotlines, load_hotlines
+from mindtune.data.hotlines import Hotlines, load_hotlines
 from mindtune.records import write_text
 
 ROOT = Path(__file__).resolve().parents[2]

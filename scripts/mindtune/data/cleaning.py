@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mindtune.cli import UserError
+from mindtune.data.hotlines import Hotlines
 from mindtune.data.labels import KNOWN_LABELS, ROLE_NAMES, ContextOnly, is_learned, learned
 from mindtune.data.language import LANGUAGES
 from mindtune.data.patterns import Patterns
-from mindtune.data.personal_data import Hotlines, Mask, maskers, may_hold
+from mindtune.data.personal_data import Mask, maskers, may_hold
 from mindtune.data.rejections import CONTENT_REJECTIONS, Rules, Turns
 from mindtune.data.repairs import TEXT_REPAIRS, TURN_REPAIRS
 

@@ -20,10 +20,11 @@ from mindtune.data.cleaning import Cleaned, Cleaner
 from mindtune.data.duplicates import band_keys, line_keys, spoken_text
 from mindtune.data.fields import mapped
 from mindtune.data.form_shapes import nearest_form
+from mindtune.data.hotlines import load_hotlines
 from mindtune.data.labels import is_learned
 from mindtune.data.lengths import Conversations, Lengths
 from mindtune.data.noticed import noticed
-from mindtune.data.personal_data import load_hotlines, numbers_to_look_at
+from mindtune.data.personal_data import numbers_to_look_at
 from mindtune.data.raw_row import RawRow, Unreadable
 from mindtune.data.rejections import Turns
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from mindtune.cli import UserError
 from mindtune.data import cleaning, identity
 from mindtune.data.cleaning import REPAIRS, STEPS, Cleaner, in_order
+from mindtune.data.hotlines import load_hotlines
 from mindtune.data.language import language_of
-from mindtune.data.personal_data import load_hotlines
 
 ROOT = Path(__file__).parents[3]
 HOTLINES = load_hotlines(ROOT / "config" / "hotlines.yaml")
