@@ -79,9 +79,7 @@ def _mobile(draw: random.Random) -> tuple[str, str]:
 
 
 def _spelt(draw: random.Random) -> tuple[str, str]:
-    """A number spelt in Chinese figures: people do it to get past filters, and the patterns do not
-    read it.
-    """
+    """A number spelt in Chinese figures: people do it to get past filters."""
     number = "1" + draw.choice("3456789") + _digits(draw, 9)
     secret = number.translate(str.maketrans("0123456789", "零幺二三四五六七八九"))
     return "电话" + secret, secret
@@ -268,8 +266,7 @@ def main() -> None:
     )
     by_kind = {row["kind"]: row for row in runs}
     met = (
-        all(row.get("recall", 1) >= 0.95 for row in runs if row["kind"] != "mobile_spelt")
-        and by_kind["none"]["left_alone"] >= 0.999
+        all(row.get("recall", 1) >= 0.95 for row in runs) and by_kind["none"]["left_alone"] >= 0.999
     )
     write_json(
         arguments.record,
@@ -281,10 +278,8 @@ def main() -> None:
             "runs": runs, "target": {"recall": 0.95, "left_alone": 0.999}, "met": met,
             "note": "The labelled set is drawn from templates by a seed: it measures the forms "
 "that its author thought of. Its first run showed "
-            "QQ at 0.74 and WeChat at 0.86, and the patterns were widened by what they missed. "
-"Numbers spelt in "
-            "Chinese figures (mobile_spelt) are outside the target: the patterns do not read them. "
-"Names and addresses are not masked.",
+            "QQ at 0.74 and WeChat at 0.86 and numbers spelt in Chinese figures (mobile_spelt) at "
+"0, and the patterns were widened by what they missed. Names and addresses are not masked.",
         },
     )  # fmt: skip
     for row in runs:

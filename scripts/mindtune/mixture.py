@@ -30,6 +30,11 @@ def parts_of(folder: str) -> list[str]:
     return folder.split(JOIN)
 
 
+def id_in(folder: str, dataset: str, identity: str) -> str:
+    """The id of a data set's dialogue in a folder of results/data."""
+    return f"{dataset}:{identity}" if is_mixture(folder) else identity
+
+
 def is_mixture(folder: str) -> bool:
     """Whether a folder of results/data holds a mixture."""
     return JOIN in folder

@@ -135,6 +135,7 @@ VALUES = {
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",
     "data.clean.crisis": "with_help",
+    "data.clean.bad_turns": "context",
     "data.clean.patterns": [{"name": "ad", "find": "加群"}],
     "data.clean.sources": {"zh.jsonl": {"limit": 10}},
     "datasets.demo.erased": ["0" * 64],

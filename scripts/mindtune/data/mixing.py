@@ -16,6 +16,7 @@ from mindtune.data.grouping import Grouped
 from mindtune.data.lines import Lines
 from mindtune.data.ngrams import grams, jaccard
 from mindtune.data.splitting import SIDES
+from mindtune.mixture import JOIN, id_in
 
 # A dialogue of the test or dev side is worth this many of training: a greeting that begins one test
 # dialogue and a thousand training dialogues costs the one
@@ -29,11 +30,12 @@ def gather(parts: Mapping[str, Mapping[str, Path]], target: Path) -> tuple[list[
     """
     set_of: list[str] = []
     side_of: SideOf = []
+    folder = JOIN.join(parts)
     with target.open("wb") as stream:
         for name, files in parts.items():
             for side in SIDES:
                 for row in _rows(files[side]):
-                    row["id"] = f"{name}:{row['id']}"
+                    row["id"] = id_in(folder, name, row["id"])
                     stream.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
                     set_of.append(name)
                     side_of.append(side)
