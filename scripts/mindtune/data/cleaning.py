@@ -48,7 +48,7 @@ Watch = Callable[[str, Turns], None]
 @dataclass
 class Cleaned:
     """What became of one dialogue. `masked` counts the pieces of personal data by step,
-    `patterns` what the user's own patterns replaced or rejected.
+    `patterns` what the user's own patterns replaced or rejected, `topics` are those that count it.
     """
 
     turns: Turns
@@ -56,6 +56,7 @@ class Cleaned:
     reasons: list[str] = field(default_factory=list)
     masked: Counter[str] = field(default_factory=Counter)
     patterns: Counter[str] = field(default_factory=Counter)
+    topics: list[str] = field(default_factory=list)
 
     def change(self, name: str, turns: Turns, watch: Watch) -> None:
         """Take what a step made of the turns, and leave its name."""
@@ -112,11 +113,12 @@ class Cleaner:
             self._settle(done, watch)
         self._leave_as_context(done, watch)
         done.reasons += self._reasons(done.turns)
-        if rejecting := self.patterns.rejecting(done.turns):
+        if rejecting := self.patterns.matching(done.turns, "reject"):
             done.reasons.append("pattern")
             done.patterns.update(rejecting)
         if not done.reasons and not in_order(done.turns):
             done.reasons.append("turns_out_of_order")
+        done.topics = self.patterns.matching(done.turns, "count")
         return done
 
     def _reasons(self, turns: Turns) -> list[str]:

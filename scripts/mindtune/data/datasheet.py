@@ -42,6 +42,7 @@ def datasheet(name: str, spec: Facts, fetch: Facts, clean: Facts, split: Facts) 
             fetch=fetch,
             clean=clean,
             split=split,
+            percent=percent,
             crisis={
                 "client": client,
                 "help": percent(census["counsellor_points_to_help"], client),

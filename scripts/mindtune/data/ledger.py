@@ -83,6 +83,7 @@ class Ledger:
         self.masked: dict[int, Counter[str]] = {}
         self.numbers: dict[int, list[str]] = {}
         self.patterns: Counter[str] = Counter()
+        self.topics: dict[int, list[str]] = {}
         self.ids_before_split: dict[int, str] = {}
         self.tokens, self.turns = array("Q"), array("I")  # ... and of each dialogue
         self.chosen: list[int] = []
@@ -146,6 +147,8 @@ class Ledger:
             self.numbers[index] = outcome.numbers
         if outcome.masked:
             self.masked[index] = outcome.masked
+        if outcome.topics:
+            self.topics[index] = outcome.topics
         if len(names) > 1:
             self.ids_before_split[index] = head["id"]
 

@@ -72,6 +72,15 @@ def _lines(ledger: Ledger) -> dict[str, Any]:
     }
 
 
+def _topics(ledger: Ledger) -> dict[str, int]:
+    """Kept rows by each pattern that only counts; those that none counts are the rest."""
+    names = [spec["name"] for spec in ledger.settings["patterns"] if spec.get("do") == "count"]
+    found = [ledger.topics.get(index, []) for index in ledger.chosen]
+    counts = Counter(name for topics in found for name in topics)
+    rest = {"of none": sum(not topics for topics in found)} if names else {}
+    return {name: counts[name] for name in names} | rest
+
+
 def make_facts(ledger: Ledger) -> dict[str, Any]:
     """The record's facts; every row is in them once."""
     files, chosen = ledger.files, np.array(ledger.chosen, dtype=np.int64)
@@ -102,6 +111,7 @@ def make_facts(ledger: Ledger) -> dict[str, Any]:
         "census": census.count(flags),
         "numbers_to_look_at": sum(len(ledger.numbers.get(index, ())) for index in ledger.chosen),
         "patterns": dict(sorted(ledger.patterns.items())),
+        "topics": _topics(ledger),
         "near_duplicates": _clusters(ledger),
         "counsellor_lines": _lines(ledger),
         "files": {},

@@ -1,5 +1,5 @@
 """Patterns of the user's own: what matches is replaced, its counsellor's turn is not learned, or
-its dialogue is rejected; all counted.
+its dialogue is rejected or only counted, as a topic; all counted.
 """
 
 import re
@@ -63,10 +63,10 @@ class Patterns:
             if action == "context" and found.search(text)
         ]
 
-    def rejecting(self, turns: Turns) -> list[str]:
-        """Names of the patterns that reject these turns."""
+    def matching(self, turns: Turns, do: str) -> list[str]:
+        """Names of the patterns of this kind (reject, count) that these turns match."""
         return [
             name
             for name, found, roles, action, _ in self.rules
-            if action == "reject" and any(role in roles and found.search(t) for role, t in turns)
+            if action == do and any(role in roles and found.search(t) for role, t in turns)
         ]

@@ -66,6 +66,7 @@ class Outcome:
     crisis_turns: list[list[str]] = field(default_factory=list)
     numbers: list[str] = field(default_factory=list)
     patterns: Counter[str] = field(default_factory=Counter)
+    topics: list[str] = field(default_factory=list)
 
 
 class Worker:
@@ -164,6 +165,7 @@ class Worker:
         cleaned = self.cleaner.clean(turns, **watch)
         outcome.fixes, outcome.reasons = cleaned.fixes, cleaned.reasons
         outcome.masked, outcome.patterns = cleaned.masked, cleaned.patterns
+        outcome.topics = cleaned.topics
         return outcome, cleaned
 
     def _measure(self, kept: list[tuple[Outcome, Conversations]]) -> None:

@@ -153,3 +153,19 @@ def test_joined_turns_are_learned_only_if_both_are(tmp_path, tokenizer):  # noqa
     turns.insert(4, {"role": "assistant", "content": "慢慢来，不用急。", "loss": False})
     assert clean(tmp_path, tokenizer, json.dumps({"messages": turns})).returncode == 0
     assert not_learned(tmp_path)[0] == [REPLIES[0] + "\n慢慢来，不用急。"]
+
+
+def test_topics_are_counted_among_what_is_kept(tmp_path, tokenizer):  # noqa: F811
+    patterns = [
+        {"name": "sleep", "find": "睡不着|失眠", "do": "count", "in": "client"},
+        {"name": "work", "find": "工作", "do": "count", "in": "client"},
+        {"name": "ad", "find": "加群", "do": "reject"},
+    ]
+    other = sharegpt([("human", "女儿不肯跟我说话。"), ("gpt", "工作之外，你们多久聊一次？")])
+    advert = sharegpt([("human", "我失眠，听说加群有用？"), ("gpt", "我们先说说你的睡眠。")])
+    text = "\n".join([sharegpt(list(zip(("human", "gpt"), (ASKED[0], REPLIES[0]), strict=True))),
+                      other, advert])  # fmt: skip
+    assert clean(tmp_path, tokenizer, text, patterns=patterns).returncode == 0
+    facts = facts_of(tmp_path)
+    assert facts["kept"] == 2 and facts["patterns"] == {"ad": 1}
+    assert facts["topics"] == {"sleep": 1, "work": 0, "of none": 1}
