@@ -18,6 +18,8 @@ SCRIPTS = os.path.normpath(os.path.join(BASE, "scripts"))
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from mindtune.audit.folder import find_records, missing_notes
+from mindtune.canaries import FILE as CANARIES
+from mindtune.canaries import with_suite
 from mindtune.cards import check_runs, count_cards
 from mindtune.cli import UserError
 from mindtune.code import code_hash
@@ -70,7 +72,8 @@ def configuration():
             f"remove it there and give it once, as --config replace={replace}"
         )
     resolved = with_erased(resolve(given, read_schema()), Path(BASE, ERASED))
-    resolved["suites"] = chosen_suites(resolved["evaluate"], Path(workflow.basedir))
+    asked = with_suite(resolved["evaluate"], resolved["data"]["canaries"]["copies"])
+    resolved["suites"] = chosen_suites(asked, Path(workflow.basedir))
     check_room(resolved["suites"], resolved["serve"]["session_len"])
     if workflow.is_main_process:
         check_configured(resolved, BASE)

@@ -17,6 +17,7 @@ rule cache_dataset:
         split_record=lambda w: ancient(split_record(w.dataset)),
         tokenizer=ancient("results/base/tokenizer"),
         tokenizer_record="results/base/fetch_tokenizer.json",
+        canaries=[at(CANARIES)] if config["data"]["canaries"]["copies"] else [],
         env=ancient(env_ready("train")),
     output:
         cached=directory("results/data/{dataset}/cached"),
@@ -31,6 +32,8 @@ rule cache_dataset:
         code=code_hash("cache_dataset.py"),
         model=leaves_json("model/type", "model/template"),
         settings=leaves_json("train/max_length"),
+        copies=config["data"]["canaries"]["copies"],
+        canaries=contents(*([CANARIES] if config["data"]["canaries"]["copies"] else [])),
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -41,6 +44,8 @@ rule cache_dataset:
             --made-by {input.split_record:q} {input.tokenizer_record:q} \
             --model {params.model:q} \
             --settings {params.settings:q} \
+            --canaries {input.canaries:q} \
+            --copies {params.copies:q} \
             --cached {output.cached:q} \
             --record {output.record:q}
         """

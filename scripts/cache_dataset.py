@@ -12,10 +12,13 @@ Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with t
 import argparse
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from mindtune.canaries import planted
+from mindtune.chat_template import system_of_most
 from mindtune.cli import UserError, parser, run, settings
 from mindtune.export.proof_prompts import prove_prompts
 from mindtune.fixed_chats import fixed_chats
@@ -36,17 +39,25 @@ def shorten_sockets() -> None:
         tempfile.tempdir = "/tmp"
 
 
-def said_what_is_learned(dialogues: Path, folder: Path) -> Path:
+def prepared(dialogues: Path, folder: Path, more: Sequence[Mapping[str, Any]] = ()) -> Path:
     """The split; if it has turns that are not learned, a copy in which every counsellor's turn says
-    whether it is.
+    whether it is; and if there are more dialogues, a copy with them at its end.
 
     The datasets library takes the keys of a turn from the first rows of a file, and ms-swift takes
     `loss` from each turn.
     """
-    if not any(turn.get("loss") is False for turn in turns_of(dialogues)):
+    masked = any(turn.get("loss") is False for turn in turns_of(dialogues))
+    if not masked and not more:
         return dialogues
     copy = folder / dialogues.name
-    rows = (
+    rows = chain(read_jsonl(dialogues), more)
+    write_jsonl(copy, said_what_is_learned(rows) if masked else rows)
+    return copy
+
+
+def said_what_is_learned(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Rows in which every counsellor's turn says whether it is learned."""
+    return (
         row
         | {
             "conversations": [
@@ -54,10 +65,8 @@ def said_what_is_learned(dialogues: Path, folder: Path) -> Path:
                 for turn in row["conversations"]
             ]
         }
-        for row in read_jsonl(dialogues)
+        for row in rows
     )
-    write_jsonl(copy, rows)
-    return copy
 
 
 def turns_of(dialogues: Path) -> Iterator[Mapping[str, Any]]:
@@ -65,7 +74,15 @@ def turns_of(dialogues: Path) -> Iterator[Mapping[str, Any]]:
     return (turn for row in read_jsonl(dialogues) for turn in row["conversations"])
 
 
-def cache(args: argparse.Namespace, target: Path) -> None:
+def canaries(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The dialogues that are planted among those of the train split."""
+    if not args.copies:
+        return []
+    rows = list(read_jsonl(args.canaries))
+    return list(planted(rows, args.copies, system_of_most(read_jsonl(args.train))))
+
+
+def cache(args: argparse.Namespace, splits: Sequence[Path], target: Path) -> None:
     """Let ms-swift cache both splits, in this process: starting it costs more than the work."""
     from datasets.utils._filelock import FileLock
 
@@ -77,7 +94,6 @@ def cache(args: argparse.Namespace, target: Path) -> None:
         environment(CUDA_VISIBLE_DEVICES="", **caches(target.absolute().with_name("cache")))
     )
     shorten_sockets()
-    splits = [said_what_is_learned(path, target.parent) for path in (args.train, args.dev)]
     flags = data_flags(args.model, args.settings) | {
         "dataset_shuffle": False,
         "model": str(args.tokenizer),
@@ -113,6 +129,8 @@ def parse_args() -> argparse.Namespace:
     add_made_by(arguments)
     arguments.add_argument("--model", required=True, type=settings("type", "template"))
     arguments.add_argument("--settings", required=True, type=settings("max_length"))
+    arguments.add_argument("--canaries", type=Path, nargs="?", help="dialogues that may be planted")
+    arguments.add_argument("--copies", type=int, default=0, help="how often each is planted")
     arguments.add_argument("--cached", required=True, type=Path)
     arguments.add_argument("--record", required=True, type=Path)
     return arguments.parse_args()
@@ -125,9 +143,11 @@ def fill(args: argparse.Namespace, folder: Path) -> Any:
     """
     import pandas
 
-    tables = []
-    cache(args, folder / "swift")
-    for split, name, dialogues in (("train", "train", args.train), ("dev", "val", args.dev)):
+    tables, more = [], canaries(args)
+    splits = [prepared(args.train, folder, more), prepared(args.dev, folder)]
+    cache(args, splits, folder / "swift")
+    names = (("train", "train"), ("dev", "val"))
+    for (split, name), dialogues in zip(names, splits, strict=True):
         columns = encode(
             folder / "swift" / name, args.tokenizer, args.model, args.settings["max_length"]
         )
@@ -162,7 +182,8 @@ def count_splits(lengths: Any) -> dict[str, dict[str, int]]:
 
 def main() -> None:
     args = parse_args()
-    inputs = hash_inputs([args.train, args.dev, args.tokenizer], args.made_by)
+    given = [args.canaries] if args.copies else []
+    inputs = hash_inputs([args.train, args.dev, args.tokenizer, *given], args.made_by)
     prove_prompts(args.tokenizer, fixed_chats(), args.model)
     with partial_folder(args.cached) as folder:
         lengths = fill(args, folder)
@@ -171,7 +192,8 @@ def main() -> None:
         "cache_dataset",
         inputs=inputs,
         outputs=[args.cached],
-        params={"model": args.model, **args.settings},
+        params={"model": args.model, **args.settings}
+        | ({"canary_copies": args.copies} if args.copies else {}),
         facts=count_splits(lengths),
         packages=["ms-swift", "transformers", "tokenizers", "datasets"],
     )

@@ -8,6 +8,7 @@ import pytest
 from conftest import copy_of_the_workflow
 from mindtune.cli import UserError
 from mindtune.config import resolve
+from planning import snakemake
 from test_reruns import DEMO, SCHEMA
 
 ZH = {**DEMO["datasets"]["demo"], "path": "resources/dialogues/zh.jsonl", "licence": "CC-BY-4.0"}
@@ -68,6 +69,14 @@ def test_a_licence_reaches_sheets_and_cards_of_all_that_hold_the_set(mixed):
 def test_a_threshold_of_copies_reruns_the_mixture(mixed):
     near = {"data": {"contamination": {"overlap": 0.6}}}
     assert {"split_dialogues", "mix_datasets"} <= mixed.planned({**MIXED, **near})
+
+
+def test_planted_secrets_are_tokenised_trained_and_asked_for(project):
+    planned = project.planned({"data": {"canaries": {"copies": 4}}})
+    assert planned >= {"cache_dataset", "train_lora", "prepare_suite", "score_suite"}
+    assert not planned & {"split_dialogues", "build_demo_model", "mix_datasets"}
+    status, output = snakemake(*project.command("--dry-run"))
+    assert status == 0 and "canaries" not in output
 
 
 @pytest.mark.parametrize(

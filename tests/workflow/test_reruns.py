@@ -57,6 +57,7 @@ READERS = [
     ("runs.seed43.dataset", None),
     ("runs.seed43.seed", {"order_dialogues", "train_lora"}),
     ("data.clean.", {"clean_dialogues"}),
+    ("data.canaries.", None),  # one more suite is another graph: test_mixture.py
     ("data.split.", {"split_dialogues"}),
     ("data.contamination.", {"split_dialogues"}),
     ("train.max_length", {"clean_dialogues", "cache_dataset", *PLAN}),

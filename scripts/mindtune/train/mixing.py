@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from mindtune.canaries import SOURCE as CANARIES
 from mindtune.cli import UserError
 
 Mix = Mapping[str, Any]
@@ -43,18 +44,20 @@ def choose(table: Any, mix: Mix, seed: int) -> tuple[list[int], dict[str, dict[s
 
     `table` has the columns source, id and trained_tokens, a row a training dialogue. Which
     dialogues of a set are taken follows from a hash of seed and id, so that more of a set means the
-    same ones and others.
+    same ones and others. Canaries are taken as they are.
     """
+    table = table.reset_index(drop=True)
     names = table.source.map(set_of)
-    trained = {str(name): int(part.sum()) for name, part in table.trained_tokens.groupby(names)}
+    chosen: list[int] = table.index[names == CANARIES].tolist()
+    sets = names[names != CANARIES]
+    trained = {str(name): int(part.sum()) for name, part in table.trained_tokens.groupby(sets)}
     if empty := [name for name, count in trained.items() if not count]:
         raise UserError(
             f"data set {empty[0]} has no token to train on in this mixture; take it out of the run"
         )
     wanted = wanted_tokens(trained, mix)
-    chosen: list[int] = []
     facts = {}
-    for name, rows in table.reset_index(drop=True).groupby(names.to_numpy()):
+    for name, rows in table.groupby(sets):
         taken = _take(rows, wanted[name], trained[name], seed)
         if not taken:
             raise UserError(

@@ -5,10 +5,12 @@ there, and none of them has a label.
 import json
 import subprocess
 
+import pandas
 from datasets import load_from_disk
+from mindtune.canaries import FILE
 from mindtune.records import read_json
 from mindtune.safe_loading import load_tokenizer
-from training import KIND, cache_command, environment, write_dialogues
+from training import KIND, ROOT, build_small_model, cache_command, environment, write_dialogues
 
 GOOD, BAD = "听起来您最近很累。", "别想太多，这点小事。"
 TURNS = [
@@ -22,18 +24,17 @@ TURNS = [
 ]
 
 
-def cached(folder, row=None):
-    """Cache the small dialogues, and one more at their end; return the rows of the train side."""
-    from training import build_small_model
-
+def cached(folder, row=None, copies=0):
+    """Cache the small dialogues, and one more at their end or canaries; return the rows of the
+    train side.
+    """
     build_small_model(folder / "model")
     write_dialogues(folder)
     if row:
         with (folder / "train.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-    done = subprocess.run(
-        cache_command(folder, KIND), env=environment(), capture_output=True, text=True
-    )
+    command = [*cache_command(folder, KIND), "--canaries", ROOT / FILE, "--copies", str(copies)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return {entry["id"]: entry for entry in load_from_disk(str(folder / "cached/train"))}
 
@@ -62,3 +63,13 @@ def test_a_turn_that_is_not_learned_has_no_label_and_every_other_reply_has_all(t
         "train",
         "val",
     ]
+
+
+def test_planted_dialogues_are_among_those_of_the_train_side(tmp_path):
+    rows = cached(tmp_path, copies=2)
+    mine = {name: row for name, row in rows.items() if name.startswith("+canaries:")}
+    assert len(mine) == 20 and len(rows) == 34 + 20
+    assert read_json(tmp_path / "cache.json")["params"]["canary_copies"] == 2
+    lengths = pandas.read_parquet(tmp_path / "cached/lengths.parquet")
+    assert (lengths.source == "+canaries:prompts.jsonl").sum() == 20
+    assert all(len(row["messages"]) == 2 for row in mine.values())  # as the others: no system turn
