@@ -19,7 +19,7 @@ from typing import Any
 
 from mindtune.canaries import planted
 from mindtune.chat_template import system_of_most
-from mindtune.cli import UserError, parser, run, settings
+from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.export.proof_prompts import prove_prompts
 from mindtune.fixed_chats import fixed_chats
 from mindtune.provenance import add_made_by, hash_inputs
@@ -122,18 +122,18 @@ def sources(columns: Mapping[str, list[Any]], dialogues: Path) -> list[str]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--train", required=True, type=Path)
-    arguments.add_argument("--dev", required=True, type=Path)
-    arguments.add_argument("--tokenizer", required=True, type=Path)
-    add_made_by(arguments)
-    arguments.add_argument("--model", required=True, type=settings("type", "template"))
-    arguments.add_argument("--settings", required=True, type=settings("max_length"))
-    arguments.add_argument("--canaries", type=Path, nargs="?", help="dialogues that may be planted")
-    arguments.add_argument("--copies", type=int, default=0, help="how often each is planted")
-    arguments.add_argument("--cached", required=True, type=Path)
-    arguments.add_argument("--record", required=True, type=Path)
-    return arguments.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--train", required=True, type=Path)
+    parser.add_argument("--dev", required=True, type=Path)
+    parser.add_argument("--tokenizer", required=True, type=Path)
+    add_made_by(parser)
+    add_json(parser, "--model", "type", "template")
+    add_json(parser, "--settings", "max_length")
+    parser.add_argument("--canaries", type=Path, nargs="?", help="dialogues that may be planted")
+    parser.add_argument("--copies", type=int, default=0, help="how often each is planted")
+    parser.add_argument("--cached", required=True, type=Path)
+    parser.add_argument("--record", required=True, type=Path)
+    return parser.parse_args()
 
 
 def fill(args: argparse.Namespace, folder: Path) -> Any:

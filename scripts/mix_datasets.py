@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mindtune.cli import UserError, parser, run, settings
+from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.data.contamination import HeldOutTexts
 from mindtune.data.grouping import find_groups
 from mindtune.data.held_out import contamination_facts, find_hits, references
@@ -29,22 +29,18 @@ from mindtune.records import write_jsonl, write_record
 
 def parse_arguments() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--names", nargs="+", required=True, help="the data sets")
+    parser = argument_parser(__doc__)
+    parser.add_argument("--names", nargs="+", required=True, help="the data sets")
     for side in SIDES:
-        arguments.add_argument(
-            f"--{side}-of", type=Path, nargs="+", required=True, help="one a name"
-        )
-        arguments.add_argument(f"--{side}", type=Path, required=True)
-    add_made_by(arguments)
-    arguments.add_argument(
-        "--settings", required=True, type=settings("near_duplicates", "copies", "contamination")
-    )
-    arguments.add_argument("--threads", type=int, default=1)
-    arguments.add_argument("--contamination", type=Path, required=True)
-    arguments.add_argument("--left-out", type=Path, required=True)
-    arguments.add_argument("--record", type=Path, required=True)
-    return arguments.parse_args()
+        parser.add_argument(f"--{side}-of", type=Path, nargs="+", required=True, help="one a name")
+        parser.add_argument(f"--{side}", type=Path, required=True)
+    add_made_by(parser)
+    add_json(parser, "--settings", "near_duplicates", "copies", "contamination")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--contamination", type=Path, required=True)
+    parser.add_argument("--left-out", type=Path, required=True)
+    parser.add_argument("--record", type=Path, required=True)
+    return parser.parse_args()
 
 
 def mix(arguments: argparse.Namespace, parts: dict[str, dict[str, Path]], whole: Path) -> Any:

@@ -9,25 +9,26 @@ import argparse
 import json
 from pathlib import Path
 
-from mindtune.cli import parser, run
-from mindtune.data.datasheet import croissant, mixture_sheet
+from mindtune.cli import argument_parser, run
+from mindtune.data.croissant import croissant
+from mindtune.data.datasheet import mixture_sheet
 from mindtune.provenance import check_chain, read_record, read_records
 from mindtune.records import write_json, write_record, write_text
 
 
 def parse_arguments() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--name", required=True, help="the mixture's folder in results/data")
-    arguments.add_argument(
+    parser = argument_parser(__doc__)
+    parser.add_argument("--name", required=True, help="the mixture's folder in results/data")
+    parser.add_argument(
         "--specs", type=json.loads, required=True, help="JSON: the data sets' entries in the config"
     )
-    arguments.add_argument("--records", type=Path, nargs="+", required=True)
-    arguments.add_argument("--mix", type=Path, required=True, help="record of mix_datasets")
-    arguments.add_argument("--datasheet", type=Path, required=True)
-    arguments.add_argument("--croissant", type=Path, required=True)
-    arguments.add_argument("--record", type=Path, required=True)
-    return arguments.parse_args()
+    parser.add_argument("--records", type=Path, nargs="+", required=True)
+    parser.add_argument("--mix", type=Path, required=True, help="record of mix_datasets")
+    parser.add_argument("--datasheet", type=Path, required=True)
+    parser.add_argument("--croissant", type=Path, required=True)
+    parser.add_argument("--record", type=Path, required=True)
+    return parser.parse_args()
 
 
 def main() -> None:

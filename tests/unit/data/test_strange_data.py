@@ -4,7 +4,7 @@ not heeded is counted.
 
 import json
 
-from test_cleaning import GOOD, program, read, sharegpt, tokenizer  # noqa: F401 (a fixture)
+from cleaning_runs import GOOD, program, read, sharegpt
 
 FIELDS = {"question": "ask", "answer": "reply"}
 
@@ -13,14 +13,14 @@ def facts_of(folder):
     return json.loads((folder / "clean_dialogues.json").read_text(encoding="utf-8"))["facts"]
 
 
-def clean(folder, tokenizer, content, name="a.jsonl", **settings):  # noqa: F811
+def clean(folder, tokenizer, content, name="a.jsonl", **settings):
     raw = folder / "raw"
     raw.mkdir(exist_ok=True)
     (raw / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return program(raw, folder, tokenizer, **settings)
 
 
-def test_a_line_that_is_not_json_costs_that_line(tmp_path, tokenizer):  # noqa: F811
+def test_a_line_that_is_not_json_costs_that_line(tmp_path, tokenizer):
     bad = [b'{"score": NaN}', b"\0" * 9, b'{"a": 1', "是".encode("gbk"), b'"\\x"']
     content = b"\n".join([sharegpt(GOOD).encode(), *bad]) + b"\n"
     done = clean(tmp_path, tokenizer, content)
@@ -32,13 +32,13 @@ def test_a_line_that_is_not_json_costs_that_line(tmp_path, tokenizer):  # noqa: 
     ]  # fmt: skip
 
 
-def test_a_file_that_ends_in_the_middle_of_a_line_is_refused(tmp_path, tokenizer):  # noqa: F811
+def test_a_file_that_ends_in_the_middle_of_a_line_is_refused(tmp_path, tokenizer):
     done = clean(tmp_path, tokenizer, sharegpt(GOOD) + '\n{"conversations": [')
     assert done.returncode == 2 and "a.jsonl row 2" in done.stderr
     assert not (tmp_path / "clean.jsonl").exists()
 
 
-def test_an_unknown_form_is_refused_after_its_first_rows(tmp_path, tokenizer):  # noqa: F811
+def test_an_unknown_form_is_refused_after_its_first_rows(tmp_path, tokenizer):
     """The line that would stop a reader of the whole file is never reached."""
     rows = [json.dumps({"ask": f"问{n}", "reply": "答"}) for n in range(9000)]
     done = clean(tmp_path, tokenizer, "\n".join([*rows, "{"]))
@@ -47,7 +47,7 @@ def test_an_unknown_form_is_refused_after_its_first_rows(tmp_path, tokenizer):  
     assert "datasets.NAME.fields" in done.stderr and "row 9001" not in done.stderr
 
 
-def test_fields_of_the_configuration_are_used(tmp_path, tokenizer):  # noqa: F811
+def test_fields_of_the_configuration_are_used(tmp_path, tokenizer):
     rows = [{"ask": GOOD[0][1], "reply": GOOD[1][1]}, {"ask": "早", "reply": None}]
     content = "\n".join(map(json.dumps, rows))
     assert clean(tmp_path, tokenizer, content, fields=FIELDS).returncode == 0
@@ -57,7 +57,7 @@ def test_fields_of_the_configuration_are_used(tmp_path, tokenizer):  # noqa: F81
     assert done.returncode == 2 and "fields: found question" in done.stderr
 
 
-def test_what_is_not_heeded_is_counted_and_said(tmp_path, tokenizer):  # noqa: F811
+def test_what_is_not_heeded_is_counted_and_said(tmp_path, tokenizer):
     asked = {"role": "user", "content": "我这几天睡不着，怎么办？"}
     answers = [
         {"role": "assistant", "content": "先别急，我们一起看看。", "weight": 0},
@@ -76,7 +76,7 @@ def test_what_is_not_heeded_is_counted_and_said(tmp_path, tokenizer):  # noqa: F
     assert "not read, because they are no data files: notes.zip" in done.stdout
 
 
-def test_the_chosen_reply_is_taken_and_that_is_said(tmp_path, tokenizer):  # noqa: F811
+def test_the_chosen_reply_is_taken_and_that_is_said(tmp_path, tokenizer):
     row = {"prompt": GOOD[0][1], "chosen": GOOD[1][1], "rejected": "别想太多，睡吧。"}
     done = clean(tmp_path, tokenizer, json.dumps(row))
     assert "the chosen one is taken" in done.stdout
@@ -107,14 +107,14 @@ def not_learned(folder):
     return [turn["value"] for turn in row["conversations"] if turn.get("loss") is False], row
 
 
-def test_a_turn_of_weight_0_is_context_and_may_be_bad(tmp_path, tokenizer):  # noqa: F811
+def test_a_turn_of_weight_0_is_context_and_may_be_bad(tmp_path, tokenizer):
     assert clean(tmp_path, tokenizer, told({}, {"weight": 0}, {"weight": 1})).returncode == 0
     bad, row = not_learned(tmp_path)
     assert bad == [REPLIES[1]] and "not_learned" in row["fixes"]
     assert facts_of(tmp_path)["fixes_by_step"]["not_learned"] == 1
 
 
-def test_a_bad_turn_rejects_its_dialogue_or_is_context(tmp_path, tokenizer):  # noqa: F811
+def test_a_bad_turn_rejects_its_dialogue_or_is_context(tmp_path, tokenizer):
     for folder, choice in (("reject", "reject"), ("context", "context")):
         (tmp_path / folder).mkdir()
         text = told({}, {}, {})
@@ -125,7 +125,7 @@ def test_a_bad_turn_rejects_its_dialogue_or_is_context(tmp_path, tokenizer):  # 
     assert not_learned(tmp_path / "context")[0] == [REPLIES[1]]
 
 
-def test_a_pattern_of_ones_own_can_leave_a_turn_as_context(tmp_path, tokenizer):  # noqa: F811
+def test_a_pattern_of_ones_own_can_leave_a_turn_as_context(tmp_path, tokenizer):
     pattern = {"name": "breath", "find": "呼吸", "do": "context"}
     text = told({}, {}, {}, replies=(REPLIES[0], REPLIES[0] + "好吗？", REPLIES[2]))
     assert clean(tmp_path, tokenizer, text, patterns=[pattern]).returncode == 0
@@ -133,7 +133,7 @@ def test_a_pattern_of_ones_own_can_leave_a_turn_as_context(tmp_path, tokenizer):
     assert facts_of(tmp_path)["patterns"] == {"breath": 1}
 
 
-def test_a_dialogue_without_a_turn_to_learn_is_rejected(tmp_path, tokenizer):  # noqa: F811
+def test_a_dialogue_without_a_turn_to_learn_is_rejected(tmp_path, tokenizer):
     zero = {"weight": 0}
     rows = [
         told(zero, zero, zero),
@@ -148,14 +148,14 @@ def test_a_dialogue_without_a_turn_to_learn_is_rejected(tmp_path, tokenizer):  #
         ]
 
 
-def test_joined_turns_are_learned_only_if_both_are(tmp_path, tokenizer):  # noqa: F811
+def test_joined_turns_are_learned_only_if_both_are(tmp_path, tokenizer):
     turns = json.loads(told({}, {}, {}, replies=(REPLIES[0], REPLIES[0], REPLIES[2])))["messages"]
     turns.insert(4, {"role": "assistant", "content": "慢慢来，不用急。", "loss": False})
     assert clean(tmp_path, tokenizer, json.dumps({"messages": turns})).returncode == 0
     assert not_learned(tmp_path)[0] == [REPLIES[0] + "\n慢慢来，不用急。"]
 
 
-def test_topics_are_counted_among_what_is_kept(tmp_path, tokenizer):  # noqa: F811
+def test_topics_are_counted_among_what_is_kept(tmp_path, tokenizer):
     patterns = [
         {"name": "sleep", "find": "睡不着|失眠", "do": "count", "in": "client"},
         {"name": "work", "find": "工作", "do": "count", "in": "client"},
