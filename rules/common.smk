@@ -109,7 +109,7 @@ os.umask(0o027 if config["privacy"]["group_readable"] else 0o077)
 
 RUNS = sorted(config["runs"])
 EXPORT_RUN = config["export"]["run"]
-# Data sets that are fetched, cleaned and split, and folders that runs train on: a mixture's is `a+b`
+# Datasets that are fetched, cleaned and split; folders that runs train on (a mixture's is `a+b`)
 SETS = used_sets(config)
 USED_DATASETS = sorted({folder_of(config["runs"][run]) for run in RUNS})
 MIXTURES = [folder for folder in USED_DATASETS if is_mixture(folder)]
@@ -193,7 +193,7 @@ def of_parts(dataset, name):
 
 
 def specs_of(dataset):
-    """The configuration's entry of every dataset of a folder in results/data, as cards describe it."""
+    """The configuration's entry of every dataset of a folder, as cards describe it."""
     return {part: described(config["datasets"][part]) for part in parts_of(dataset)}
 
 

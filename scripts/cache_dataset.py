@@ -12,8 +12,7 @@ Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with t
 import argparse
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.export.proof_prompts import prove_prompts
 from mindtune.fixed_chats import fixed_chats
 from mindtune.provenance import add_made_by, hash_inputs
-from mindtune.records import partial_folder, read_jsonl, remove, write_jsonl, write_record
+from mindtune.records import partial_folder, read_jsonl, remove, write_record
 from mindtune.safe_loading import swift_export
+from mindtune.train.splits import prepared
 from mindtune.train.swift import data_flags, environment, render
 from mindtune.train.token_columns import add_tokens, count, encode
 from mindtune.variables import caches
@@ -37,41 +37,6 @@ def shorten_sockets() -> None:
     """
     if len(os.fsencode(tempfile.gettempdir())) > 107 - len("/pymp-12345678/listener-12345678"):
         tempfile.tempdir = "/tmp"
-
-
-def prepared(dialogues: Path, folder: Path, more: Sequence[Mapping[str, Any]] = ()) -> Path:
-    """The split; if it has turns that are not learned, a copy in which every counsellor's turn says
-    whether it is; and if there are more dialogues, a copy with them at its end.
-
-    The datasets library takes the keys of a turn from the first rows of a file, and ms-swift takes
-    `loss` from each turn.
-    """
-    masked = any(turn.get("loss") is False for turn in turns_of(dialogues))
-    if not masked and not more:
-        return dialogues
-    copy = folder / dialogues.name
-    rows = chain(read_jsonl(dialogues), more)
-    write_jsonl(copy, said_what_is_learned(rows) if masked else rows)
-    return copy
-
-
-def said_what_is_learned(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Rows in which every counsellor's turn says whether it is learned."""
-    return (
-        row
-        | {
-            "conversations": [
-                {"loss": True, **turn} if turn["from"] == "gpt" else turn
-                for turn in row["conversations"]
-            ]
-        }
-        for row in rows
-    )
-
-
-def turns_of(dialogues: Path) -> Iterator[Mapping[str, Any]]:
-    """Every turn of a split."""
-    return (turn for row in read_jsonl(dialogues) for turn in row["conversations"])
 
 
 def canaries(args: argparse.Namespace) -> list[dict[str, Any]]:

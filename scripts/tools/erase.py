@@ -13,6 +13,7 @@ Writes  the list of erased rows; removes files below results/, state/, logs/, .c
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -115,17 +116,13 @@ def records_of(workdir: Path, removed: Iterable[Path]) -> list[Path]:
 
 def trained(workdir: Path, dataset: str, kept: list[dict[str, Any]]) -> list[str]:
     """The runs whose weights saw the row, or were chosen by it; in a mixture, its id is another."""
-    folders = [
-        path
-        for path in sorted((workdir / "results/data").iterdir())
+    caches = {
+        f"results/data/{path.name}/cached"
+        for path in (workdir / "results/data").iterdir()
+        for side, row in product(SIDES, kept)
         if dataset in parts_of(path.name)
-        and any(
-            find(path / f"{side}.jsonl", id_in(path.name, dataset, row["id"]))
-            for side in SIDES
-            for row in kept
-        )
-    ]
-    caches = {f"results/data/{path.name}/cached" for path in folders}
+        and find(path / f"{side}.jsonl", id_in(path.name, dataset, row["id"]))
+    }
     records = sorted((workdir / "results/runs").glob("*/order_dialogues.json"))
     return [record.parent.name for record in records if caches & read_json(record)["inputs"].keys()]
 
@@ -134,11 +131,7 @@ def add_to_list(path: Path, dataset: str, digests: Iterable[str]) -> None:
     """Note the rows, before anything is removed: whatever stops this program, no rerun brings them
     back.
     """
-    fresh = [
-        digest
-        for digest in sorted(set(digests))
-        if digest not in read_erased(path).get(dataset, ())
-    ]
+    fresh = sorted(set(digests) - set(read_erased(path).get(dataset, ())))
     with path.open("a", encoding="utf-8") as stream:
         stream.writelines(f"{dataset} {digest}\n" for digest in fresh)
 

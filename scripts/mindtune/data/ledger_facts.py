@@ -81,22 +81,39 @@ def _topics(ledger: Ledger) -> dict[str, int]:
     return {name: counts[name] for name in names} | rest
 
 
+def _files(ledger: Ledger, chosen: np.ndarray) -> dict[str, Any]:
+    """What was found in each file, and what of it was kept."""
+    flags = np.frombuffer(bytes(ledger.census), dtype=np.uint8)
+    parts, file_of = np.array(ledger.parts, np.int64), np.array(ledger.file_of, dtype=np.int64)
+    tokens = np.array(ledger.tokens, dtype=np.int64)
+    tokens_of = np.bincount(np.repeat(np.arange(len(parts)), parts), tokens, len(parts)).astype(
+        np.int64
+    )
+    facts = {}
+    for number, (name, file) in enumerate(ledger.files.items()):
+        rows = chosen[file_of[chosen] == number]
+        facts[name] = {
+            "form": file.form,
+            "read": file.read,
+            "kept": len(rows),
+            "tokens": int(tokens_of[rows].sum()),
+            "rejected_by_reason": dict(file.rejected),
+            "noticed": dict(file.noticed),
+            "fixes_by_step": _present(_fixes(ledger, rows)),
+            "census": census.count(flags[rows]),
+        }
+    return facts
+
+
 def make_facts(ledger: Ledger) -> dict[str, Any]:
     """The record's facts; every row is in them once."""
     files, chosen = ledger.files, np.array(ledger.chosen, dtype=np.int64)
     rejected = sum((file.rejected for file in files.values()), Counter())
-    flags, parts = (
-        np.frombuffer(bytes(ledger.census), dtype=np.uint8)[chosen],
-        np.array(ledger.parts, np.int64),
-    )
-    dialogue_stays = np.repeat(np.isin(np.arange(len(parts)), chosen), parts)
+    flags = np.frombuffer(bytes(ledger.census), dtype=np.uint8)[chosen]
+    parts = np.array(ledger.parts, np.int64)
+    stays = np.repeat(np.isin(np.arange(len(parts)), chosen), parts)  # of each dialogue
     masked = sum(
         (ledger.masked[index] for index in ledger.chosen if index in ledger.masked), Counter()
-    )
-    file_of = np.array(ledger.file_of, dtype=np.int64)
-    tokens = np.array(ledger.tokens, dtype=np.int64)
-    tokens_of = np.bincount(np.repeat(np.arange(len(parts)), parts), tokens, len(parts)).astype(
-        np.int64
     )
     facts: dict[str, Any] = {
         "read": sum(file.read for file in files.values()),
@@ -106,28 +123,16 @@ def make_facts(ledger: Ledger) -> dict[str, Any]:
         "rejected_by_reason": {name: rejected[name] for name in (*REQUIRED, *REJECTIONS, *POLICY)},
         "fixes_by_step": _fixes(ledger, chosen),
         "masked_by_step": {name: masked[name] for name in MASKS},
-        "tokens": quantiles(tokens[dialogue_stays]),
-        "turns": quantiles(np.array(ledger.turns, np.int64)[dialogue_stays]),
+        "tokens": quantiles(np.array(ledger.tokens, np.int64)[stays]),
+        "turns": quantiles(np.array(ledger.turns, np.int64)[stays]),
         "census": census.count(flags),
         "numbers_to_look_at": sum(len(ledger.numbers.get(index, ())) for index in ledger.chosen),
         "patterns": dict(sorted(ledger.patterns.items())),
         "topics": _topics(ledger),
         "near_duplicates": _clusters(ledger),
         "counsellor_lines": _lines(ledger),
-        "files": {},
+        "files": _files(ledger, chosen),
     }
-    for number, (name, file) in enumerate(files.items()):
-        rows = chosen[file_of[chosen] == number]
-        facts["files"][name] = {
-            "form": file.form,
-            "read": file.read,
-            "kept": len(rows),
-            "tokens": int(tokens_of[rows].sum()),
-            "rejected_by_reason": dict(file.rejected),
-            "noticed": dict(file.noticed),
-            "fixes_by_step": _present(_fixes(ledger, rows)),
-            "census": census.count(np.frombuffer(bytes(ledger.census), dtype=np.uint8)[rows]),
-        }
     assert facts["kept"] + facts["rejected"] == facts["read"], "a row was lost"
     assert facts["tokens"]["n"] == facts["dialogues"], "a dialogue was lost"
     return facts
