@@ -259,7 +259,7 @@ rule split_dialogues:
 
 
 rule mix_datasets:
-    """Lay the sides of several datasets together: without copies across, and without a leak from one's test into another's training."""
+    """Lay the sides of several datasets together, without copies and leaks across them."""
     input:
         train=lambda w: of_parts(w.dataset, "train.jsonl"),
         dev=lambda w: of_parts(w.dataset, "dev.jsonl"),
@@ -347,7 +347,7 @@ rule write_datasheet:
 
 
 rule write_mixture_sheet:
-    """Describe a mixture: what each dataset gives, under which licence, and what was left out between them."""
+    """Describe a mixture: what each dataset gives, its licence, and what was left out."""
     input:
         fetch=lambda w: of_parts(w.dataset, "fetch_dataset.json"),
         clean=lambda w: of_parts(w.dataset, "clean_dialogues.json"),

@@ -57,7 +57,7 @@ rule cache_dataset:
 
 
 rule order_dialogues:
-    """Put the tokenised dialogues into the order in which a run's seed trains on them; of a mixture, its shares of each dataset."""
+    """Put the tokenised dialogues, of a mixture its shares, into the order of a run's seed."""
     input:
         cached=lambda w: ancient(f"results/data/{dataset_of(w.run)}/cached"),
         cached_record=lambda w: f"results/data/{dataset_of(w.run)}/cache_dataset.json",
