@@ -40,12 +40,12 @@ rule all:
         SMOKE,
         "results/report/report.html",
         "results/report/lineage.html",
-        expand("results/data/{dataset}/DATASHEET.md", dataset=USED_DATASETS),
+        expand("results/data/{dataset}/DATASHEET.md", dataset=SETS + MIXTURES),
 
 
 rule data:
     input:
-        expand("results/data/{dataset}/DATASHEET.md", dataset=USED_DATASETS),
+        expand("results/data/{dataset}/DATASHEET.md", dataset=SETS + MIXTURES),
 
 
 rule eval:

@@ -29,13 +29,8 @@ def config_hash():
 
 def all_records():
     """The records behind the report: of every stage, dataset and run."""
-    data = (
-        "fetch_dataset",
-        "clean_dialogues",
-        "split_dialogues",
-        "write_datasheet",
-        "cache_dataset",
-    )
+    data = ("fetch_dataset", "clean_dialogues", "split_dialogues", "write_datasheet")
+    mixed = ("mix_datasets", "write_mixture_sheet")
     runs = (
         "order_dialogues",
         "pack_stats",
@@ -49,7 +44,9 @@ def all_records():
     names = [
         "base/fetch_tokenizer",
         "base/fetch_model",
-        *expand("data/{dataset}/{stage}", dataset=USED_DATASETS, stage=data),
+        *expand("data/{dataset}/{stage}", dataset=SETS, stage=data),
+        *expand("data/{dataset}/{stage}", dataset=MIXTURES, stage=mixed),
+        *expand("data/{dataset}/cache_dataset", dataset=USED_DATASETS),
         *expand(per_dataset, dataset=USED_DATASETS, suite=SUITES),
         *expand("base/letters/{dataset}/{suite}", dataset=USED_DATASETS, suite=LETTER_SUITES),
         *expand("runs/{run}/letters/{suite}", run=RUNS, suite=LETTER_SUITES),

@@ -18,6 +18,8 @@ SCRIPTS = os.path.normpath(os.path.join(BASE, "scripts"))
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from mindtune.audit.folder import find_records, missing_notes
+from mindtune.canaries import FILE as CANARIES
+from mindtune.canaries import with_suite
 from mindtune.cards import check_runs, count_cards
 from mindtune.cli import UserError
 from mindtune.code import code_hash
@@ -38,6 +40,7 @@ from mindtune.erased import with_erased
 from mindtune.evaluate.suites import check_room, chosen_suites
 from mindtune.identity import check_identity, recorded_pin, source_spec
 from mindtune.made import keep_made
+from mindtune.mixture import folder_of, is_mixture, parts_of, used_sets
 from mindtune.source_files import (
     Contents,
     check_configured,
@@ -71,7 +74,8 @@ def configuration():
             f"remove it there and give it once, as --config replace={replace}"
         )
     resolved = with_erased(resolve(given, read_schema()), Path(BASE, ERASED))
-    resolved["suites"] = chosen_suites(resolved["evaluate"], Path(workflow.basedir))
+    asked = with_suite(resolved["evaluate"], resolved["data"]["canaries"]["copies"])
+    resolved["suites"] = chosen_suites(asked, Path(workflow.basedir))
     check_room(resolved["suites"], resolved["serve"]["session_len"])
     if workflow.is_main_process:
         check_configured(resolved, BASE)
@@ -111,14 +115,18 @@ EXPORT_RUN = exported_by_name(config)  # None: choose_run says which, once all a
 CANDIDATES = [EXPORT_RUN] if EXPORT_RUN else RUNS
 CHOICE = [] if EXPORT_RUN else ["results/choose_run.json"]
 SMOKE = f"results/runs/{EXPORT_RUN}/smoke.json" if EXPORT_RUN else "results/smoke.json"
-USED_DATASETS = sorted({config["runs"][run]["dataset"] for run in RUNS})
+# Datasets that are fetched, cleaned and split; folders that runs train on (a mixture's is `a+b`)
+SETS = used_sets(config)
+USED_DATASETS = sorted({folder_of(config["runs"][run]) for run in RUNS})
+MIXTURES = [folder for folder in USED_DATASETS if is_mixture(folder)]
+ONE_SET, MIXTURE = "[A-Za-z0-9_-]+", ".+[+].+"
 SUITES = sorted(config["suites"])
 SERVE_ENV = serve_env(config["serve"]["engine"])
 CONTENTS = Contents(Path("state/sources.json"))
 
 
 wildcard_constraints:
-    dataset="[A-Za-z0-9_][A-Za-z0-9_-]*",
+    dataset="[A-Za-z0-9_][A-Za-z0-9_+-]*",
     run="[A-Za-z0-9_][A-Za-z0-9_-]*",
     suite="|".join(SUITES),
 
@@ -175,8 +183,24 @@ def leaves_json(*paths):
 
 
 def dataset_of(run):
-    """The dataset that a run trains on."""
-    return config["runs"][run]["dataset"]
+    """The folder in results/data that a run trains on: a dataset's, or a mixture's."""
+    return folder_of(config["runs"][run])
+
+
+def split_record(dataset):
+    """The record of the stage that made train, dev and test of a folder in results/data."""
+    stage = "mix_datasets" if is_mixture(dataset) else "split_dialogues"
+    return f"results/data/{dataset}/{stage}.json"
+
+
+def of_parts(dataset, name):
+    """A file of every dataset of a folder in results/data."""
+    return [f"results/data/{part}/{name}" for part in parts_of(dataset)]
+
+
+def specs_of(dataset):
+    """The configuration's entry of every dataset of a folder, as cards describe it."""
+    return {part: described(config["datasets"][part]) for part in parts_of(dataset)}
 
 
 def train_json(run, *keys, without=()):

@@ -6,6 +6,7 @@ OUTPUTS  results/base/tokenizer/, results/base/model/
          results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, crisis.jsonl,
          {train,dev,test}.jsonl, contamination.jsonl, DATASHEET.md, croissant.json,
          and a record a rule
+         results/data/{a+b}/train.jsonl and so on, of datasets that a run trains on together
 
 A folder has no checksum in Snakemake, only a time. So rules take a folder as `ancient()` together
 with the record that holds its hash: the bytes decide what reruns, a touch does not. A program
@@ -82,9 +83,7 @@ if config["model"]["source"] == "package":
             tokenizer=ancient("results/base/tokenizer"),
             tokenizer_record="results/base/fetch_tokenizer.json",
             dialogues=f"results/data/{exported_dataset(config)}/train.jsonl",
-            dialogues_record=ancient(
-                f"results/data/{exported_dataset(config)}/split_dialogues.json"
-            ),
+            dialogues_record=ancient(split_record(exported_dataset(config))),
             env=ancient(env_ready("train", MODEL_PACKAGE)),
         output:
             model=directory("results/base/model"),
@@ -228,6 +227,8 @@ rule split_dialogues:
         "logs/data/{dataset}/split_dialogues.log",
     benchmark:
         "benchmarks/data/{dataset}/split_dialogues.tsv"
+    wildcard_constraints:
+        dataset=ONE_SET,
     threads: 2
     params:
         code=code_hash("split_dialogues.py"),
@@ -257,6 +258,60 @@ rule split_dialogues:
         """
 
 
+rule mix_datasets:
+    """Lay the sides of several datasets together, without copies and leaks across them."""
+    input:
+        train=lambda w: of_parts(w.dataset, "train.jsonl"),
+        dev=lambda w: of_parts(w.dataset, "dev.jsonl"),
+        test=lambda w: of_parts(w.dataset, "test.jsonl"),
+        split_records=lambda w: ancient(of_parts(w.dataset, "split_dialogues.json")),
+        env=ancient(env_ready("core")),
+    output:
+        train="results/data/{dataset}/train.jsonl",
+        dev="results/data/{dataset}/dev.jsonl",
+        test="results/data/{dataset}/test.jsonl",
+        contamination="results/data/{dataset}/contamination.jsonl",
+        left_out="results/data/{dataset}/left_out.jsonl",
+        record="results/data/{dataset}/mix_datasets.json",
+    log:
+        "logs/data/{dataset}/mix_datasets.log",
+    benchmark:
+        "benchmarks/data/{dataset}/mix_datasets.tsv"
+    wildcard_constraints:
+        dataset=MIXTURE,
+    threads: 2
+    params:
+        code=code_hash("mix_datasets.py"),
+        names=lambda w: parts_of(w.dataset),
+        settings=as_json(
+            near_duplicates=config["data"]["split"]["near_duplicates"],
+            copies=config["data"]["clean"]["near_duplicates"],
+            contamination={
+                key: value
+                for key, value in config["data"]["contamination"].items()
+                if key != "files"
+            },
+        ),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]:q} {SCRIPTS:q}/mix_datasets.py \
+            --names {params.names:q} \
+            --train-of {input.train:q} \
+            --dev-of {input.dev:q} \
+            --test-of {input.test:q} \
+            --made-by {input.split_records:q} \
+            --settings {params.settings:q} \
+            --threads {threads} \
+            --train {output.train:q} \
+            --dev {output.dev:q} \
+            --test {output.test:q} \
+            --contamination {output.contamination:q} \
+            --left-out {output.left_out:q} \
+            --record {output.record:q}
+        """
+
+
 rule write_datasheet:
     """Describe a dataset from its records: DATASHEET.md for people, croissant.json for programs."""
     input:
@@ -270,6 +325,8 @@ rule write_datasheet:
         record="results/data/{dataset}/write_datasheet.json",
     log:
         "logs/data/{dataset}/write_datasheet.log",
+    wildcard_constraints:
+        dataset=ONE_SET,
     localrule: True
     params:
         code=code_hash("write_datasheet.py"),
@@ -283,6 +340,40 @@ rule write_datasheet:
             --fetch {input.fetch:q} \
             --clean {input.clean:q} \
             --split {input.split:q} \
+            --datasheet {output.datasheet:q} \
+            --croissant {output.croissant:q} \
+            --record {output.record:q}
+        """
+
+
+rule write_mixture_sheet:
+    """Describe a mixture: what each dataset gives, its licence, and what was left out."""
+    input:
+        fetch=lambda w: of_parts(w.dataset, "fetch_dataset.json"),
+        clean=lambda w: of_parts(w.dataset, "clean_dialogues.json"),
+        split=lambda w: of_parts(w.dataset, "split_dialogues.json"),
+        mix="results/data/{dataset}/mix_datasets.json",
+        env=ancient(env_ready("core")),
+    output:
+        datasheet="results/data/{dataset}/DATASHEET.md",
+        croissant="results/data/{dataset}/croissant.json",
+        record="results/data/{dataset}/write_mixture_sheet.json",
+    log:
+        "logs/data/{dataset}/write_mixture_sheet.log",
+    wildcard_constraints:
+        dataset=MIXTURE,
+    localrule: True
+    params:
+        code=code_hash("write_mixture_sheet.py"),
+        specs=lambda w: as_json(**specs_of(w.dataset)),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]:q} {SCRIPTS:q}/write_mixture_sheet.py \
+            --name {wildcards.dataset:q} \
+            --specs {params.specs:q} \
+            --records {input.fetch:q} {input.clean:q} {input.split:q} \
+            --mix {input.mix:q} \
             --datasheet {output.datasheet:q} \
             --croissant {output.croissant:q} \
             --record {output.record:q}

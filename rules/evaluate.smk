@@ -80,7 +80,7 @@ def suite_source(suite):
 
 def suite_records(suite, dataset):
     """The records of the stages that made what a suite's prompts are made from."""
-    records = [f"results/data/{dataset}/split_dialogues.json"]
+    records = [split_record(dataset)]
     if config["suites"][suite]["source"] in ("modelscope", "huggingface"):
         records.append(f"results/suites/{suite}/fetch_suite.json")
     return records

@@ -60,7 +60,7 @@ rule verify_merge:
         merged=ancient("results/runs/{run}/merged"),
         merged_record="results/runs/{run}/merge_adapter.json",
         prompts=lambda w: f"results/data/{dataset_of(w.run)}/dev.jsonl",
-        prompts_record=lambda w: ancient(f"results/data/{dataset_of(w.run)}/split_dialogues.json"),
+        prompts_record=lambda w: ancient(split_record(dataset_of(w.run))),
         env=ancient(env_ready("train")),
     output:
         verify="results/runs/{run}/verify.json",
@@ -100,10 +100,10 @@ rule export_model:
         base=ancient("results/base/model"),
         records=lambda w: [
             "results/base/fetch_model.json",
-            *[
-                f"results/data/{dataset_of(w.run)}/{stage}.json"
-                for stage in ("fetch_dataset", "clean_dialogues", "split_dialogues")
-            ],
+            *of_parts(dataset_of(w.run), "fetch_dataset.json"),
+            *of_parts(dataset_of(w.run), "clean_dialogues.json"),
+            *of_parts(dataset_of(w.run), "split_dialogues.json"),
+            *[split_record(dataset) for dataset in MIXTURES if dataset == dataset_of(w.run)],
             *[
                 f"results/runs/{w.run}/{stage}.json"
                 for stage in ("pack_stats", "train_lora", "merge_adapter", "verify")
@@ -125,7 +125,9 @@ rule export_model:
         key=contents(*SIGNING_KEY),
         settings=lambda w: as_json(
             model=described(config["model"]),
-            data_licence=config["datasets"][dataset_of(w.run)]["licence"],
+            data_licence={
+                part: spec["licence"] for part, spec in specs_of(dataset_of(w.run)).items()
+            },
         ),
     shell:
         r"""

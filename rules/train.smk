@@ -19,9 +19,10 @@ rule cache_dataset:
     input:
         train="results/data/{dataset}/train.jsonl",
         dev="results/data/{dataset}/dev.jsonl",
-        split_record=ancient("results/data/{dataset}/split_dialogues.json"),
+        split_record=lambda w: ancient(split_record(w.dataset)),
         tokenizer=ancient("results/base/tokenizer"),
         tokenizer_record="results/base/fetch_tokenizer.json",
+        canaries=[at(CANARIES)] if config["data"]["canaries"]["copies"] else [],
         env=ancient(env_ready("train")),
     output:
         cached=directory("results/data/{dataset}/cached"),
@@ -36,6 +37,8 @@ rule cache_dataset:
         code=code_hash("cache_dataset.py"),
         model=leaves_json("model/type", "model/template"),
         settings=leaves_json("train/max_length"),
+        copies=config["data"]["canaries"]["copies"],
+        canaries=contents(*([CANARIES] if config["data"]["canaries"]["copies"] else [])),
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -46,13 +49,15 @@ rule cache_dataset:
             --made-by {input.split_record:q} {input.tokenizer_record:q} \
             --model {params.model:q} \
             --settings {params.settings:q} \
+            --canaries {input.canaries:q} \
+            --copies {params.copies:q} \
             --cached {output.cached:q} \
             --record {output.record:q}
         """
 
 
 rule order_dialogues:
-    """Put the tokenised dialogues into the order in which a run's seed trains on them."""
+    """Put the tokenised dialogues, of a mixture its shares, into the order of a run's seed."""
     input:
         cached=lambda w: ancient(f"results/data/{dataset_of(w.run)}/cached"),
         cached_record=lambda w: f"results/data/{dataset_of(w.run)}/cache_dataset.json",
@@ -67,6 +72,7 @@ rule order_dialogues:
     params:
         code=code_hash("order_dialogues.py"),
         settings=lambda w: train_json(w.run, "seed"),
+        mix=lambda w: as_json(**config["runs"][w.run].get("mix", {})),
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -74,6 +80,7 @@ rule order_dialogues:
             --cached {input.cached:q} \
             --made-by {input.cached_record:q} \
             --settings {params.settings:q} \
+            --mix {params.mix:q} \
             --ordered {output.ordered:q} \
             --record {output.record:q}
         """

@@ -12,16 +12,19 @@ Writes  train/ and val/ as `swift export --to_cached_dataset` makes them, with t
 import argparse
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mindtune.canaries import planted
+from mindtune.chat_template import system_of_most
 from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.export.proof_prompts import prove_prompts
 from mindtune.fixed_chats import fixed_chats
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import partial_folder, read_jsonl, remove, write_record
 from mindtune.safe_loading import swift_export
+from mindtune.train.splits import prepared
 from mindtune.train.swift import data_flags, environment, render
 from mindtune.train.token_columns import add_tokens, count, encode
 from mindtune.variables import caches
@@ -36,7 +39,15 @@ def shorten_sockets() -> None:
         tempfile.tempdir = "/tmp"
 
 
-def cache(args: argparse.Namespace, target: Path) -> None:
+def canaries(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The dialogues that are planted among those of the train split."""
+    if not args.copies:
+        return []
+    rows = list(read_jsonl(args.canaries))
+    return list(planted(rows, args.copies, system_of_most(read_jsonl(args.train))))
+
+
+def cache(args: argparse.Namespace, splits: Sequence[Path], target: Path) -> None:
     """Let ms-swift cache both splits, in this process: starting it costs more than the work."""
     from datasets.utils._filelock import FileLock
 
@@ -51,8 +62,8 @@ def cache(args: argparse.Namespace, target: Path) -> None:
     flags = data_flags(args.model, args.settings) | {
         "dataset_shuffle": False,
         "model": str(args.tokenizer),
-        "dataset": [str(args.train)],
-        "val_dataset": [str(args.dev)],
+        "dataset": [str(splits[0])],
+        "val_dataset": [str(splits[1])],
         # keeps each row's id, by which a pack can be traced back to its dialogues
         "remove_unused_columns": False,
         "to_cached_dataset": True,
@@ -83,6 +94,8 @@ def parse_args() -> argparse.Namespace:
     add_made_by(parser)
     add_json(parser, "--model", "type", "template")
     add_json(parser, "--settings", "max_length")
+    parser.add_argument("--canaries", type=Path, nargs="?", help="dialogues that may be planted")
+    parser.add_argument("--copies", type=int, default=0, help="how often each is planted")
     parser.add_argument("--cached", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
     return parser.parse_args()
@@ -95,17 +108,19 @@ def fill(args: argparse.Namespace, folder: Path) -> Any:
     """
     import pandas
 
-    tables = []
-    cache(args, folder / "swift")
-    for split, name, dialogues in (("train", "train", args.train), ("dev", "val", args.dev)):
+    tables, more = [], canaries(args)
+    splits = [prepared(args.train, folder, more), prepared(args.dev, folder)]
+    cache(args, splits, folder / "swift")
+    names = (("train", "train"), ("dev", "val"))
+    for (split, name), dialogues in zip(names, splits, strict=True):
         columns = encode(
             folder / "swift" / name, args.tokenizer, args.model, args.settings["max_length"]
         )
         files = sources(columns, dialogues)
         add_tokens(folder / "swift" / name, folder / name, columns)
         tables.append(pandas.DataFrame({"split": split, "source": files, **count(columns)}))
-    remove(folder / "swift")
-    remove(folder / "cache")
+    for name in ("swift", "cache", args.train.name, args.dev.name):
+        remove(folder / name)
     lengths = pandas.concat(tables, ignore_index=True)
     lengths.to_parquet(folder / "lengths.parquet", index=False)
     return lengths
@@ -132,7 +147,8 @@ def count_splits(lengths: Any) -> dict[str, dict[str, int]]:
 
 def main() -> None:
     args = parse_args()
-    inputs = hash_inputs([args.train, args.dev, args.tokenizer], args.made_by)
+    given = [args.canaries] if args.copies else []
+    inputs = hash_inputs([args.train, args.dev, args.tokenizer, *given], args.made_by)
     prove_prompts(args.tokenizer, fixed_chats(), args.model)
     with partial_folder(args.cached) as folder:
         lengths = fill(args, folder)
@@ -141,7 +157,8 @@ def main() -> None:
         "cache_dataset",
         inputs=inputs,
         outputs=[args.cached],
-        params={"model": args.model, **args.settings},
+        params={"model": args.model, **args.settings}
+        | ({"canary_copies": args.copies} if args.copies else {}),
         facts=count_splits(lengths),
         packages=["ms-swift", "transformers", "tokenizers", "datasets"],
     )

@@ -17,10 +17,11 @@ from mindtune.chat_template import load_chat
 from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.data import cleaning, forms, readers
 from mindtune.data.duplicates import check_near_duplicates
-from mindtune.data.ledger import FileFacts, Ledger, make_facts
+from mindtune.data.hotlines import load_hotlines
+from mindtune.data.ledger import FileFacts, Ledger
+from mindtune.data.ledger_facts import make_facts
 from mindtune.data.noticed import WHAT
 from mindtune.data.patterns import Patterns
-from mindtune.data.personal_data import load_hotlines
 from mindtune.data.row_cleaning import Chunk, Outcome, Worker, chunks, unknown_form
 from mindtune.data.selection import check_sources
 from mindtune.field_names import check_fields
@@ -31,7 +32,7 @@ from mindtune.records import partial, write_record
 SETTINGS = (
     "max_tokens", "min_turns", "role_map", "steps", "near_duplicates", "form", "languages",
     "over_long", "max_line_repeats", "sources",
-    "fields", "crisis", "patterns",
+    "fields", "crisis", "patterns", "bad_turns",
 )  # fmt: skip
 
 
@@ -81,6 +82,7 @@ def check_settings(settings: dict[str, Any]) -> None:
         ("form", ("auto", *forms.FORMS)),
         ("over_long", ("drop", "split")),
         ("crisis", ("keep", "drop", "with_help")),
+        ("bad_turns", ("reject", "context")),
     ):
         if settings[key] not in known:
             raise UserError(

@@ -85,14 +85,14 @@ def check_licences(
 
 
 def data_hash(records: Iterable[Mapping[str, Any]]) -> str:
-    """SHA-256 of the training split, from the record that made it."""
-    for record in records:
-        for name, digest in record["outputs"].items():
-            if record["stage"] == "split_dialogues" and Path(name).name == "train.jsonl":
-                return digest
+    """SHA-256 of the training split, from the record that made it; of a mixture, the whole."""
+    made = {record["stage"]: record["outputs"] for record in records}
+    outputs = made.get("mix_datasets") or made.get("split_dialogues") or {}
+    for name, digest in outputs.items():
+        if Path(name).name == "train.jsonl":
+            return digest
     raise UserError(
-        "--records: no record of split_dialogues with train.jsonl among them; give it, the "
-        "manifest names the data by it"
+        "--records: no record of split_dialogues with train.jsonl; the manifest names data by it"
     )
 
 

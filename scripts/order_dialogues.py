@@ -1,36 +1,43 @@
 """Put a data set's tokenised dialogues into the order in which a run trains on them: the one that
-ms-swift would have drawn with the run's seed.
+ms-swift would have drawn with the run's seed. Of a mixture, a run takes its share of each data set.
 
 Reads   the cached data set, in the order of its splits (cache_dataset)
 Writes  the same three parts, train/ and lengths.parquet in the run's order, and the stage's record
 """
 
 import argparse
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mindtune.cli import add_json, argument_parser, run
+from mindtune.mixture import is_mixture
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import link_or_copy, list_files, partial_folder, write_record
 from mindtune.train.cached import save_split, training_order
+from mindtune.train.mixing import choose
 
 
-def order(cached: Path, folder: Path, seed: int) -> int:
-    """Fill `folder` with the cached data set in the order of a seed; return the number of training
-    dialogues.
-    """
+def order(cached: Path, folder: Path, seed: int, mix: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill `folder` with the cached data set in the order of a seed; return the record's facts."""
     import pandas
     from datasets import load_from_disk
 
     split = load_from_disk(str(cached / "train"))
-    rows = training_order(len(split), seed)
+    lengths = pandas.read_parquet(cached / "lengths.parquet")
+    train, dev = (lengths[lengths.split == name] for name in ("train", "dev"))
+    facts: dict[str, Any] = {}
+    chosen = range(len(split))
+    if is_mixture(cached.parent.name):
+        chosen, facts["mixture"] = choose(train, mix, seed)
+    rows = [chosen[place] for place in training_order(len(chosen), seed)]
     save_split(split.select(rows), folder / "train")
     for name in list_files(cached / "val"):
         link_or_copy(cached / "val" / name, folder / "val" / name)
-    lengths = pandas.read_parquet(cached / "lengths.parquet")
-    train, dev = (lengths[lengths.split == name] for name in ("train", "dev"))
     ordered = pandas.concat([train.iloc[rows], dev], ignore_index=True)
     ordered.to_parquet(folder / "lengths.parquet", index=False)
-    return len(rows)
+    return {"rows": len(rows)} | facts
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,6 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--cached", required=True, type=Path)
     add_made_by(parser)
     add_json(parser, "--settings", "seed")
+    parser.add_argument("--mix", type=json.loads, default={}, help="JSON: the run's mix")
     parser.add_argument("--ordered", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
     return parser.parse_args()
@@ -48,14 +56,14 @@ def main() -> None:
     args = parse_args()
     inputs = hash_inputs([args.cached], args.made_by)
     with partial_folder(args.ordered) as folder:
-        rows = order(args.cached, folder, args.settings["seed"])
+        facts = order(args.cached, folder, args.settings["seed"], args.mix)
     write_record(
         args.record,
         "order_dialogues",
         inputs=inputs,
         outputs=[args.ordered],
-        params=args.settings,
-        facts={"rows": rows},
+        params=args.settings | ({"mix": args.mix} if "mixture" in facts else {}),
+        facts=facts,
         packages=["datasets", "numpy"],
     )
 

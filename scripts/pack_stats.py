@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mindtune.canaries import SOURCE as CANARIES
 from mindtune.cli import add_json, argument_parser, run
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import write_record
 from mindtune.train.figures import histogram
+from mindtune.train.mixing import set_of
 from mindtune.train.packing import one_row_each, packs, steps_per_epoch
 
 SETTINGS = ("max_length", "packing", "batch_size", "grad_accumulation", "epochs", "gpus")
@@ -46,15 +48,23 @@ def plan(rows: Any, settings: Mapping[str, Any]) -> tuple[list[int], dict[str, A
         "tokens_per_dialogue": percentiles(rows.tokens),
         "packs": len(sequences),
         "fill": round(sum(lengths) / (len(sequences) * settings["max_length"]), 6),
-        "by_source": by_source(rows, sequences),
+        "by_source": by_name(rows, rows.source, sequences),
+        **by_dataset(rows, sequences),
     }
 
 
-def by_source(rows: Any, sequences: list[list[int]]) -> dict[str, dict[str, Any]]:
-    """What each source file gives: rows, tokens, trained tokens and their share, and the packs
-    that hold some of it.
+def by_dataset(rows: Any, sequences: list[list[int]]) -> dict[str, Any]:
+    """The same of each data set, where there are several."""
+    names = rows.source.map(set_of)
+    several = len(set(names) - {CANARIES}) > 1
+    return {"by_dataset": by_name(rows, names, sequences)} if several else {}
+
+
+def by_name(rows: Any, column: Any, sequences: list[list[int]]) -> dict[str, dict[str, Any]]:
+    """What each source file or data set gives: rows, tokens, trained tokens and their share, and
+    the packs that hold some of it.
     """
-    names = rows.source.tolist()
+    names = column.tolist()
     held = Counter(name for sequence in sequences for name in {names[row] for row in sequence})
     trained = int(rows.trained_tokens.sum())
     return {
@@ -65,7 +75,7 @@ def by_source(rows: Any, sequences: list[list[int]]) -> dict[str, dict[str, Any]
             "trained_share": round(int(part.trained_tokens.sum()) / trained, 6) if trained else 0.0,
             "packs": held[name],
         }
-        for name, part in rows.groupby("source")
+        for name, part in rows.groupby(column)
     }
 
 

@@ -8,11 +8,11 @@ Writes  one JSON row a prompt {id, cluster, lang, strata, prompt, ...}, and the 
 
 import argparse
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mindtune.chat_template import system_of_most
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate.choice_prompts import question_prompts
 from mindtune.evaluate.dialogue_prompts import read_dialogue_prompts
@@ -22,17 +22,6 @@ from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, sha256_path, write_jsonl, write_record
 
 OPEN_FORMS = ("dialogues", "prompts")
-
-
-def training_system(train: Path) -> str | None:
-    """The system turn of most training dialogues; None if most have none, which the chat template
-    then fills as it did in the training.
-    """
-    turns: Counter[str | None] = Counter()
-    for row in read_jsonl(train):
-        first = row["conversations"][0]
-        turns[first["value"] if first["from"] == "system" else None] += 1
-    return max(turns, key=lambda text: (turns[text], text or "")) if turns else None
 
 
 def data_files(place: Path) -> list[Path]:
@@ -92,7 +81,9 @@ def prepare(args: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, A
             rows, excluded = choice_rows(spec, files, args.suite)
         else:
             rows = read_open_prompts(files, spec["languages"])[: spec["max_items"]]
-        rows = with_system(rows, training_system(args.train) if system is None else system)
+        rows = with_system(
+            rows, system_of_most(read_jsonl(args.train)) if system is None else system
+        )
     if not rows:
         raise UserError(f"suite {args.suite}: {args.data} leaves nothing to ask; check its data")
     return rows, {

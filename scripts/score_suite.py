@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, argument_parser, run
-from mindtune.data.personal_data import load_hotlines
+from mindtune.data.hotlines import load_hotlines
 from mindtune.evaluate.scoring import Suite, check_paired, read_by_id, read_replies
 from mindtune.provenance import add_made_by, hash_inputs, read_record
 from mindtune.records import write_record

@@ -56,20 +56,20 @@ def run_to_the_end(
     state: Path,
     key: str,
     descriptor: int,
-    steps: int,
+    plan: dict[str, Any],
     flags: dict[str, Any],
 ) -> None:
     """Run the trainer from its last checkpoint up to the planned step, unless that is done."""
     drop_unproven(state)
     checkpoint = last_checkpoint(state, args.settings["gpus"])
-    done = checkpoint_step(checkpoint) if checkpoint else 0
+    done, steps = checkpoint_step(checkpoint) if checkpoint else 0, plan["steps"]
     if checkpoint and done >= steps:
         return
     if checkpoint:
         print(f"going on from step {done} of {steps}")
         flags = {**flags, "resume_from_checkpoint": str(checkpoint)}
     unproven(state, done)
-    run_trainer(args, flags, state, key, descriptor)
+    run_trainer(args, flags, state, key, descriptor, plan.get("by_dataset", ()))
     drop_unproven(state)
 
 
@@ -88,11 +88,13 @@ def check_end(state: Path, gpus: int, steps: int, flags: dict[str, Any]) -> Path
     return checkpoint
 
 
-def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, steps: int) -> Path:
+def train(
+    args: argparse.Namespace, state: Path, key: str, descriptor: int, plan: dict[str, Any]
+) -> Path:
     """Plan, run and check; return the last checkpoint."""
     flags = plan_flags(args, state)
-    run_to_the_end(args, state, key, descriptor, steps, flags)
-    return check_end(state, args.settings["gpus"], steps, flags)
+    run_to_the_end(args, state, key, descriptor, plan, flags)
+    return check_end(state, args.settings["gpus"], plan["steps"], flags)
 
 
 def parse_args() -> argparse.Namespace:
@@ -139,7 +141,7 @@ def main() -> None:
     )
     state = (args.state_root / key).resolve()
     with locked(state) as descriptor:
-        checkpoint = train(args, state, key, descriptor, plan["facts"]["steps"])
+        checkpoint = train(args, state, key, descriptor, plan["facts"])
         log = read_json(checkpoint / "trainer_state.json")["log_history"]
         kept = kept_checkpoint(checkpoint, args.settings["checkpoint"], log)
         write_adapter(kept, args.adapter, args.model_kind["id"], args.model)

@@ -38,7 +38,7 @@ def main() -> None:
     )
     write_text(arguments.datasheet, sheet)
     write_json(
-        arguments.croissant, croissant(arguments.name, arguments.spec, split["facts"], hashes)
+        arguments.croissant, croissant(arguments.name, [arguments.spec], split["facts"], hashes)
     )
     write_record(
         arguments.record,

@@ -21,11 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 
 from bench.labelled_set import Sample, labelled_set
 from mindtune.cli import argument_parser, run
-from mindtune.data.personal_data import (
-    load_hotlines,
-    maskers,
-    may_hold,
-)
+from mindtune.data.hotlines import load_hotlines
+from mindtune.data.personal_data import maskers, may_hold
 from mindtune.records import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,8 +86,7 @@ def main() -> None:
     )
     by_kind = {row["kind"]: row for row in runs}
     met = (
-        all(row.get("recall", 1) >= 0.95 for row in runs if row["kind"] != "mobile_spelt")
-        and by_kind["none"]["left_alone"] >= 0.999
+        all(row.get("recall", 1) >= 0.95 for row in runs) and by_kind["none"]["left_alone"] >= 0.999
     )
     write_json(
         arguments.record,
@@ -102,10 +98,8 @@ def main() -> None:
             "runs": runs, "target": {"recall": 0.95, "left_alone": 0.999}, "met": met,
             "note": "The labelled set is drawn from templates by a seed: it measures the forms "
 "that its author thought of. Its first run showed "
-            "QQ at 0.74 and WeChat at 0.86, and the patterns were widened by what they missed. "
-"Numbers spelt in "
-            "Chinese figures (mobile_spelt) are outside the target: the patterns do not read them. "
-"Names and addresses are not masked.",
+            "QQ at 0.74 and WeChat at 0.86 and numbers spelt in Chinese figures (mobile_spelt) at "
+"0, and the patterns were widened by what they missed. Names and addresses are not masked.",
         },
     )  # fmt: skip
     for row in runs:

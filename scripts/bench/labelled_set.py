@@ -67,9 +67,7 @@ def _mobile(draw: random.Random) -> tuple[str, str]:
 
 
 def _spelt(draw: random.Random) -> tuple[str, str]:
-    """A number spelt in Chinese figures: people do it to get past filters, and the patterns do not
-    read it.
-    """
+    """A number spelt in Chinese figures: people do it to get past filters."""
     number = "1" + draw.choice("3456789") + _digits(draw, 9)
     secret = number.translate(str.maketrans("0123456789", "零幺二三四五六七八九"))
     return "电话" + secret, secret

@@ -7,7 +7,8 @@ else's files need.
 """
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,17 @@ ROLES = {"system": "system", "human": "user", "gpt": "assistant"}
 def to_messages(conversations: Sequence[dict[str, str]]) -> list[Message]:
     """ShareGPT turns as chat messages."""
     return [{"role": ROLES[turn["from"]], "content": turn["value"]} for turn in conversations]
+
+
+def system_of_most(rows: Iterable[Mapping[str, Any]]) -> str | None:
+    """The system turn of most dialogues; None if most have none, which the chat template then
+    fills as it does in the training.
+    """
+    turns: Counter[str | None] = Counter()
+    for row in rows:
+        first = row["conversations"][0]
+        turns[first["value"] if first["from"] == "system" else None] += 1
+    return max(turns, key=lambda text: (turns[text], text or "")) if turns else None
 
 
 @dataclass(frozen=True)

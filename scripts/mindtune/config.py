@@ -20,10 +20,13 @@ from mindtune.cli import UserError
 from mindtune.config_errors import sentence
 from mindtune.environments import ROOT
 from mindtune.matrix import axes_schema, expand
+from mindtune.mixture import folder_of
 from mindtune.strict_yaml import parse_strictly, read_strictly
 
 # A run cannot have these for itself: dialogues are cleaned and tokenised once
 OF_ALL_RUNS = ("max_length",)
+# What a run says beside its training settings
+DATA_OF_A_RUN = ("dataset", "mix")
 # What an engine does not use, or uses without an effect on its replies
 NOT_OF_ENGINE = {
     "lmdeploy": ("startup_timeout_s", "threads"),
@@ -153,7 +156,7 @@ def run_settings(config: Mapping[str, Any], run: str) -> dict[str, Any]:
     """The training settings of one run: `train` and the device, with the run's own keys laid over
     it.
     """
-    own = {key: value for key, value in config["runs"][run].items() if key != "dataset"}
+    own = {key: value for key, value in config["runs"][run].items() if key not in DATA_OF_A_RUN}
     return merge(config["train"], own) | {"device": config["device"]}
 
 
@@ -164,9 +167,10 @@ def exported_by_name(config: Mapping[str, Any]) -> str | None:
 
 
 def exported_dataset(config: Mapping[str, Any]) -> str:
-    """The dataset of the exported run; where a figure decides, all runs have the same one."""
-    run = exported_by_name(config) or min(config["runs"])
-    return config["runs"][run]["dataset"]
+    """The folder in results/data of the exported run; where a figure decides, all runs have the
+    same one.
+    """
+    return folder_of(config["runs"][exported_by_name(config) or min(config["runs"])])
 
 
 def serve_settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from mindtune.config import (
 )
 from mindtune.config_errors import nearest
 from mindtune.environments import DEMO_MODELS, ROOT
+from mindtune.mixture import check_mixtures, folder_of, parts_of, used_sets
 from mindtune.sources import HUBS, is_licence
 
 FLASH_ATTENTION = ("flash_attention_4", "flash_attn")
@@ -30,21 +31,14 @@ MOST_BYTES = 60_000
 
 
 def check_names(config: Mapping[str, Any]) -> None:
-    """Runs name datasets that exist, and the exported run exists."""
-    for run, settings in config["runs"].items():
-        if settings["dataset"] not in config["datasets"]:
-            raise UserError(
-                f"config key runs.{run}.dataset is {settings['dataset']!r}, which is not among "
-                f"datasets "
-                f"({', '.join(sorted(config['datasets']))}); name one of them or add it"
-            )
+    """The exported run exists."""
     named = exported_by_name(config)
     if named is not None and named not in config["runs"]:
         raise UserError(
             f"config key export.run is {config['export']['run']!r}, which is not among runs "
             f"({', '.join(sorted(config['runs']))}); name one of them"
         )
-    trained_on = sorted({settings["dataset"] for settings in config["runs"].values()})
+    trained_on = sorted({folder_of(settings) for settings in config["runs"].values()})
     if named is None and len(trained_on) > 1:
         raise UserError(
             f"config key export.run chooses by {config['export']['run']['lowest']}, but the runs "
@@ -62,7 +56,7 @@ def check_licences(config: Mapping[str, Any]) -> None:
             f"datasets "
             f"({', '.join(sorted(config['datasets']))}); correct or remove it"
         )
-    for name in sorted({run["dataset"] for run in config["runs"].values()}):
+    for name in used_sets(config):
         licence = config["datasets"][name]["licence"]
         if not is_licence(licence) and name not in accepted:
             raise UserError(
@@ -106,8 +100,8 @@ def check_pinned(config: Mapping[str, Any]) -> None:
             f"config key export.accept_unpinned names {strangers[0]!r}, which is neither model nor "
             f"among datasets ({', '.join(sorted(config['datasets']))}); correct or remove it"
         )
-    dataset = exported_dataset(config)
-    sources = {dataset: config["datasets"][dataset], "model": config["model"]}
+    sets = parts_of(exported_dataset(config))
+    sources = {**{name: config["datasets"][name] for name in sets}, "model": config["model"]}
     for name, spec in sources.items():
         if spec["source"] in HUBS and name not in accepted and not is_pinned(spec):
             key = name if name == "model" else f"datasets.{name}"
@@ -231,6 +225,7 @@ def is_list_of_files(key: str) -> bool:
 
 CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_names,
+    check_mixtures,
     check_sizes,
     check_licences,
     check_sources,

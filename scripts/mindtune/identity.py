@@ -13,6 +13,7 @@ from typing import Any
 
 from mindtune.cli import UserError
 from mindtune.code import SCRIPTS
+from mindtune.mixture import used_sets
 from mindtune.records import read_json
 
 ROOT = SCRIPTS.parent
@@ -76,7 +77,7 @@ def others(
             recorded(base / "fetch_model.json", base / "fetch_tokenizer.json"),
         )
     ]
-    for name in sorted({run["dataset"] for run in config["runs"].values()}):
+    for name in used_sets(config):
         record = recorded(results / "data" / name / "fetch_dataset.json")
         pairs.append(("data", f"datasets.{name}", config["datasets"][name], record))
     for kind, key, spec, record in pairs:
@@ -92,7 +93,7 @@ def fetched(
 ) -> Iterator[tuple[str, str, Mapping[str, Any], Path]]:
     """(kind, key, settings, record) of every source that a checksum can pin."""
     yield "model", "model", config["model"], results / "base/fetch_model.json"
-    for name in sorted({run["dataset"] for run in config["runs"].values()}):
+    for name in used_sets(config):
         record = results / "data" / name / "fetch_dataset.json"
         yield "data", f"datasets.{name}", config["datasets"][name], record
 

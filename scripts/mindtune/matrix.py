@@ -23,7 +23,7 @@ def axes_schema(run_keys: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of `matrix.*`: for every key of a run a list of its values, or null."""
     found = {}
     for key, part in run_keys.items():
-        if part.get("type") == "object":
+        if "properties" in part:
             found[key] = {"type": ["object", "null"], "additionalProperties": False,
                           "description": "lists of values, a run each",
                           "properties": axes_schema(part["properties"])}  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from mindtune.config import leaves, run_settings
+from mindtune.mixture import folder_of
 
 
 def variants(config: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, dict[str, Any]]:
@@ -14,7 +15,7 @@ def variants(config: Mapping[str, Any], without: Collection[str] = ()) -> dict[s
     runs" where nothing does.
     """
     settings = {
-        run: dict(leaves({**run_settings(config, run), "dataset": own["dataset"]}))
+        run: dict(leaves({**run_settings(config, run), "dataset": folder_of(own)}))
         for run, own in config["runs"].items()
     }
     left_out = {("seed",), *((key,) for key in without)}

@@ -13,6 +13,7 @@ Writes  the list of erased rows; removes files below results/, state/, logs/, .c
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mindtune.cli import UserError, argument_parser, run
 from mindtune.data.contents import contents
 from mindtune.data.readers import parse
 from mindtune.erased import read_erased, row_digest
+from mindtune.mixture import id_in, parts_of
 from mindtune.records import read_json, read_jsonl, remove
 from show_row import find, raw_row
 
@@ -113,24 +115,23 @@ def records_of(workdir: Path, removed: Iterable[Path]) -> list[Path]:
 
 
 def trained(workdir: Path, dataset: str, kept: list[dict[str, Any]]) -> list[str]:
-    """The runs whose weights saw the row, or were chosen by it."""
-    data = workdir / "results/data" / dataset
-    if not any(find(data / f"{side}.jsonl", row["id"]) for side in SIDES for row in kept):
-        return []
+    """The runs whose weights saw the row, or were chosen by it; in a mixture, its id is another."""
+    caches = {
+        f"results/data/{path.name}/cached"
+        for path in (workdir / "results/data").iterdir()
+        for side, row in product(SIDES, kept)
+        if dataset in parts_of(path.name)
+        and find(path / f"{side}.jsonl", id_in(path.name, dataset, row["id"]))
+    }
     records = sorted((workdir / "results/runs").glob("*/order_dialogues.json"))
-    cached = f"results/data/{dataset}/cached"
-    return [record.parent.name for record in records if cached in read_json(record)["inputs"]]
+    return [record.parent.name for record in records if caches & read_json(record)["inputs"].keys()]
 
 
 def add_to_list(path: Path, dataset: str, digests: Iterable[str]) -> None:
     """Note the rows, before anything is removed: whatever stops this program, no rerun brings them
     back.
     """
-    fresh = [
-        digest
-        for digest in sorted(set(digests))
-        if digest not in read_erased(path).get(dataset, ())
-    ]
+    fresh = sorted(set(digests) - set(read_erased(path).get(dataset, ())))
     with path.open("a", encoding="utf-8") as stream:
         stream.writelines(f"{dataset} {digest}\n" for digest in fresh)
 
@@ -163,6 +164,7 @@ def erase(workdir: Path, dataset: str, identity: str, listed: Path) -> None:
     add_to_list(listed, dataset, (row_digest(row.data) for _, row in raw))
     print(f"listed    {listed}: a rerun makes everything again without the row")
     rows = [*kept, *rejected, *(parse(row, file) for file, row in raw)]
+    ids |= {f"{dataset}:{name}" for name in ids}  # as mixtures call them
     remove_all(workdir, data, holders(workdir, needles(ids, rows)))
     for name in runs:
         print(

@@ -22,8 +22,8 @@ from mindtune.config import read_schema, with_defaults
 from mindtune.data import forms, hub, readers
 from mindtune.data.cleaning import Cleaner
 from mindtune.data.form_shapes import nearest_form
+from mindtune.data.hotlines import load_hotlines
 from mindtune.data.noticed import WHAT, noticed
-from mindtune.data.personal_data import load_hotlines
 from mindtune.data.raw_row import Unreadable
 from mindtune.data.rejections import Turns
 

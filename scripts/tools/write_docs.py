@@ -53,7 +53,10 @@ def rows(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str, 
             "properties" in part or "properties" in (part.get("additionalProperties") or {})
         ):
             if key == "runs.NAME":
-                yield f"{key}.dataset", "required", part["properties"]["dataset"]["description"]
+                own = part["properties"]
+                yield f"{key}.dataset", "required", own["dataset"]["description"]
+                for name, mix in own["mix"]["properties"].items():
+                    yield f"{key}.mix.{name}", "none", mix["description"]
                 yield f"{key}.*", "as train.*", "any key of train but max_length, for this run only"
             else:
                 yield from rows(part, key)

@@ -1,7 +1,8 @@
 """Measure cleaning's verdicts on the labelled rows, and write them into docs/data-hand-check.md.
 
 Reads   tests/judgement/reasons.jsonl, repairs.jsonl (a step, turns, and what a careful person does
-        with them) and crisis.jsonl (a text, and whether it speaks of suicide, self-harm or killing)
+        with them), crisis.jsonl (a text, and whether it speaks of suicide, self-harm or killing)
+        and held_out.jsonl (what a reader said of drawn rows of public sets)
 Writes  the tables between the two marks of docs/data-hand-check.md
 """
 
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.data.cleaning import STEPS, Cleaner
 from mindtune.data.crisis import speaks_of_it
-from mindtune.data.personal_data import Hotlines, load_hotlines
+from mindtune.data.hotlines import Hotlines, load_hotlines
 from mindtune.records import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,10 +51,10 @@ class Measured:
 
     def line(self, name: str) -> str:
         """A line of the table."""
-        return (
-            f"| {name} | {self.hits + self.false} | {self.precision:.3f} | "
-            f"{self.hits + self.missed} | {self.recall:.3f} | {self.left} |\n"
-        )
+        acted, wanted = self.hits + self.false, self.hits + self.missed
+        precision = f"{self.precision:.3f}" if acted else "none"
+        recall = f"{self.recall:.3f}" if wanted else "none"
+        return f"| {name} | {acted} | {precision} | {wanted} | {recall} | {self.left} |\n"
 
 
 def read(name: str) -> list[dict[str, Any]]:
@@ -115,6 +116,19 @@ def crisis() -> dict[str, Measured]:
     return measured
 
 
+def held_out() -> dict[str, Measured]:
+    """Every step's figures on rows of public sets that nobody had looked at, by what a reader said
+    when they were drawn; the rows themselves are not here.
+    """
+    measured: dict[str, Measured] = {}
+    for group in read("held_out"):
+        acted, wanted = group["acted"], group["should"]
+        for _ in group["rows"]:
+            figures = measured.setdefault(group["step"], Measured())
+            add(figures, wanted, acted, acted == wanted)
+    return measured
+
+
 def tables() -> str:
     """All tables, as Markdown."""
     head = (
@@ -129,7 +143,10 @@ def tables() -> str:
             head.format(title) + lines + f"\n{styles.total()} rows in {len(styles)} styles.\n"
         )
     lines = "".join(figures.line(language) for language, figures in crisis().items())
-    return "\n".join((*parts, head.format("crisis words") + lines))
+    drawn = "".join(figures.line(step) for step, figures in held_out().items())
+    return "\n".join(
+        (*parts, head.format("crisis words") + lines, head.format("held out (below)") + drawn)
+    )
 
 
 def page(old: str) -> str:

@@ -14,9 +14,16 @@ from planning import ROOT, Project
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plan")
+    project = copy_of_the_workflow(tmp_path_factory.mktemp("plan"))
+    project.finish()
+    return project
+
+
+def copy_of_the_workflow(folder):
+    """A project of which nothing is made yet."""
     # the project's environments are empty files: never among real ones
-    os.environ["MINDTUNE_VENVS"] = str(folder / "venvs")
+    os.environ.setdefault("MINDTUNE_TEST_VENVS", str(folder / "venvs"))
+    os.environ["MINDTUNE_VENVS"] = os.environ["MINDTUNE_TEST_VENVS"]
     project = Project(folder)
     for name in (
         "Snakefile",
@@ -37,5 +44,4 @@ def project(tmp_path_factory):
             project.root.mkdir(exist_ok=True)
             shutil.copy(source, project.root / name)
     project.work.mkdir()
-    project.finish()
     return project

@@ -29,9 +29,6 @@ WHY = re.compile(r"^ *# Kept long: \w.+$", re.M)
 # What was longer when the limits came, with its length then: it may shrink, and nothing may join
 LONGER = {
     "scripts/mindtune/audit/dag.py:take_job": 42,
-    "scripts/mindtune/data/ledger.py": 354,
-    "scripts/mindtune/data/ledger.py:make_facts": 49,
-    "scripts/mindtune/data/row_cleaning.py": 281,
 }
 
 

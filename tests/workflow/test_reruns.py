@@ -60,6 +60,7 @@ READERS = [
     ("runs.seed43.dataset", None),
     ("runs.seed43.seed", {"order_dialogues", "train_lora"}),
     ("data.clean.", {"clean_dialogues"}),
+    ("data.canaries.", None),  # one more suite is another graph: test_mixture.py
     ("data.split.", {"split_dialogues"}),
     ("data.contamination.", {"split_dialogues"}),
     ("train.max_length", {"clean_dialogues", "cache_dataset", *PLAN}),
@@ -138,6 +139,7 @@ VALUES = {
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",
     "data.clean.crisis": "with_help",
+    "data.clean.bad_turns": "context",
     "data.clean.patterns": [{"name": "ad", "find": "加群"}],
     "data.clean.sources": {"zh.jsonl": {"limit": 10}},
     "datasets.demo.erased": ["0" * 64],

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mindtune.mixture import sets_of
+
 Component = dict[str, Any]
 Records = Mapping[str, Mapping[str, Any]]
 MODELS = ("results/base/model", "results/runs/{run}/adapter", "results/runs/{run}/export")
@@ -46,19 +48,24 @@ def packages(freezes: Mapping[str, str]) -> list[Component]:
     return [found[purl] for purl in sorted(found)]
 
 
-def bill(
-    run: str, config: Mapping[str, Any], records: Records, freezes: Mapping[str, str]
-) -> Component:
-    """The whole bill; it has no serial number and no time, so that equal runs give equal bytes."""
-    name, model = config["runs"][run]["dataset"], config["model"]
-    spec = config["datasets"][name]
-    base, adapter, export = (digest_of(records, path.format(run=run)) for path in MODELS)
-    data = component(
+def dataset(name: str, spec: Mapping[str, Any], records: Records) -> Component:
+    """A data set that the run trained on."""
+    return component(
         "data", spec.get("id") or name, version=spec.get("revision"),
         licenses=licensed(spec.get("licence")),
         hashes=hashed(digest_of(records, f"results/data/{name}/raw")),
         data=[{"type": "dataset", "name": name}],
     )  # fmt: skip
+
+
+def bill(
+    run: str, config: Mapping[str, Any], records: Records, freezes: Mapping[str, str]
+) -> Component:
+    """The whole bill; it has no serial number and no time, so that equal runs give equal bytes."""
+    model, sets = config["model"], sets_of(config["runs"][run])
+    base, adapter, export = (digest_of(records, path.format(run=run)) for path in MODELS)
+    data = [dataset(name, config["datasets"][name], records) for name in sets]
+    given = [part["bom-ref"] for part in data]
     told = component(
         "machine-learning-model", model.get("id") or "base model", version=model.get("revision"),
         licenses=licensed(model.get("licence")), hashes=hashed(base),
@@ -66,7 +73,7 @@ def bill(
     card = {
         "modelParameters": {
             "approach": {"type": "supervised"},
-            "datasets": [{"ref": data["bom-ref"]}],
+            "datasets": [{"ref": ref} for ref in given],
         }
     }
     made = [
@@ -79,9 +86,9 @@ def bill(
         "$schema": "http://cyclonedx.org/schema/bom-1.7.schema.json",
         "bomFormat": "CycloneDX", "specVersion": "1.7", "version": 1,
         "metadata": {"component": {"type": "application", "name": "MindTune", "bom-ref": "run"}},
-        "components": [data, told, *made, *packages(freezes)],
+        "components": [*data, told, *made, *packages(freezes)],
         "dependencies": [
             {"ref": "run", "dependsOn": inside},
-            *({"ref": ref, "dependsOn": [data["bom-ref"], told["bom-ref"]]} for ref in inside),
+            *({"ref": ref, "dependsOn": [*given, told["bom-ref"]]} for ref in inside),
         ],
     }  # fmt: skip

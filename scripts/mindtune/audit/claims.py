@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.audit.timing import in_words, last_seconds
+from mindtune.mixture import sets_of
 from mindtune.primary import primary_metric
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -165,7 +166,7 @@ def claims(
     """All claims of a run, in the order of the stages; what has no record is not claimed."""
     device = config.get("device")
     return [
-        *data_claims(records, config["runs"][run]["dataset"]),
+        *(claim for name in sets_of(config["runs"][run]) for claim in data_claims(records, name)),
         *training_claims(records, run, device),
         *proof_claims(records, run, device),
         *evaluation_claims(table, run),

@@ -8,6 +8,7 @@ from typing import Any
 
 from mindtune.audit.scrub import scrub
 from mindtune.audit.zipping import Content
+from mindtune.mixture import used_sets
 from mindtune.records import list_files
 
 # Folders of weights, and what is made of data and weights again in seconds
@@ -38,11 +39,10 @@ def is_open(licences: Iterable[str]) -> bool:
 
 def licences_of(config: Mapping[str, Any]) -> list[str]:
     """The licences of the data sets in use, and of the suites that have data of their own."""
-    used = sorted({settings["dataset"] for settings in config["runs"].values()})
     own = [
         spec for _, spec in sorted(config.get("suites", {}).items()) if spec["source"] != "split"
     ]
-    found = [config["datasets"][name]["licence"] for name in used]
+    found = [config["datasets"][name]["licence"] for name in used_sets(config)]
     return list(dict.fromkeys([*found, *(spec["licence"] for spec in own)]))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from mindtune.audit.dag import Job, Plan
 from mindtune.audit.timing import in_words
-from mindtune.config import run_settings
+from mindtune.config import DATA_OF_A_RUN, run_settings
 from mindtune.records import read_json
 
 TRAINING = "train_lora"
@@ -48,17 +48,22 @@ def record_at(path: str) -> dict[str, Any]:
     return read_json(path) if Path(path).is_file() else {}
 
 
+def data_of(config: Mapping[str, Any], run: str) -> dict[str, Any]:
+    """What decides on which dialogues a run trains."""
+    return {key: config["runs"][run].get(key) for key in DATA_OF_A_RUN}
+
+
 def planned_tokens(
     config: Mapping[str, Any], run: str, others: Iterable[str]
 ) -> tuple[int, str] | None:
     """(tokens that a run would train on in all its epochs, the run whose pack_stats say so): its
     own, or that of a run with the same dialogues.
     """
-    settings, dataset = run_settings(config, run), config["runs"][run]["dataset"]
+    settings, data = run_settings(config, run), data_of(config, run)
     for name in (run, *sorted(others)):
         stats = record_at(f"results/runs/{name}/pack_stats.json")
         alike = stats and stats["params"]["max_length"] == settings["max_length"]
-        if alike and config["runs"].get(name, {}).get("dataset") == dataset:
+        if alike and name in config["runs"] and data_of(config, name) == data:
             return stats["facts"]["tokens"] * settings["epochs"], name
     return None
 

@@ -28,7 +28,15 @@ MAKERS = (
     (r"(results/data/[^/]+)/raw", r"\1/fetch_dataset.json"),
     (r"(results/suites/[^/]+)/raw", r"\1/fetch_suite.json"),
     (r"(results/data/[^/]+)/(clean|rejected|crisis)\.jsonl", r"\1/clean_dialogues.json"),
+    (
+        r"(results/data/[^/]+\+[^/]+)/(train|dev|test|contamination|left_out)\.jsonl",
+        r"\1/mix_datasets.json",
+    ),
     (r"(results/data/[^/]+)/(train|dev|test|contamination)\.jsonl", r"\1/split_dialogues.json"),
+    (
+        r"(results/data/[^/]+\+[^/]+)/(DATASHEET\.md|croissant\.json)",
+        r"\1/write_mixture_sheet.json",
+    ),
     (r"(results/data/[^/]+)/(DATASHEET\.md|croissant\.json)", r"\1/write_datasheet.json"),
     (r"(results/data/[^/]+)/cached", r"\1/cache_dataset.json"),
     (r"(results/runs/[^/]+)/cached", r"\1/order_dialogues.json"),

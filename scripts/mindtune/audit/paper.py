@@ -12,6 +12,7 @@ from mindtune.audit.claims import claims, claims_table, read_table
 from mindtune.audit.references import bibtex
 from mindtune.cli import UserError
 from mindtune.config import run_settings
+from mindtune.mixture import sets_of
 from mindtune.variants import variants
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -54,10 +55,17 @@ def facts_of(records: Records, run: str) -> dict[str, Any]:
             f"RUN is {run!r}, which is not among runs ({', '.join(sorted(config['runs']))}); name "
             f"one of them"
         )
-    dataset = config["runs"][run]["dataset"]
 
     def of(path: str) -> dict[str, Any]:
         return dict(records[path]["facts"]) if path in records else {}
+
+    def of_set(name: str) -> dict[str, Any]:
+        place = f"results/data/{name}"
+        return {
+            "name": name, "spec": config["datasets"][name],
+            "clean": of(f"{place}/clean_dialogues.json"),
+            "split": of(f"{place}/split_dialogues.json"),
+        }  # fmt: skip
 
     table = read_table(Path("results/tables/evaluation.csv"))
     place = f"results/runs/{run}"
@@ -67,14 +75,13 @@ def facts_of(records: Records, run: str) -> dict[str, Any]:
     seeds = variants(config)
     alike = [name for name in seeds if seeds[name]["variant"] == seeds[run]["variant"]]
     return {
-        "run": run, "dataset": dataset, "config": config,
+        "run": run, "sets": [of_set(name) for name in sets_of(config["runs"][run])],
+        "config": config,
         "start": filled(start["facts"], "commit", "uncommitted_sha256"),
         "host": filled(start["facts"]["host"], "system", "processor", "cores", "memory", "gpus"),
-        "spec": config["datasets"][dataset], "model": config["model"],
+        "model": config["model"],
         "settings": run_settings(config, run), "packages": dict(sorted(packages.items())),
         "seeds": sorted({seeds[name]["seed"] for name in alike}),
-        "clean": of(f"results/data/{dataset}/clean_dialogues.json"),
-        "split": of(f"results/data/{dataset}/split_dialogues.json"),
         "train": filled(train["facts"], "gpu_hours", "kilowatt_hours") if train else {},
         "merged": filled(merged, "parameters") if merged else {},
         "export": of("results/export.json"), "gates": of("results/gates.json"),

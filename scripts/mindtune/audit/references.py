@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mindtune.mixture import used_sets
+
 # key: (kind, fields); from the publishers' pages
 WORKS: dict[str, tuple[str, dict[str, str]]] = {
     "snakemake": ("article", {
@@ -167,6 +169,6 @@ def bibtex(
     """The whole file: works, then the base, then the data sets of the runs."""
     parts = [entry(WORKS[key][0], key, WORKS[key][1]) for key in used(config, records, metrics)]
     parts.append(source_entry("base-model", "base model", config["model"]))
-    for name in sorted({run["dataset"] for run in config["runs"].values()}):
+    for name in used_sets(config):
         parts.append(source_entry(f"data-{name}", "data set", config["datasets"][name]))
     return "\n".join(parts)

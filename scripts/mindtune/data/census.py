@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mindtune.data import crisis
-from mindtune.data.personal_data import Hotlines
+from mindtune.data.hotlines import Hotlines
 
 SPEAKS_OF_IT, POINTS_TO_HELP, NAMES_HOTLINE, COUNSELLOR_SPEAKS = 1, 2, 4, 8
 NUMBER = re.compile(r"[0-9][0-9 -]{1,14}[0-9]")

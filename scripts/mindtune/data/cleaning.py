@@ -12,23 +12,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mindtune.cli import UserError
-from mindtune.data.labels import KNOWN_LABELS, ROLE_NAMES
+from mindtune.data.hotlines import Hotlines
+from mindtune.data.labels import KNOWN_LABELS, ROLE_NAMES, ContextOnly, is_learned, learned
 from mindtune.data.language import LANGUAGES
 from mindtune.data.patterns import Patterns
-from mindtune.data.personal_data import Hotlines, Mask, maskers, may_hold
+from mindtune.data.personal_data import Mask, maskers, may_hold
 from mindtune.data.rejections import CONTENT_REJECTIONS, Rules, Turns
 from mindtune.data.repairs import TEXT_REPAIRS, TURN_REPAIRS
 
 MASKS = (
-    "mask_email",
-    "mask_url",
-    "mask_id_card",
-    "mask_bank_card",
-    "mask_qq",
-    "mask_wechat",
-    "mask_mobile",
-    "mask_landline",
-)
+    "mask_email", "mask_url", "mask_id_card", "mask_bank_card",
+    "mask_qq", "mask_wechat", "mask_mobile", "mask_landline",
+)  # fmt: skip
 REPAIRS = (
     tuple(step.name for step in TEXT_REPAIRS) + MASKS + tuple(name for name, _ in TURN_REPAIRS)
 )
@@ -38,7 +33,9 @@ LATE_REJECTIONS = ("over_long", "exact_duplicate", "near_duplicate", "repeated_l
 REJECTIONS = tuple(name for name, _ in CONTENT_REJECTIONS) + LATE_REJECTIONS
 REQUIRED = ("malformed", "unknown_role", "turns_out_of_order")
 # What the configuration decides: a source's weight or limit, crises, patterns of the user's own.
-POLICY = ("over_share", "crisis", "pattern")
+POLICY = ("over_share", "crisis", "pattern", "nothing_to_learn")
+# Rejections for what one counsellor's turn says: `bad_turns: context` lets it stay as context.
+OF_ONE_TURN = ("refusal", "other_model_identity", "machine_identity")
 STEPS = REPAIRS + REJECTIONS
 # One repair may uncover work for an earlier one (a dropped `医生：` leaves a line of narration),
 # so they run again until nothing changes; real dialogues need two rounds.
@@ -51,7 +48,7 @@ Watch = Callable[[str, Turns], None]
 @dataclass
 class Cleaned:
     """What became of one dialogue. `masked` counts the pieces of personal data by step,
-    `patterns` what the user's own patterns replaced or rejected.
+    `patterns` what the user's own patterns replaced or rejected, `topics` are those that count it.
     """
 
     turns: Turns
@@ -59,6 +56,7 @@ class Cleaned:
     reasons: list[str] = field(default_factory=list)
     masked: Counter[str] = field(default_factory=Counter)
     patterns: Counter[str] = field(default_factory=Counter)
+    topics: list[str] = field(default_factory=list)
 
     def change(self, name: str, turns: Turns, watch: Watch) -> None:
         """Take what a step made of the turns, and leave its name."""
@@ -80,8 +78,10 @@ class Cleaner:
         hotlines: Hotlines,
         special: re.Pattern[str],
         patterns: Sequence[Mapping[str, str]] = (),
+        bad_turns: str = "reject",
     ) -> None:
         check_steps(steps)
+        self.bad_turns = bad_turns
         for label, role in role_map.items():
             if role not in ROLE_NAMES:
                 raise UserError(
@@ -111,16 +111,48 @@ class Cleaner:
         if replaced != done.turns:
             done.change("pattern", replaced, watch)
             self._settle(done, watch)
-        lowered = "\n".join(text for _, text in done.turns).lower()
-        done.reasons += [
-            name for name, test in self.rejections if test(self.rules, done.turns, lowered)
-        ]
-        if rejecting := self.patterns.rejecting(done.turns):
+        self._leave_as_context(done, watch)
+        done.reasons += self._reasons(done.turns)
+        if rejecting := self.patterns.matching(done.turns, "reject"):
             done.reasons.append("pattern")
             done.patterns.update(rejecting)
         if not done.reasons and not in_order(done.turns):
             done.reasons.append("turns_out_of_order")
+        done.topics = self.patterns.matching(done.turns, "count")
         return done
+
+    def _reasons(self, turns: Turns) -> list[str]:
+        """Why the dialogue is rejected for what is said in it; turns that are context only may be
+        bad.
+        """
+        told = learned(turns)
+        lowered = "\n".join(text for _, text in turns).lower()
+        reasons = [
+            name
+            for name, test in self.rejections
+            if test(self.rules, told if name in OF_ONE_TURN else turns, lowered)
+        ]
+        if len(told) < len(turns) and not any(role == "gpt" for role, _ in told):
+            reasons.append("nothing_to_learn")
+        return reasons
+
+    def _leave_as_context(self, done: Cleaned, watch: Watch) -> None:
+        """Counsellors' turns that are not to be learned become context."""
+        tests = [
+            test
+            for name, test in self.rejections
+            if self.bad_turns == "context" and name in OF_ONE_TURN
+        ]
+        turns: Turns = []
+        for role, text in done.turns:
+            if role == "gpt" and is_learned((role, text)):
+                found = self.patterns.not_learned(text)
+                done.patterns.update(found)
+                if found or any(test(self.rules, [(role, text)], text.lower()) for test in tests):
+                    role = ContextOnly(role)
+            turns.append((role, text))
+        if len(learned(turns)) < len(turns):
+            done.change("not_learned", turns, watch)
 
     def _settle(self, done: Cleaned, watch: Watch) -> bool:
         """Repair until nothing changes; False when the row has no roles or no end of markup."""
@@ -180,7 +212,7 @@ class Cleaner:
             role = label if label in ROLE_NAMES else self.labels.get(_fold_label(label))
             if role is None:
                 return False
-            named.append((role, text))
+            named.append((role if is_learned((label, text)) else ContextOnly(role), text))
         if named != done.turns:
             done.change("role_name", named, watch)
         return True

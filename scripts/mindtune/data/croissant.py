@@ -1,6 +1,6 @@
 """The Croissant 1.0 description of a cleaned and split dataset, from stage records alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,9 @@ def dialogues(side: str) -> Any:
     )
 
 
-def croissant(name: str, spec: Facts, split: Facts, hashes: Mapping[str, str]) -> dict[str, Any]:
+def croissant(
+    name: str, specs: Sequence[Facts], split: Facts, hashes: Mapping[str, str]
+) -> dict[str, Any]:
     """The description (JSON-LD): the three files with their hashes, and the fields of a row."""
     import mlcroissant
 
@@ -87,10 +89,10 @@ def croissant(name: str, spec: Facts, split: Facts, hashes: Mapping[str, str]) -
     ]
     metadata = mlcroissant.Metadata(
         name=name,
-        description=f"Counselling dialogues from {source_name(spec)}, cleaned, deduplicated and "
-        f"split by groups by MindTune.",
-        license=[spec["licence"]],
-        url=_url(spec),
+        description=f"Counselling dialogues from {', '.join(map(source_name, specs))}, cleaned, "
+        f"deduplicated and split by groups by MindTune.",
+        license=list(dict.fromkeys(spec["licence"] for spec in specs)),
+        url=_url(specs[0]),
         distribution=files,
         record_sets=[dialogues(side) for side in SIDES],
     )

@@ -1,6 +1,6 @@
 """The data sheet of a cleaned and split dataset, from stage records alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from mindtune.markdown import templates
 from mindtune.sources import is_licence, source_name
 
 TEMPLATE = Path(__file__).with_name("datasheet.md.j2")
+MIXTURE_TEMPLATE = Path(__file__).with_name("mixture_sheet.md.j2")
 Facts = Mapping[str, Any]
 
 
@@ -34,6 +35,7 @@ def datasheet(name: str, spec: Facts, fetch: Facts, clean: Facts, split: Facts) 
             fetch=fetch,
             clean=clean,
             split=split,
+            percent=percent,
             crisis={
                 "client": client,
                 "help": percent(census["counsellor_points_to_help"], client),
@@ -42,3 +44,22 @@ def datasheet(name: str, spec: Facts, fetch: Facts, clean: Facts, split: Facts) 
             },
         )
     )
+
+
+def mixture_sheet(name: str, parts: Sequence[tuple[str, Facts, Facts]], mix: Facts) -> str:
+    """Render the sheet of a mixture. A part is (name, entry in the config, facts of its cleaning);
+    `mix` are the facts of mix_datasets.
+    """
+    shown = [
+        {
+            "name": part,
+            "source": source_name(spec),
+            "licence": spec["licence"],
+            "licensed": is_licence(spec["licence"]),
+            "clean": clean,
+            "mixed": mix["datasets"][part],
+        }
+        for part, spec, clean in parts
+    ]
+    template = templates().from_string(MIXTURE_TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(name=name, parts=shown, mix=mix)

@@ -29,10 +29,19 @@ def mapped(row: Any, fields: Mapping[str, str]) -> Any:
     more = {key: at(row, fields[key]) for key in ("system", "history") if key in fields}
     more |= {"id": row["id"]} if "id" in row else {}
     if "question" in fields:
-        return more | {key: at(row, fields[key]) for key in ("question", "answer")}
+        return more | _weight(row) | {key: at(row, fields[key]) for key in ("question", "answer")}
     turns = at(row, fields.get("turns", "turns"))
     if not isinstance(turns, list):
         return more | {"conversations": [{"from": None, "value": None}]}
-    pairs = [{"from": at(turn, fields["speaker"]), "value": at(turn,
-        fields["text"])} for turn in turns]  # fmt: skip
-    return more | {"conversations": pairs}
+    said = [
+        {"from": at(turn, fields["speaker"]), "value": at(turn, fields["text"]), **_weight(turn)}
+        for turn in turns
+    ]
+    return more | {"conversations": said}
+
+
+def _weight(said: Any) -> dict[str, Any]:
+    """What a turn or row says of whether it is learned."""
+    if not isinstance(said, dict):
+        return {}
+    return {key: said[key] for key in ("weight", "loss") if key in said}

@@ -9,6 +9,7 @@ from typing import Any
 
 from mindtune.data.form_keys import LIST_KEYS, PREFIXED, key_of, pair_of, turn_of
 from mindtune.data.labelled_text import labelled, labelled_turns, split_turns
+from mindtune.data.labels import ContextOnly
 
 Turn = tuple[str, str]
 UNKNOWN_ROWS = 1000  # of a file, after which a form must have been found
@@ -95,6 +96,14 @@ def _system(row: Any) -> list[Turn]:
 OPENAI_ROLES = {"user": "human", "assistant": "gpt"}
 
 
+def _of(said: dict[str, Any], label: Any) -> Any:
+    """The label of a turn or reply; context only where its source gives it no weight (`weight: 0`,
+    as OpenAI and LLaMA-Factory write it, or `loss: false`, as ms-swift does).
+    """
+    weighs = said.get("weight", 1) != 0 and said.get("loss") is not False
+    return label if weighs or not isinstance(label, str) else ContextOnly(label)
+
+
 def _text(content: Any) -> str:
     """A turn's text; of OpenAI's content parts, only text can be read."""
     if isinstance(content, list) and content:
@@ -110,16 +119,20 @@ def _one(turn: dict[str, Any]) -> Turn:
     """One turn, whatever its speaker and its text are called."""
     speaker, text = turn_of(turn)
     label = turn[speaker]
-    return (OPENAI_ROLES.get(label, label) if speaker == "role" else label), _text(turn[text])
+    role = OPENAI_ROLES.get(label, label) if speaker == "role" else label
+    return _of(turn, role), _text(turn[text])
 
 
 def _sharegpt(row: Any) -> list[Turn]:
-    return _system(row) + [(turn["from"], turn["value"]) for turn in _turn_list(row)]
+    turns = [(_of(turn, turn["from"]), turn["value"]) for turn in _turn_list(row)]
+    return _system(row) + turns
 
 
 def _messages(row: Any) -> list[Turn]:
-    turns = [(turn["role"], _text(turn["content"])) for turn in _turn_list(row)]
-    return _system(row) + [(OPENAI_ROLES.get(role, role), text) for role, text in turns]
+    turns = [(turn, turn["role"], _text(turn["content"])) for turn in _turn_list(row)]
+    return _system(row) + [
+        (_of(turn, OPENAI_ROLES.get(role, role)), text) for turn, role, text in turns
+    ]
 
 
 def _listed(row: Any) -> list[Turn]:
@@ -135,7 +148,7 @@ def _alternating(row: Any) -> list[Turn]:
 
 def _pair(row: dict[str, Any]) -> list[Turn]:
     question, answer = pair_of(row)
-    return [("human", _text(row[question])), ("gpt", _text(row[answer]))]
+    return [("human", _text(row[question])), (_of(row, "gpt"), _text(row[answer]))]
 
 
 def _pairs(row: Any) -> list[Turn]:
@@ -172,7 +185,9 @@ def _earlier(part: Any) -> list[Turn]:
 def _alpaca(row: dict[str, Any]) -> list[Turn]:
     parts = [_text(row["instruction"]), _text(row.get("input") or "")]
     asked = "\n".join(part for part in parts if part)
-    return _system(row) + _history(row) + [("human", asked), ("gpt", _text(row["output"]))]
+    return (
+        _system(row) + _history(row) + [("human", asked), (_of(row, "gpt"), _text(row["output"]))]
+    )
 
 
 def _question_answer(row: dict[str, Any]) -> list[Turn]:
@@ -181,7 +196,7 @@ def _question_answer(row: dict[str, Any]) -> list[Turn]:
 
 def _query_response(row: dict[str, Any]) -> list[Turn]:
     asked, answered = _text(row["query"]), _text(row["response"])
-    return _system(row) + _history(row) + [("human", asked), ("gpt", answered)]
+    return _system(row) + _history(row) + [("human", asked), (_of(row, "gpt"), answered)]
 
 
 def _preference(row: dict[str, Any]) -> list[Turn]:

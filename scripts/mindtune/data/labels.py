@@ -11,6 +11,23 @@ from mindtune.data.markup import without_code
 
 Turns = list[tuple[str, str]]
 
+
+class ContextOnly(str):
+    """The label or role of a turn that stays as context and is not learned. It equals the plain
+    name, so that no repair or test treats such a turn in another way.
+    """
+
+
+def is_learned(turn: tuple[str, str]) -> bool:
+    """False for a turn that is context only."""
+    return not isinstance(turn[0], ContextOnly)
+
+
+def learned(turns: Turns) -> Turns:
+    """The turns that are not context only."""
+    return [turn for turn in turns if is_learned(turn)]
+
+
 ROLE_NAMES = {
     "system": ("system",),
     "human": (

@@ -9,7 +9,7 @@ a temporary file.
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
@@ -20,13 +20,12 @@ import orjson
 
 from mindtune.cli import UserError
 from mindtune.data import census, readers, selection
-from mindtune.data.cleaning import MASKS, POLICY, REJECTIONS, REPAIRS, REQUIRED
+from mindtune.data.cleaning import REPAIRS
 from mindtune.data.duplicates import band_shape, copies_to_drop, similar_pairs, spoken_text
 from mindtune.data.raw_row import RawRow
 from mindtune.data.row_cleaning import Outcome
 
-FIXES = (*REPAIRS, "role_name", "split", "pattern")
-LISTED_CLUSTERS, LISTED_LINES = 50, 20  # the largest ones that the record names
+FIXES = (*REPAIRS, "role_name", "split", "pattern", "not_learned")
 
 
 class Ids:
@@ -84,6 +83,7 @@ class Ledger:
         self.masked: dict[int, Counter[str]] = {}
         self.numbers: dict[int, list[str]] = {}
         self.patterns: Counter[str] = Counter()
+        self.topics: dict[int, list[str]] = {}
         self.ids_before_split: dict[int, str] = {}
         self.tokens, self.turns = array("Q"), array("I")  # ... and of each dialogue
         self.chosen: list[int] = []
@@ -147,6 +147,8 @@ class Ledger:
             self.numbers[index] = outcome.numbers
         if outcome.masked:
             self.masked[index] = outcome.masked
+        if outcome.topics:
+            self.topics[index] = outcome.topics
         if len(names) > 1:
             self.ids_before_split[index] = head["id"]
 
@@ -239,116 +241,3 @@ def rejected_line(head: Mapping[str, str], reasons: list[str], original: bytes) 
     """One line of rejected.jsonl; the original stands in it byte for byte."""
     start = orjson.dumps({"id": head["id"], "reasons": reasons} | dict(head))
     return start[:-1] + b',"original":' + original + b"}\n"
-
-
-# -------------------------------------------------------------------------------------------------------------- facts  # noqa: E501
-
-
-def quantiles(values: Sequence[int] | np.ndarray) -> dict[str, float | int]:
-    """Size, sum and percentiles of a list of counts."""
-    if not len(values):
-        return {"n": 0, "sum": 0}
-    points = np.percentile(np.asarray(values), (0, 5, 25, 50, 75, 95, 99, 100), method="lower")
-    names = ("min", "p5", "p25", "p50", "p75", "p95", "p99", "max")
-    return {"n": len(values), "sum": int(np.sum(values))} | {
-        name: int(point) for name, point in zip(names, points, strict=True)
-    }
-
-
-def _fixes(ledger: Ledger, rows: np.ndarray) -> dict[str, int]:
-    masks = np.array(ledger.fixes, dtype=np.uint64)[rows]
-    return {
-        name: int(np.count_nonzero(masks & np.uint64(1 << bit))) for bit, name in enumerate(FIXES)
-    }
-
-
-def _present(counts: Mapping[str, int]) -> dict[str, int]:
-    return {name: value for name, value in counts.items() if value}
-
-
-def _clusters(ledger: Ledger) -> dict[str, Any]:
-    """Near-duplicate clusters: how many of which size, and the largest by their ids."""
-    sizes = Counter(1 + len(rows) for rows in ledger.clusters.values())
-    largest = sorted(ledger.clusters.items(), key=lambda item: (-len(item[1]), item[0]))[
-        :LISTED_CLUSTERS
-    ]
-
-    def name(index: int) -> str:
-        return ledger.dialogues(index)[0]["id"]
-
-    return {
-        "clusters": len(ledger.clusters),
-        "by_size": {str(size): sizes[size] for size in sorted(sizes)},
-        "largest": [
-            {"kept": name(first), "dropped": [name(row) for row in rows[:20]]}
-            for first, rows in largest
-        ],
-    }
-
-
-def _lines(ledger: Ledger) -> dict[str, Any]:
-    """Counsellors' lines in the kept dialogues: how many, how many said again, and where the most
-    frequent ones stand.
-    """
-    keys, rows = ledger.lines(set(range(len(ledger.parts))) - set(ledger.chosen))
-    different = len(np.unique(keys))
-    return {
-        "lines": len(keys),
-        "different": different,
-        "said_again": len(keys) - different,
-        "most": [
-            {"first": ledger.dialogues(row)[0]["id"], "times": times}
-            for row, times in selection.most_repeated(keys, rows, LISTED_LINES)
-        ],
-    }
-
-
-def make_facts(ledger: Ledger) -> dict[str, Any]:
-    """The record's facts; every row is in them once."""
-    files, chosen = ledger.files, np.array(ledger.chosen, dtype=np.int64)
-    rejected = sum((file.rejected for file in files.values()), Counter())
-    flags, parts = (
-        np.frombuffer(bytes(ledger.census), dtype=np.uint8)[chosen],
-        np.array(ledger.parts, np.int64),
-    )
-    dialogue_stays = np.repeat(np.isin(np.arange(len(parts)), chosen), parts)
-    masked = sum(
-        (ledger.masked[index] for index in ledger.chosen if index in ledger.masked), Counter()
-    )
-    file_of = np.array(ledger.file_of, dtype=np.int64)
-    tokens = np.array(ledger.tokens, dtype=np.int64)
-    tokens_of = np.bincount(np.repeat(np.arange(len(parts)), parts), tokens, len(parts)).astype(
-        np.int64
-    )
-    facts: dict[str, Any] = {
-        "read": sum(file.read for file in files.values()),
-        "kept": len(chosen),
-        "rejected": rejected.total(),
-        "dialogues": int(parts[chosen].sum()) if len(chosen) else 0,
-        "rejected_by_reason": {name: rejected[name] for name in (*REQUIRED, *REJECTIONS, *POLICY)},
-        "fixes_by_step": _fixes(ledger, chosen),
-        "masked_by_step": {name: masked[name] for name in MASKS},
-        "tokens": quantiles(tokens[dialogue_stays]),
-        "turns": quantiles(np.array(ledger.turns, np.int64)[dialogue_stays]),
-        "census": census.count(flags),
-        "numbers_to_look_at": sum(len(ledger.numbers.get(index, ())) for index in ledger.chosen),
-        "patterns": dict(sorted(ledger.patterns.items())),
-        "near_duplicates": _clusters(ledger),
-        "counsellor_lines": _lines(ledger),
-        "files": {},
-    }
-    for number, (name, file) in enumerate(files.items()):
-        rows = chosen[file_of[chosen] == number]
-        facts["files"][name] = {
-            "form": file.form,
-            "read": file.read,
-            "kept": len(rows),
-            "tokens": int(tokens_of[rows].sum()),
-            "rejected_by_reason": dict(file.rejected),
-            "noticed": dict(file.noticed),
-            "fixes_by_step": _present(_fixes(ledger, rows)),
-            "census": census.count(np.frombuffer(bytes(ledger.census), dtype=np.uint8)[rows]),
-        }
-    assert facts["kept"] + facts["rejected"] == facts["read"], "a row was lost"
-    assert facts["tokens"]["n"] == facts["dialogues"], "a dialogue was lost"
-    return facts

@@ -10,7 +10,7 @@ _IMAGE = re.compile(
 _TOOL = re.compile(rb'"(?:tool_calls|function_call)"\s*:\s*+(?!\[\s*\]|null|""|\{\s*\})')
 _UNSAFE = re.compile(rb'"label"\s*:\s*"unsafe"', re.IGNORECASE)
 WHAT = {
-    "weight_0": "a turn of weight 0, which is learned all the same",
+    "weight_0": "a turn of weight 0: a counsellor's stays as context and is not learned",
     "unsafe": "a label `unsafe`, which are learned all the same: take them out",
     "think": "<think> in a turn, which is learned as text",
     "tool_calls": "a call of a tool, which is not read",

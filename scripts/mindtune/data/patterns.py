@@ -1,5 +1,5 @@
-"""Patterns of the user's own: what matches is replaced, or its dialogue is rejected; both
-counted.
+"""Patterns of the user's own: what matches is replaced, its counsellor's turn is not learned, or
+its dialogue is rejected or only counted, as a topic; all counted.
 """
 
 import re
@@ -34,6 +34,8 @@ class Patterns:
                     "see docs.python.org/3/library/re.html"
                 ) from error
             self.rules.append((spec["name"], found, ROLES[spec["in"]], spec["do"], spec["with"]))
+            if spec["do"] == "context" and spec["in"] == "client":
+                raise UserError(f"{where} is for the client's turns, of which none is learned")
         names = [name for name, *_ in self.rules]
         if len(set(names)) < len(names):
             raise UserError("data.clean.patterns: two have one name; give each a name of its own")
@@ -53,10 +55,18 @@ class Patterns:
             turns = changed
         return turns
 
-    def rejecting(self, turns: Turns) -> list[str]:
-        """Names of the patterns that reject these turns."""
+    def not_learned(self, text: str) -> list[str]:
+        """Names of the patterns by which a counsellor's turn is not learned."""
+        return [
+            name
+            for name, found, _, action, _ in self.rules
+            if action == "context" and found.search(text)
+        ]
+
+    def matching(self, turns: Turns, do: str) -> list[str]:
+        """Names of the patterns of this kind (reject, count) that these turns match."""
         return [
             name
             for name, found, roles, action, _ in self.rules
-            if action == "reject" and any(role in roles and found.search(t) for role, t in turns)
+            if action == do and any(role in roles and found.search(t) for role, t in turns)
         ]

@@ -7,13 +7,9 @@ itself calls a help line is kept too, and given to a person to look at.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Callable
 
-from mindtune.cli import UserError
-from mindtune.strict_yaml import read_strictly
+from mindtune.data.hotlines import LINE_WORDS, Hotlines, called_a_line, is_listed
 
 Mask = Callable[[str], tuple[str, int]]
 
@@ -65,19 +61,8 @@ SPELT_MOBILE = re.compile(
     rf",·—-]?[{_FIGURES}]){{9}}(?![{_FIGURES}十百千万年月])"
 )
 _SPELT = re.compile("[一幺壹][ ，,·—-]?[三四五六七八九叁肆伍陆柒捌玖]")
-LINE_WORDS = re.compile(
-    r"热线|援助电话|求助电话|援助专线|危机干预|生命线|心理援助|hotline|helpline|help "
-    r"line|lifeline|samaritans|crisis (?:text )?(?:line|cent|support)|"
-    r"suicide prevention",
-    re.IGNORECASE,
-)
 _NUMBER = re.compile(r"(?<![0-9A-Za-z])[+(]?\d[\d ()-]{5,18}\d(?![0-9A-Za-z])")
-_MOST_BETWEEN = 24  # characters between a help line's name and its number
-_CLAUSE_END = re.compile(
-    r"[。！？!?\n；;]|(?:我|他|她|家)的?(?:电话|手机|号码)|\bmy (?:phone|number|cell)"
-)
-_DIGIT, _NO_DIGIT = re.compile(r"\d"), re.compile(r"\D")
-_HEAD = re.compile(r"[+\d ()-]{0,8}\Z")  # what may stand before a number and belong to it
+_DIGIT = re.compile(r"\d")
 _THREE_DIGITS = re.compile("[0-9０-９]{3}")
 _SIGNS = re.compile(
     r"@|＠|http|www\.|\.com|\.cn|\.net|\.org|\.edu|\.gov|微信|v信|薇信|加v|wechat|weixin|wx|vx"
@@ -93,60 +78,6 @@ def may_hold(text: str) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class Hotlines:
-    """Official help lines by their digits; they may also be written without the area code."""
-
-    digits: frozenset[str]
-
-    def holds(self, number: str) -> bool:
-        """True for a listed number, however it is spaced, with or without +86 or the area code."""
-        found = _NO_DIGIT.sub("", number)
-        found = found[2:] if found.startswith("86") and len(found) > 11 else found
-        return found in self.digits or (
-            7 <= len(found) <= 8
-            and any(line.startswith("0") and line.endswith(found) for line in self.digits)
-        )
-
-
-def _written(entry: Mapping[str, object]) -> set[str]:
-    """The digits of a line as it may be written: at home, and with its country's calling code."""
-    home = re.sub(r"\D", "", str(entry["number"]))
-    if not (code := str(entry.get("calling_code", ""))):
-        return {home}
-    local = home.removeprefix("0")
-    if code == "1":  # 1-800-... and 800-...
-        return {home, home.removeprefix("1")}
-    return {home, code + local, f"00{code}{local}"}
-
-
-@lru_cache(maxsize=2)
-def load_hotlines(path: str | Path) -> Hotlines:
-    """Read once config/hotlines.yaml: a list `hotlines` of entries with a `number`."""
-    if not Path(path).is_file():
-        raise UserError(
-            f"{path} is missing; give the list of official hotlines that must stay unmasked"
-        )
-    content = read_strictly(Path(path))
-    try:
-        lines = [_written(entry) for entry in content["hotlines"]]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a list `hotlines:` of entries with a quoted `number:` ({error})"
-        ) from error
-    return Hotlines(frozenset(number for line in lines for number in line))
-
-
-def called_a_line(text: str, start: int, end: int) -> bool:
-    """True when the number at this place is named beside a help line's name, in the same clause."""
-    before = text[max(start - _MOST_BETWEEN, 0) : start]
-    for match in LINE_WORDS.finditer(before):
-        if not _CLAUSE_END.search(before, match.end()):
-            return True
-    after = LINE_WORDS.search(text, end, end + _MOST_BETWEEN // 2)
-    return after is not None and not _CLAUSE_END.search(text, end, after.start())
-
-
 def numbers_to_look_at(text: str, hotlines: Hotlines) -> list[str]:
     """Numbers that the text calls a help line and that config/hotlines.yaml does not know."""
     if not _DIGIT.search(text) or not LINE_WORDS.search(text):
@@ -156,15 +87,8 @@ def numbers_to_look_at(text: str, hotlines: Hotlines) -> list[str]:
         match[0]
         for match in _NUMBER.finditer(half)
         if called_a_line(half, match.start(), match.end())
-        and not _listed(half, match.start(), match.end(), hotlines)
+        and not is_listed(half, match.start(), match.end(), hotlines)
     ]
-
-
-def _listed(text: str, start: int, end: int, hotlines: Hotlines) -> bool:
-    """True for a listed number, or the part of one: `800-273-8255` in `1-800-273-8255`."""
-    head = _HEAD.search(text, max(start - 8, 0), start)
-    longer = text[start - len(head[0]) if head else start : end]
-    return hotlines.holds(text[start:end]) or hotlines.holds(longer)
 
 
 def id_card_is_valid(number: str) -> bool:
@@ -229,7 +153,7 @@ def maskers(hotlines: Hotlines) -> dict[str, Mask]:
 
     def is_private(match: re.Match[str], found: str) -> bool:
         place = (match.string, match.start(), match.end())
-        return not called_a_line(*place) and not _listed(*place, hotlines)
+        return not called_a_line(*place) and not is_listed(*place, hotlines)
 
     spelt = _masker(SPELT_MOBILE, "[电话]", is_private)
     return {

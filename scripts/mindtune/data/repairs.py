@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mindtune.data.labels import Turns, drop_addressed_label, drop_own_role_tag
+from mindtune.data.labels import Turns, drop_addressed_label, drop_own_role_tag, is_learned
 from mindtune.data.markup import fix_html, keeps_markup, outside_code
 
 # ------------------------------------------------------------------------------------------------------ repairs of text  # noqa: E501
@@ -181,7 +181,9 @@ def merge_same_role(turns: Turns) -> Turns:
         run = turns[start:end]
         texts = [text for _, text in run]
         if len(run) > 1 and _one_speaker(run[0][0], texts):
-            run = [(run[0][0], "\n".join(texts))]
+            # what is joined is learned only if all of it is
+            role = next((turn[0] for turn in run if not is_learned(turn)), run[0][0])
+            run = [(role, "\n".join(texts))]
         merged += run
         start = end
     return merged

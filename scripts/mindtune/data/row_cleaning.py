@@ -13,22 +13,23 @@ from typing import Any
 
 import orjson
 
-from mindtune.chat_template import ChatTokenizer, load_chat, special_pattern, to_messages
+from mindtune.chat_template import load_chat, special_pattern
 from mindtune.cli import UserError
 from mindtune.data import census, forms, readers
 from mindtune.data.cleaning import Cleaned, Cleaner
 from mindtune.data.duplicates import band_keys, line_keys, spoken_text
 from mindtune.data.fields import mapped
 from mindtune.data.form_shapes import nearest_form
+from mindtune.data.hotlines import load_hotlines
+from mindtune.data.labels import is_learned
+from mindtune.data.lengths import Conversations, Lengths
 from mindtune.data.noticed import noticed
-from mindtune.data.personal_data import load_hotlines, numbers_to_look_at
+from mindtune.data.personal_data import numbers_to_look_at
 from mindtune.data.raw_row import RawRow, Unreadable
 from mindtune.data.rejections import Turns
 
 # A piece of work for one process: large enough to hide its hand-over, small enough to bound memory.
 CHUNK_ROWS, CHUNK_BYTES = 400, 4 << 20
-CHARS_LOOKED_AT = 8  # a token, of a text that is likely to be over long
-Conversations = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Outcome:
     crisis_turns: list[list[str]] = field(default_factory=list)
     numbers: list[str] = field(default_factory=list)
     patterns: Counter[str] = field(default_factory=Counter)
+    topics: list[str] = field(default_factory=list)
 
 
 class Worker:
@@ -72,7 +74,12 @@ class Worker:
 
     def __init__(self, settings: dict[str, Any], tokenizer: str, hotlines: str) -> None:
         self.settings, self.steps = settings, settings["steps"]
-        self.chat: ChatTokenizer = load_chat(tokenizer)
+        chat = load_chat(tokenizer)
+        self.lengths = Lengths(
+            chat,
+            settings["max_tokens"] if self.steps["over_long"] else None,
+            settings["over_long"] == "split",
+        )
         self.hotlines = load_hotlines(hotlines)
         self.cleaner = Cleaner(
             self.steps,
@@ -80,8 +87,9 @@ class Worker:
             settings["min_turns"],
             settings["languages"],
             self.hotlines,
-            special_pattern(self.chat),
+            special_pattern(chat),
             settings["patterns"],
+            settings["bad_turns"],
         )
 
     def work(self, chunk: Chunk) -> list[Outcome]:
@@ -91,7 +99,7 @@ class Worker:
             outcome, cleaned = self.clean_row(row, chunk.file)
             outcomes.append(outcome)
             if not outcome.reasons:
-                conversations = [{"from": role, "value": text} for role, text in cleaned.turns]
+                conversations = [_written(turn) for turn in cleaned.turns]
                 try:
                     whole = orjson.dumps(conversations)
                 except orjson.JSONEncodeError:  # lone surrogates that no step was allowed to drop
@@ -157,77 +165,21 @@ class Worker:
         cleaned = self.cleaner.clean(turns, **watch)
         outcome.fixes, outcome.reasons = cleaned.fixes, cleaned.reasons
         outcome.masked, outcome.patterns = cleaned.masked, cleaned.patterns
+        outcome.topics = cleaned.topics
         return outcome, cleaned
 
     def _measure(self, kept: list[tuple[Outcome, Conversations]]) -> None:
         """Count exact tokens, and cut or reject what is over long."""
-        limit = self.settings["max_tokens"]
-        for (outcome, conversations), tokens in zip(
-            kept, self._count([each for _, each in kept]), strict=True
-        ):
-            parts = [(conversations, tokens)]
-            if tokens > limit and self.steps["over_long"]:
-                parts = self._cut(conversations) if self.settings["over_long"] == "split" else []
+        measured = self.lengths.parts([conversations for _, conversations in kept])
+        for (outcome, conversations), parts in zip(kept, measured, strict=True):
+            if not parts:
+                outcome.reasons.append("over_long")
+            if len(parts) > 1:
+                outcome.fixes.append("split")
+            if [conversations] != [part for part, _ in parts]:
                 outcome.parts = [orjson.dumps(part) for part, _ in parts]
-                if len(parts) > 1:
-                    outcome.fixes.append("split")
-                if not parts:
-                    outcome.reasons.append("over_long")
             outcome.tokens = [tokens for _, tokens in parts]
             outcome.turns = [sum(turn["from"] != "system" for turn in part) for part, _ in parts]
-
-    def _count(self, dialogues: Sequence[Conversations]) -> list[int]:
-        texts = [self.chat.render(to_messages(conversations)) for conversations in dialogues]
-        if self.steps["over_long"]:
-            # No token is longer than longest_token bytes, and NFC shortens a text at most
-            # threefold: what is longer than this is over long, and need not be counted to its end.
-            hopeless = (self.settings["max_tokens"] + 1) * self.chat.longest_token * 3
-            texts = [self._long_enough(text[:hopeless]) for text in texts]
-        return self.chat.count(texts)
-
-    def _long_enough(self, text: str) -> str:
-        """The text, or a start of it that alone has too many tokens: a tokenizer cuts a text into
-        words first, and only the last two words of a start may go on differently.
-        """
-        limit = self.settings["max_tokens"]
-        start = text[: (limit + 1) * CHARS_LOOKED_AT]
-        if len(start) < len(text):
-            words = self.chat.tokenizer.encode(start, add_special_tokens=False).word_ids
-            sure, last = len(words), set()
-            while sure and len(last | {words[sure - 1]}) <= 2:
-                last.add(words[sure - 1])
-                sure -= 1
-            if sure > limit:
-                return start
-        return text
-
-    def _cut(self, conversations: Conversations) -> list[tuple[Conversations, int]]:
-        """Parts of (client, counsellor) pairs that fit, each with the system prompt; none if a
-        pair alone does not fit.
-
-        Sizes of pairs are added up to choose the cuts, which a template may make inexact; the
-        parts are then counted.
-        """
-        limit = self.settings["max_tokens"]
-        start = 1 if conversations[0]["from"] == "system" else 0
-        system, pairs = conversations[:start], [
-            conversations[index : index + 2] for index in range(start, len(conversations), 2)
-        ]  # fmt: skip
-        sizes = self._count([system + pair for pair in pairs])
-        if max(sizes) > limit or len(pairs) == 1:
-            return []
-        once = max(
-            0, sum(sizes[:2]) - self._count([system + pairs[0] + pairs[1]])[0]
-        )  # what every part has: the prompt
-        parts, size = [list(system)], once
-        for pair, tokens in zip(pairs, sizes, strict=True):
-            if size + tokens - once > limit:
-                parts.append(list(system))
-                size = once
-            parts[-1] += pair
-            size += tokens - once
-        counts = self._count(parts)
-        return list(zip(parts, counts, strict=True)) if max(counts) <= limit else []
 
     def _sign(self, kept: list[tuple[Outcome, Conversations]]) -> None:
         if kept and self.steps["near_duplicate"]:
@@ -241,6 +193,13 @@ class Worker:
             outcome.lines = line_keys(
                 turn["value"] for turn in conversations if turn["from"] == "gpt"
             ).tobytes()
+
+
+def _written(turn: tuple[str, str]) -> dict[str, Any]:
+    """A turn as it stands in clean.jsonl; `loss` only where a counsellor's turn is not learned."""
+    role, text = turn
+    plain = {"from": str(role), "value": text}
+    return plain | ({"loss": False} if role == "gpt" and not is_learned(turn) else {})
 
 
 def _cut_tags(tags: Sequence[str], system: bool, spoken: Sequence[int]) -> list[list[str]]:

@@ -22,7 +22,9 @@ METHODS = {
 NEEDED = ("clean_dialogues", "split_dialogues", "train_lora", "merge_adapter", "verify_merge")
 
 
-def front_matter(model: Mapping[str, Any], dataset: Mapping[str, Any], method: str) -> str:
+def front_matter(
+    model: Mapping[str, Any], datasets: Sequence[Mapping[str, Any]], method: str
+) -> str:
     """The YAML block that hubs read. Values are written as JSON, which YAML includes."""
     fields: dict[str, Any] = {
         "library_name": "transformers",
@@ -32,40 +34,52 @@ def front_matter(model: Mapping[str, Any], dataset: Mapping[str, Any], method: s
     fields["license"] = str(model.get("licence") or "unknown").lower()
     if model["source"] in HUBS:
         fields |= {"base_model": model["id"], "base_model_relation": "finetune"}
-    if dataset.get("source") in HUBS:
-        fields["datasets"] = [dataset["id"]]
+    if named := [spec["id"] for spec in datasets if spec.get("source") in HUBS]:
+        fields["datasets"] = named
     fields["tags"] = ["mental-health", "counselling", method, "sft", "ms-swift", "mindtune"]
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
     return "\n".join(["---", *lines, "---"])
 
 
+def of_data_sets(
+    records: Sequence[Mapping[str, Any]], stage: str, part: str
+) -> dict[str, Mapping[str, Any]]:
+    """{data set: a part of its record} of the records of a stage, by name."""
+    found = [record for record in records if record["stage"] == stage]
+    names = [Path(min(record["outputs"])).parent.name for record in found]
+    return dict(sorted(zip(names, (record[part] for record in found), strict=True)))
+
+
 def model_card(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
-    """Render the card. `settings` are the config's model section and the data's licence; a record
-    that it needs and that is not given is a UserError.
+    """Render the card. `settings` are the config's model section and the licence of each data set
+    by its name; a record that it needs and that is not given is a UserError.
     """
     model = settings["model"]
     by_stage = {record["stage"]: record for record in records}
+    split = by_stage.get("mix_datasets") or by_stage.get("split_dialogues")
     if missing := [stage for stage in NEEDED if stage not in by_stage]:
         raise UserError(
-            f"--records: the record of {missing[0]} is not among them; the model card is written "
-            f"from it"
+            f"--records: that of {missing[0]} is not among them; the model card is written from it"
         )
-    dataset = by_stage.get("fetch_dataset", {}).get("params", {})
+    fetched = of_data_sets(records, "fetch_dataset", "params")
     method = by_stage["train_lora"]["params"]["method"]
     environment = templates(trim_blocks=True, lstrip_blocks=True)
     environment.filters["short"] = lambda value: f"{value:.3g}"
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        front_matter=Marked(front_matter(model, dataset, method)),
+        front_matter=Marked(front_matter(model, list(fetched.values()), method)),
         name=model.get("id") or Path(model["path"]).name,
-        licences={
-            "base": model.get("licence") or "unknown",
-            "data": settings["data_licence"],
-        },
+        licences={"base": model.get("licence") or "unknown"},
         base=source_name(model),
-        data=source_name(dataset) if dataset else "unknown",
+        data=[
+            {
+                "source": source_name(fetched[name]) if name in fetched else "unknown",
+                "licence": settings["data_licence"][name],
+                "clean": facts,
+            }
+            for name, facts in of_data_sets(records, "clean_dialogues", "facts").items()
+        ],
         toy=by_stage.get("fetch_model", {}).get("params", {}).get("toy", False),
-        clean=by_stage["clean_dialogues"]["facts"],
-        split=by_stage["split_dialogues"]["facts"],
+        split=split["facts"],
         packing=by_stage.get("pack_stats", {}).get("facts"),
         training=by_stage["train_lora"]["params"],
         trained=by_stage["train_lora"]["facts"],

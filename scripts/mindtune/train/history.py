@@ -3,6 +3,7 @@ loss curve, its cost, and whether it consumed what was planned.
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def steps_taken(file: Path) -> list[dict[str, Any]]:
 
 def reconcile(
     lines: list[dict[str, Any]], planned: dict[str, Any], settings: dict[str, Any], cached: Path
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """What the model was given, added up; a UserError if that is not what pack_stats planned.
 
     Several GPUs get equally many micro-batches: what the last round of an epoch lacks is filled
@@ -59,7 +60,7 @@ def reconcile(
         and given["steps"] == wanted["steps"]
         and given["packs"] == wanted["packs"] + repeated * settings["epochs"]
     ):
-        return given
+        return given | given_sets(lines)
     for key, value in given.items():
         if value != wanted[key]:
             raise UserError(
@@ -67,7 +68,34 @@ def reconcile(
                 f"the cached data set is not the one that was planned for, so delete {cached} and "
                 "run again"
             )
-    return given
+    shares = given_sets(lines)
+    check_sets(shares, planned.get("by_dataset", {}), settings["epochs"], cached)
+    return given | shares
+
+
+def given_sets(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Tokens of each data set of a mixture that the model was given, and their share."""
+    tokens: Counter[str] = Counter()
+    for line in lines:
+        tokens.update(line.get("datasets", {}))
+    return {
+        "by_dataset": {
+            name: {"tokens": count, "share": round(count / tokens.total(), 6)}
+            for name, count in sorted(tokens.items())
+        }
+    } if tokens else {}  # fmt: skip
+
+
+def check_sets(shares: dict[str, Any], planned: dict[str, Any], epochs: int, cached: Path) -> None:
+    """Every data set of a mixture gave the tokens that were planned; else a UserError."""
+    given = shares.get("by_dataset", {})
+    for name, plan in planned.items():
+        found = given.get(name, {}).get("tokens", 0)
+        if found != plan["tokens"] * epochs:
+            raise UserError(
+                f"the trainer was given {found} tokens of data set {name} and pack_stats planned "
+                f"{plan['tokens'] * epochs}; delete {cached} and run again"
+            )
 
 
 def cost(lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def difference(model: Any, rows: list[dict[str, Any]], flash: bool) -> float:
 
     def logits(packed: list[dict[str, Any]]) -> Any:
         batch = pack_batch([packed], flash)
-        del batch["dialogues"], batch["labels"], batch["logits_to_keep"]
+        del batch["dialogues"], batch["lengths"], batch["labels"], batch["logits_to_keep"]
         batch = {
             name: part.to(model.device) if hasattr(part, "to") else part
             for name, part in batch.items()

@@ -39,6 +39,7 @@ def pack_batch(packs: Sequence[Sequence[Mapping[str, Any]]], flash: bool) -> dic
         "labels": torch.from_numpy(numpy.concatenate([[IGNORED], labels[trained]]))[None],
         "logits_to_keep": torch.from_numpy(numpy.append(trained - 1, len(labels) - 1)),
         "dialogues": [[row["dialogue"] for row in pack] for pack in packs],
+        "lengths": [[row["length"] for row in pack] for pack in packs],
     }
     if flash:
         batch["cu_seq_lens_q"] = batch["cu_seq_lens_k"] = torch.from_numpy(

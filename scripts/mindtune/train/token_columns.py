@@ -4,7 +4,7 @@ that are the same wherever it was made.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def encode(
         encoded = template.encode({"messages": row["messages"]}, return_length=True)
         columns["id"].append(row["id"])
         columns["token_ids"].append(encoded["input_ids"])
-        columns["token_labels"].append(encoded["labels"])
+        columns["token_labels"].append(learned_labels(encoded["labels"], row["messages"]))
         if len(encoded["input_ids"]) != max(row["lengths"]):
             raise UserError(
                 f"{cached} gives dialogue {row['id']} {max(row['lengths'])} tokens and ms-swift's "
@@ -36,6 +36,20 @@ def encode(
                 "the cache and the template differ, so delete the cache and run again"
             )
     return columns
+
+
+def learned_labels(labels: list[int], messages: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The labels of a dialogue, without those of the end of a last turn that is not learned.
+
+    ms-swift 4.6.0 heeds `loss` in the text of a reply and not in what its template puts after the
+    last one (swift/loss_scale/base.py: a suffix has no `loss`).
+    """
+    if messages[-1].get("loss") is not False:
+        return labels
+    end = len(labels)
+    while end and labels[end - 1] != -100:
+        end -= 1
+    return labels[:end] + [-100] * (len(labels) - end)
 
 
 def add_tokens(source: Path, target: Path, columns: Mapping[str, list[Any]]) -> None:

@@ -88,19 +88,23 @@ class PackTrainer(Seq2SeqTrainer):
         """Our own micro-batches when packing; unpacked runs keep ms-swift's, without the ids."""
         if not template.packing:
             collate = super()._get_data_collator(args, template)
-            return lambda rows: {**collate(rows), "dialogues": [[row["dialogue"]] for row in rows]}
+            return lambda rows: {
+                **collate(rows),
+                "dialogues": [[row["dialogue"]] for row in rows],
+                "lengths": [[row["length"]] for row in rows],
+            }
         return lambda packs: pack_batch(packs, self.flash)
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Take the ids out, remember them, and hand the rest on."""
-        dialogues = inputs.pop("dialogues")
+        dialogues, lengths = inputs.pop("dialogues"), inputs.pop("lengths")
         if self.model.training:
             tokens = int(
                 inputs["input_ids"].numel()
                 if "attention_mask" not in inputs
                 else inputs["attention_mask"].sum()
             )
-            self.delivered.append({"dialogues": dialogues, "tokens": tokens})
+            self.delivered.append({"dialogues": dialogues, "lengths": lengths, "tokens": tokens})
         return super()._prepare_inputs(inputs)
 
     def training_step(self, *args: Any, **rest: Any) -> torch.Tensor:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,12 @@ ON_CPU = {"MINDTUNE_CPU_PACKING": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def trainer_environment(
-    args: argparse.Namespace, state: Path, key: str, recompute: bool, stopped: Path
+    args: argparse.Namespace,
+    state: Path,
+    key: str,
+    recompute: bool,
+    stopped: Path,
+    mixture: Iterable[str],
 ) -> dict[str, str]:
     """What the plugin reads: where SwanLab records, and what our trainer and its observer need."""
     settings, on_gpu = args.settings, args.settings["device"] == "gpu"
@@ -50,6 +55,7 @@ def trainer_environment(
         "launched": time.time(),
         "gpu": cards if on_gpu else None,
         "isolation": isolation if settings["packing"] else None,
+        "datasets": sorted(mixture),
         "steps": str(state / "steps.jsonl"),
         "stopped": str(stopped),
         "profile": str(args.profile) if args.profile else None,
@@ -74,6 +80,7 @@ def run_trainer(
     state: Path,
     key: str,
     descriptor: int,
+    mixture: Iterable[str],
 ) -> None:
     """Start ms-swift; if its observer stopped it, the reason is the error. What it reads is
     compared meanwhile (`watch_inputs`).
@@ -84,7 +91,7 @@ def run_trainer(
         stopped = Path(folder) / "stopped.txt"
         try:
             recompute = flags["gradient_checkpointing"]
-            env = trainer_environment(args, state, key, recompute, stopped)
+            env = trainer_environment(args, state, key, recompute, stopped, mixture)
             beside = watch_inputs(args, state, wrong)
             swift(
                 "sft",

@@ -3,12 +3,13 @@ step costs more.
 
 Settings (from mindtune/train/swift.py): "steps" the file of lines, "stopped" the file of the
 reason, "started" the job's start in Unix seconds, "launched" the trainer's, "recompute" whether
-activations are recomputed.
+activations are recomputed, "datasets" those of a mixture.
 
 A line: step, loss, packs, rows, tokens (as delivered to the model, not as planned), seconds, and
 on a GPU tokens_per_second, mfu, memory_gib (peak of what torch holds), gpu_percent, watts, joules;
 with several GPUs energy and tokens are of all of them, memory of the fullest and use of the
-idlest. A step that a killed job repeats has two lines; the last counts.
+idlest; of a mixture, "datasets" has the tokens of each. A step that a killed job repeats has two
+lines; the last counts.
 """
 
 import json
@@ -24,6 +25,7 @@ from swift.callbacks import TrainerCallback
 
 from mindtune.train.card import Card, training_flops
 from mindtune.train.memory import CHECKPOINT_COPIES
+from mindtune.train.mixing import set_of
 
 WINDOW, FACTOR = (
     20,
@@ -103,7 +105,7 @@ class Watch(TrainerCallback):
             "packs": len(packs),
             "rows": sum(map(len, packs)),
             "tokens": tokens,
-        }
+        } | self.by_dataset(parts)
         line |= {"seconds": now - self.clock} | self.card_readings(tokens, now - self.clock, cards)
         if not self.steps_taken:
             self.mark("first step")
@@ -140,6 +142,15 @@ class Watch(TrainerCallback):
             torch.distributed.all_gather_object(gathered, gathered[0])
         parts, cards, free = zip(*gathered, strict=True)
         return sum(parts, []), sum(cards, []), min(free)
+
+    def by_dataset(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+        """Tokens of the step by data set, for a run on a mixture."""
+        tokens = dict.fromkeys(self.settings["datasets"], 0)
+        for part in parts if tokens else ():
+            for ids, lengths in zip(part["dialogues"], part["lengths"], strict=True):
+                for name, length in zip(ids, lengths, strict=True):
+                    tokens[set_of(name)] += length
+        return {"datasets": tokens} if tokens else {}
 
     def profile(self) -> None:
         """Write a table of the third step's GPU time by kernel, when "profile" names a file."""

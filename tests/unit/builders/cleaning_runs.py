@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mindtune.data.cleaning import STEPS, Cleaner
-from mindtune.data.personal_data import load_hotlines
+from mindtune.data.hotlines import load_hotlines
 
 ROOT = Path(__file__).parents[3]
 
@@ -75,7 +75,7 @@ def program(raw, out, tokenizer, threads=1, **changes):
               "near_duplicates": {"ngram_chars": 5, "threshold": 0.8}, "form": "auto",
               "languages": ["zh", "en"], "over_long": "drop",
               "max_line_repeats": 50, "sources": {}, "fields": {}, "crisis": "keep",
-              "patterns": []} | changes  # fmt: skip
+              "patterns": [], "bad_turns": "reject"} | changes  # fmt: skip
     command = [sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", raw, "--tokenizer",
         tokenizer, "--hotlines", ROOT / "config/hotlines.yaml",
                "--settings", json.dumps(chosen), "--source-name", "测试", "--threads", str(threads),

@@ -88,25 +88,29 @@ def write_dialogues(path: Path) -> Path:
     return path
 
 
+DATA = "results/data/d"
+CLEANED = {
+    "read": 1200,
+    "kept": 1150,
+    "rejected": 50,
+    "rejected_by_reason": {"empty": 0, "over_long": 50},
+}
+
+
 def other_records(folder: Path) -> list[Path]:
     """Records of the stages before the merge, as their programs write them, with the facts that a
     model card shows.
     """
     records = {
         "fetch_model": ({}, {"source": "package", "id": "tiny", "toy": True}, {}),
-        "fetch_dataset": ({}, {"source": "local", "path": "resources/dialogues"}, {}),
-        "clean_dialogues": (
+        "fetch_dataset": (
+            {f"{DATA}/raw": "ef" * 32},
+            {"source": "local", "path": "resources/dialogues"},
             {},
-            {"max_tokens": 3072},
-            {
-                "read": 1200,
-                "kept": 1150,
-                "rejected": 50,
-                "rejected_by_reason": {"empty": 0, "over_long": 50},
-            },
         ),
+        "clean_dialogues": ({f"{DATA}/clean.jsonl": "ef" * 32}, {"max_tokens": 3072}, CLEANED),
         "split_dialogues": (
-            {"results/data/d/train.jsonl": "ab" * 32},
+            {f"{DATA}/train.jsonl": "ab" * 32},
             {"seed": 42},
             {"dialogues": {"train": 1000, "dev": 50, "test": 100}},
         ),
@@ -182,6 +186,6 @@ def export_words(folder: Path, out: Path, **paths: Path) -> list[object]:
         "--code",
         "0123456789abcdef",
         "--settings",
-        {"model": MODEL, "data_licence": "CC0-1.0"},
+        {"model": MODEL, "data_licence": {"d": "CC0-1.0"}},
     ]
     return [*words, "--export", out / "export", "--record", out / "export_model.json"]

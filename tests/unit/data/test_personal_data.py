@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mindtune.cli import UserError
-from mindtune.data.personal_data import (
-    Hotlines,
-    id_card_is_valid,
-    load_hotlines,
-    luhn_is_valid,
-    maskers,
-    may_hold,
-)
+from mindtune.data.hotlines import Hotlines, load_hotlines
+from mindtune.data.personal_data import id_card_is_valid, luhn_is_valid, maskers, may_hold
 
 HOTLINES_FILE = Path(__file__).parents[3] / "config" / "hotlines.yaml"
 HOTLINES = load_hotlines(HOTLINES_FILE)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mindtune.data import census
 from mindtune.data.duplicates import line_keys
-from mindtune.data.personal_data import load_hotlines
+from mindtune.data.hotlines import load_hotlines
 from mindtune.data.selection import most_repeated, over_cap, over_share, wanted
 
 HOTLINES = load_hotlines(Path(__file__).parents[3] / "config" / "hotlines.yaml")

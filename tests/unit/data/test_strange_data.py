@@ -82,3 +82,90 @@ def test_the_chosen_reply_is_taken_and_that_is_said(tmp_path, tokenizer):
     assert "the chosen one is taken" in done.stdout
     [kept] = read(tmp_path / "clean.jsonl")
     assert [turn["value"] for turn in kept["conversations"]] == [GOOD[0][1], GOOD[1][1]]
+
+
+ASKED = ("我这几天睡不着，怎么办？", "可我还是很难受，心里乱。", "那我试试看，谢谢你听我说。")
+REPLIES = (
+    "听起来你很累，先坐下来，慢慢说给我听。",
+    "作为一个人工智能语言模型，我无法提供心理咨询。",
+    "难受的时候，可以先把呼吸放慢一点。",
+)
+
+
+def told(*weights, replies=REPLIES):
+    """A dialogue in OpenAI's form whose replies have these weights."""
+    turns = []
+    for asked, reply, weight in zip(ASKED, replies, weights, strict=True):
+        turns.append({"role": "user", "content": asked})
+        turns.append({"role": "assistant", "content": reply, **weight})
+    return json.dumps({"messages": turns}, ensure_ascii=False)
+
+
+def not_learned(folder):
+    """The replies of the one kept dialogue that are not learned."""
+    [row] = read(folder / "clean.jsonl")
+    return [turn["value"] for turn in row["conversations"] if turn.get("loss") is False], row
+
+
+def test_a_turn_of_weight_0_is_context_and_may_be_bad(tmp_path, tokenizer):
+    assert clean(tmp_path, tokenizer, told({}, {"weight": 0}, {"weight": 1})).returncode == 0
+    bad, row = not_learned(tmp_path)
+    assert bad == [REPLIES[1]] and "not_learned" in row["fixes"]
+    assert facts_of(tmp_path)["fixes_by_step"]["not_learned"] == 1
+
+
+def test_a_bad_turn_rejects_its_dialogue_or_is_context(tmp_path, tokenizer):
+    for folder, choice in (("reject", "reject"), ("context", "context")):
+        (tmp_path / folder).mkdir()
+        text = told({}, {}, {})
+        assert clean(tmp_path / folder, tokenizer, text, bad_turns=choice).returncode == 0
+    assert [row["reasons"] for row in read(tmp_path / "reject/rejected.jsonl")] == [
+        ["refusal", "machine_identity"]
+    ]
+    assert not_learned(tmp_path / "context")[0] == [REPLIES[1]]
+
+
+def test_a_pattern_of_ones_own_can_leave_a_turn_as_context(tmp_path, tokenizer):
+    pattern = {"name": "breath", "find": "呼吸", "do": "context"}
+    text = told({}, {}, {}, replies=(REPLIES[0], REPLIES[0] + "好吗？", REPLIES[2]))
+    assert clean(tmp_path, tokenizer, text, patterns=[pattern]).returncode == 0
+    assert not_learned(tmp_path)[0] == [REPLIES[2]]
+    assert facts_of(tmp_path)["patterns"] == {"breath": 1}
+
+
+def test_a_dialogue_without_a_turn_to_learn_is_rejected(tmp_path, tokenizer):
+    zero = {"weight": 0}
+    rows = [
+        told(zero, zero, zero),
+        json.dumps({"query": "在吗，我想说说", "response": "在的，你说", **zero}),
+    ]
+    for number, row in enumerate(rows):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert clean(folder, tokenizer, row).returncode == 0
+        assert [entry["reasons"] for entry in read(folder / "rejected.jsonl")] == [
+            ["nothing_to_learn"]
+        ]
+
+
+def test_joined_turns_are_learned_only_if_both_are(tmp_path, tokenizer):
+    turns = json.loads(told({}, {}, {}, replies=(REPLIES[0], REPLIES[0], REPLIES[2])))["messages"]
+    turns.insert(4, {"role": "assistant", "content": "慢慢来，不用急。", "loss": False})
+    assert clean(tmp_path, tokenizer, json.dumps({"messages": turns})).returncode == 0
+    assert not_learned(tmp_path)[0] == [REPLIES[0] + "\n慢慢来，不用急。"]
+
+
+def test_topics_are_counted_among_what_is_kept(tmp_path, tokenizer):
+    patterns = [
+        {"name": "sleep", "find": "睡不着|失眠", "do": "count", "in": "client"},
+        {"name": "work", "find": "工作", "do": "count", "in": "client"},
+        {"name": "ad", "find": "加群", "do": "reject"},
+    ]
+    other = sharegpt([("human", "女儿不肯跟我说话。"), ("gpt", "工作之外，你们多久聊一次？")])
+    advert = sharegpt([("human", "我失眠，听说加群有用？"), ("gpt", "我们先说说你的睡眠。")])
+    text = "\n".join([sharegpt(list(zip(("human", "gpt"), (ASKED[0], REPLIES[0]), strict=True))),
+                      other, advert])  # fmt: skip
+    assert clean(tmp_path, tokenizer, text, patterns=patterns).returncode == 0
+    facts = facts_of(tmp_path)
+    assert facts["kept"] == 2 and facts["patterns"] == {"ad": 1}
+    assert facts["topics"] == {"sleep": 1, "work": 0, "of none": 1}

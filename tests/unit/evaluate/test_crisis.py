@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mindtune.cli import UserError
-from mindtune.data.personal_data import load_hotlines
+from mindtune.data.hotlines import load_hotlines
 from mindtune.evaluate.crisis_items import DIMENSIONS, agreement, answers, passes, read_items
 from mindtune.evaluate.crisis_rules import RULES, decide, help_numbers, normalised
 from mindtune.records import read_jsonl

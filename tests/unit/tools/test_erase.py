@@ -20,10 +20,12 @@ from mindtune.cli import UserError
 from mindtune.data.erasing import take_out
 from mindtune.data.readers import raw_rows
 from mindtune.erased import read_erased, row_digest, with_erased
+from mindtune.records import read_jsonl, write_jsonl
 from sealed import write_sealed
 from test_split_program import program as split
 
 ROOT = Path(__file__).parents[3]
+SIDES = ("train", "dev", "test")
 SAID = "我叫林小满，在城南中学教书，去年离了婚，孩子跟着他爸爸。"
 MINE = [("human", SAID), ("gpt", "听起来这一年你一个人扛了很多。现在最难的是什么时候？")]
 
@@ -145,6 +147,29 @@ def test_the_row_is_gone_and_does_not_come_back(source, tmp_path, tokenizer):  #
     assert record["outputs"]["results/data/demo/raw"] == record["facts"]["sha256"]
     assert clean(data / "raw", data, tokenizer).returncode == 0
     assert SAID not in (data / "clean.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_mixture_that_holds_the_row_goes_too(source, tmp_path, tokenizer):  # noqa: F811
+    work = tmp_path / "work"
+    made(work, source, tokenizer)
+    mixture, run = work / "results/data/demo+other", work / "results/runs/both"
+    mixture.mkdir()
+    run.mkdir()
+    sides = {side: read_jsonl(work / f"results/data/demo/{side}.jsonl") for side in SIDES}
+    seen = {}
+    for side, rows in sides.items():
+        rows = [row | {"id": f"demo:{row['id']}"} for row in rows]
+        seen |= {row["id"]: side for row in rows}
+        write_jsonl(mixture / f"{side}.jsonl", rows)
+    outputs = {f"results/data/demo+other/{side}.jsonl": "0" * 64 for side in SIDES}
+    write_sealed(mixture / "mix_datasets.json", "mix_datasets", outputs=outputs)
+    inputs = {"results/data/demo+other/cached": "0" * 64}
+    write_sealed(run / "order_dialogues.json", "order_dialogues", inputs=inputs)
+    done = erase(work, "我")
+    assert done.returncode == 0, done.stderr
+    side = seen["demo:我"]
+    assert not (mixture / f"{side}.jsonl").exists() and not (mixture / "mix_datasets.json").exists()
+    assert ("run both learned from it" in done.stdout) == (side != "test")
 
 
 def test_what_cannot_be_erased_is_said(source, tmp_path, tokenizer):  # noqa: F811

@@ -29,11 +29,13 @@ def shared(folder: Path, rows: int) -> Path:
     return cached
 
 
-def ordered(folder: Path, name: str, seed: int) -> subprocess.CompletedProcess:
+def ordered(
+    folder: Path, name: str, seed: int, mix: dict | None = None
+) -> subprocess.CompletedProcess:
     """Run the program."""
     words = {
         "cached": folder / "cached", "made-by": folder / "cache.json",
-        "settings": json.dumps({"seed": seed}),
+        "settings": json.dumps({"seed": seed}), "mix": json.dumps(mix or {}),
         "ordered": folder / name, "record": folder / f"{name}.json",
     }  # fmt: skip
     command = [sys.executable, ROOT / "scripts/order_dialogues.py"]
