@@ -77,6 +77,7 @@ def all_records():
         f"results/runs/{EXPORT_RUN}/smoke.json",
         "results/export.json",
         "results/tables/evaluation_table.json",
+        *(["results/tables/score_raters.json"] if RATED_PATH else []),
         *(["results/gates.json"] if config["gates"] else []),
         "results/report/rulegraph.json",
     ]
@@ -136,7 +137,12 @@ rule write_report:
         ],
         tables=[
             f"results/tables/{table}.md"
-            for table in ("summary", "evaluation", "worse")
+            for table in (
+                "summary",
+                "evaluation",
+                "worse",
+                *["raters"] * bool(RATED_PATH),
+            )
         ],
         env=ancient(env_ready("core")),
     output:

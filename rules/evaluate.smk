@@ -5,7 +5,8 @@ INPUTS   config/suites/*.yaml and the data that they name, results/data/{dataset
          results/base/model/, results/runs/{run}/export/
 OUTPUTS  results/prompts/{dataset}/{suite}.jsonl, results/base/replies/{dataset}/{suite}.jsonl,
          results/runs/{run}/replies/{suite}.jsonl, .../letters/{suite}.jsonl,
-         results/runs/{run}/items/{suite}.parquet, results/runs/{run}/scores/{suite}.json, results/tables/, results/gates.json
+         results/runs/{run}/items/{suite}.parquet, results/runs/{run}/scores/{suite}.json, results/tables/, results/gates.json,
+         results/tables/raters.csv if evaluate.raters.path names the sheets of people
 STATE    state/replies/   replies that came in already; a new suite asks only its own prompts
 
 A suite is a file in config/suites; nothing here knows one by its name.
@@ -27,6 +28,9 @@ DIALOGUE_SUITES = [
 ]
 ITEM_SUITES = [suite for suite in SUITES if suite not in DIALOGUE_SUITES]
 LETTER_SUITES = [suite for suite in SUITES if config["suites"][suite]["likelihood"]]
+# The folder of filled-in sheets, if there is one, as a source
+RATED_PATH = config["evaluate"]["raters"]["path"]
+RATED = {"source": "local" if RATED_PATH else "", "path": RATED_PATH}
 # Of a suite's file, what its prompts depend on
 ASKED = (
     "form",
@@ -444,6 +448,43 @@ rule evaluation_table:
             --summary {output.summary:q} \
             --worse {output.worse:q} \
             --forest {output.forest:q} \
+            --record {output.record:q}
+        """
+
+
+rule score_raters:
+    """Score the sheets that people filled in: their agreement, beside a judge's, and what they found in base and tuned."""
+    input:
+        sheets=local_inputs(RATED),
+        # judges' verdicts; and a sheet of other replies than today's is refused
+        item_scores=ITEMS,
+        records=ancient(ITEM_RECORDS),
+        env=ancient(env_ready("core")),
+    output:
+        csv="results/tables/raters.csv",
+        markdown="results/tables/raters.md",
+        record="results/tables/score_raters.json",
+    log:
+        "logs/tables/score_raters.log",
+    localrule: True
+    params:
+        code=code_hash("score_raters.py"),
+        contents=as_json(
+            **dict(
+                zip(local_files(RATED), CONTENTS.hashes(local_files(RATED).values()))
+            )
+        ),
+        folder=unseen(local_place(RATED)),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]:q} {SCRIPTS:q}/score_raters.py \
+            --sheets {params.folder:q} \
+            --key {params.folder:q}/key.json \
+            --items @<(printf '%s\n' {input.item_scores:q}) \
+            --made-by @<(printf '%s\n' {input.records:q}) \
+            --csv {output.csv:q} \
+            --markdown {output.markdown:q} \
             --record {output.record:q}
         """
 

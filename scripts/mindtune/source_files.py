@@ -31,6 +31,8 @@ def configured_paths(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{key}.path", spec["path"]
     for path in config["data"]["contamination"]["files"]:
         yield "data.contamination.files", path
+    if config["evaluate"]["raters"]["path"]:
+        yield "evaluate.raters.path", config["evaluate"]["raters"]["path"]
     if config["export"]["signing_key"]:
         yield "export.signing_key", config["export"]["signing_key"]
 

@@ -21,7 +21,7 @@ PLACES = (
     "*.json", "base/*.json", "base/replies/*/*.json", "base/letters/*/*.json", "prompts/*/*.json",
     "suites/*/*.json", "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json",
     "runs/*/letters/*.json", "runs/*/scores/*.json", "tables/*.json", "report/*.json",
-    "archive/*.json",
+    "archive/*.json", "raters/*/blind_sheet.json",
 )  # fmt: skip
 # Which record names an output that is in none: a pattern of its path, and the record's path
 MAKERS = (
@@ -40,6 +40,8 @@ MAKERS = (
     (r"(results/.+/(?:replies|letters)/.+)\.jsonl", r"\1.json"),
     (r"(results/prompts/.+)\.jsonl", r"\1.json"),
     (r"(results/runs/[^/]+)/items/(.+)\.parquet", r"\1/scores/\2.json"),
+    (r"results/tables/raters\.(csv|md)", r"results/tables/score_raters.json"),
+    (r"(results/raters/[^/]+)/(key\.json|send)", r"\1/blind_sheet.json"),
     (r"results/tables/.+\.(csv|md|tex|svg)", r"results/tables/evaluation_table.json"),
     (r"results/report/(rulegraph\.svg|dag\.mmd)", r"results/report/rulegraph.json"),
     (r"results/report/report\.html", r"results/report/write_report.json"),
