@@ -112,7 +112,8 @@ score-raters: driver ## how far people agree, and what they found: SHEETS=FOLDER
 		exec "$$python" "$$at/score_raters.py" --sheets "$$sheets" --key "results/raters/$$run/key.json" \
 			--items results/runs/"$$run"/items/*.parquet \
 			--made-by "results/raters/$$run/blind_sheet.json" results/runs/"$$run"/scores/*.json \
-			--csv results/tables/raters.csv --markdown results/tables/raters.md --record results/tables/score_raters.json
+			--csv results/tables/raters.csv --markdown results/tables/raters.md \
+			--answers results/tables/raters.jsonl --record results/tables/score_raters.json
 
 h100-check: driver ## the whole chain at real size on a card, with few dialogues; records what each rule took [PLAN=1] [CORES=16]
 	@$(DRIVER) scripts/bench/bench_chain.py --configfile config/h100-check.yaml --dataset check --workdir demo-h100 \

@@ -26,6 +26,17 @@ def config_hash():
     return hashlib.sha256(to_param(config).encode()).hexdigest()[:16]
 
 
+def conversation_records():
+    """The records of the simulated conversations and of what was counted in them."""
+    return expand(
+        "results/base/conversations/{dataset}.json", dataset=USED_DATASETS
+    ) + expand(
+        "results/runs/{run}/{stage}.json",
+        run=TALKING_RUNS,
+        stage=["simulate_conversations", "score_conversations"],
+    )
+
+
 def all_records():
     """The records behind the report: of every stage, dataset and run."""
     return [
@@ -78,6 +89,7 @@ def all_records():
         "results/export.json",
         "results/tables/evaluation_table.json",
         *(["results/tables/score_raters.json"] if RATED_PATH else []),
+        *(conversation_records() if TALKING_RUNS else []),
         *(["results/gates.json"] if config["gates"] else []),
         "results/report/rulegraph.json",
     ]
@@ -137,13 +149,10 @@ rule write_report:
         ],
         tables=[
             f"results/tables/{table}.md"
-            for table in (
-                "summary",
-                "evaluation",
-                "worse",
-                *["raters"] * bool(RATED_PATH),
-            )
-        ],
+            for table in ("summary", "evaluation", "worse")
+        ]
+        + ["results/tables/raters.md"] * bool(RATED_PATH)
+        + expand("results/runs/{run}/drift.md", run=TALKING_RUNS),
         env=ancient(env_ready("core")),
     output:
         report=report("results/report/report.html", category="report"),

@@ -463,6 +463,7 @@ rule score_raters:
     output:
         csv="results/tables/raters.csv",
         markdown="results/tables/raters.md",
+        answers="results/tables/raters.jsonl",
         record="results/tables/score_raters.json",
     log:
         "logs/tables/score_raters.log",
@@ -485,6 +486,7 @@ rule score_raters:
             --made-by @<(printf '%s\n' {input.records:q}) \
             --csv {output.csv:q} \
             --markdown {output.markdown:q} \
+            --answers {output.answers:q} \
             --record {output.record:q}
         """
 

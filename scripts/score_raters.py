@@ -3,7 +3,8 @@ in base and tuned.
 
 Reads   the sheets (CSV, as the page exports it or a spreadsheet saved it), the key of the sheet,
         and item scores of a judge if there are any
-Writes  the long table as CSV, the readable one as Markdown, and a record
+Writes  the long table as CSV, the readable one as Markdown, what most raters said of each reply
+        (JSONL, for judge.people), and a record
 """
 
 import argparse
@@ -15,7 +16,7 @@ from mindtune.cli import UserError, parser, run
 from mindtune.evaluate import raters
 from mindtune.evaluate.sheet_reading import read_sheets
 from mindtune.provenance import add_made_by, hash_inputs
-from mindtune.records import read_json, sha256_file, write_record, write_text
+from mindtune.records import read_json, sha256_file, write_jsonl, write_record, write_text
 
 
 def read_key(path: Path) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def parse_args() -> argparse.Namespace:
     flags.add_argument("--key", required=True, type=Path, help="the sheet's key.json")
     flags.add_argument("--items", type=Path, nargs="*", default=[], help="item scores, judges' too")
     add_made_by(flags)
-    for name in ("csv", "markdown", "record"):
+    for name in ("csv", "markdown", "answers", "record"):
         flags.add_argument(f"--{name}", required=True, type=Path)
     return flags.parse_args()
 
@@ -72,6 +73,7 @@ def main() -> None:
     found = raters.table(key, sheets, judges)
     write_text(args.csv, found.to_csv(index=False, lineterminator="\n"))
     write_text(args.markdown, raters.markdown(found, key, sorted(judges)))
+    write_jsonl(args.answers, raters.majority(key, sheets))
     facts = {
         "sheet": key["sheet"],
         "raters": [sheet.rater for sheet in sheets],
@@ -84,7 +86,7 @@ def main() -> None:
         args.record,
         "score_raters",
         inputs=inputs,
-        outputs=[args.csv, args.markdown],
+        outputs=[args.csv, args.markdown, args.answers],
         params={"run": key["run"]},
         facts=facts,
         packages=["numpy", "pandas", "scipy", "tabulate"],

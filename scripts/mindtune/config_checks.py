@@ -141,6 +141,26 @@ def check_serving(config: Mapping[str, Any]) -> None:
         )
 
 
+def check_conversations(config: Mapping[str, Any]) -> None:
+    """A simulated client has what its kind needs, and both sides have room to speak."""
+    said = config["evaluate"]["conversations"]
+    needed = {"endpoint": ("base_url", "model"), "model": ("path",)}.get(said["client"], ())
+    for key in needed:
+        if not said[key]:
+            raise UserError(
+                f"config key evaluate.conversations.client is {said['client']}, which needs "
+                f"evaluate.conversations.{key}; set it"
+            )
+    session_len = config["serve"]["session_len"]
+    for key in ("max_new_tokens", "client_max_new_tokens") if said["client"] != "none" else ():
+        if said[key] >= session_len:
+            raise UserError(
+                f"config key evaluate.conversations.{key} is {said[key]}, which leaves no room for "
+                f"a prompt within serve.session_len {session_len}; lower the first or raise the "
+                f"second"
+            )
+
+
 def check_field_names(config: Mapping[str, Any]) -> None:
     """A dataset's fields make a whole."""
     for name, spec in config["datasets"].items():
@@ -226,5 +246,6 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_projections,
     check_serving,
     check_shares,
+    check_conversations,
     check_field_names,
 ]

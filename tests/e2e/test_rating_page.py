@@ -165,7 +165,7 @@ def test_the_whole_way_from_the_page_to_the_table(work, page, tmp_path):
     said = core(
         "score_raters.py", "--sheets", back, "--key", "results/raters/main/key.json",
         "--made-by", "results/raters/main/blind_sheet.json", "--csv", "raters.csv",
-        "--markdown", "raters.md", "--record", "score_raters.json",
+        "--markdown", "raters.md", "--answers", "raters.jsonl", "--record", "score_raters.json",
         cwd=work,
     )  # fmt: skip
     assert "human-human" in said

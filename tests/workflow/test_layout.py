@@ -16,6 +16,7 @@ TWINS = {
     "fetch_tokenizer": "fetch_model",
     "generate_base_replies": "generate_replies",
     "measure_base_letters": "measure_letters",
+    "simulate_base_conversations": "simulate_conversations",
 }
 INITS = [
     SCRIPTS / "mindtune/__init__.py",

@@ -92,6 +92,8 @@ READERS = [
     ("evaluate.dialogue.", {"prepare_suite"}),
     ("evaluate.score.", {"score_dialogue"}),
     ("evaluate.raters.path", None),  # a table more in the report: tested apart
+    ("evaluate.conversations.client", None),  # more in the report: tested apart
+    ("evaluate.conversations.", set()),  # the demo has none
     ("privacy.group_readable", set()),
     ("gates", None),  # the demo has none: tested apart
     ("serve.engine", None),  # lmdeploy needs a GPU

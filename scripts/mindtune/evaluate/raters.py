@@ -65,7 +65,7 @@ class Ratings:
 
 def read_verdicts(paths: Sequence[Path], key: Mapping[str, Any]) -> dict[str, Verdicts]:
     """The answers of the judge in item scores, where a rubric is a suite and a behaviour a metric,
-    to the questions of a sheet; empty if nothing was judged.
+    to the questions of a sheet; empty if nothing was judged. Where two judges differ there is none.
     """
     most = {question["name"]: question["most"] for question in key["seen"]["questions"]}
     frame = read_items(paths)
@@ -73,9 +73,9 @@ def read_verdicts(paths: Sequence[Path], key: Mapping[str, Any]) -> dict[str, Ve
     found = {}
     for row in frame.dropna(subset=["value"]).itertuples():
         name = f"{row.suite}.{row.metric}"
-        if name in most:
-            share = row.value if key["good"][name] or most[name] > 1 else 1 - row.value
-            found[name, row.id, row.model] = share * most[name]
+        if name in most and row.value == int(row.value):
+            passes = most[name] > 1 or key["good"][name]
+            found[name, row.id, row.model] = row.value if passes else 1 - row.value
     return {"judge": found} if found else {}
 
 
@@ -123,6 +123,18 @@ def rates(ratings: Ratings, good: bool) -> Iterator[tuple[str, Agreed]]:
     value = float((tuned - base).sum() / n.sum())
     between = (None, None) if few else binary_difference(tuned - base, n).interval()
     yield DIFFERENCE, Agreed(value, *between)
+
+
+def majority(key: Mapping[str, Any], sheets: Sequence[Filled]) -> Iterator[Row]:
+    """What most raters said of each reply, yes-or-no questions only and without ties, in the form
+    that judge.people takes.
+    """
+    for question in key["seen"]["questions"]:
+        ratings = Ratings(key, sheets, question)
+        for unit, share in zip(ratings.units, ratings.values.mean(axis=1), strict=True):
+            if ratings.most == 1 and share != 0.5:
+                about = {"question": ratings.name, "id": unit["id"], "model": unit["model"]}
+                yield about | {"passes": bool(share > 0.5) == key["good"][ratings.name]}
 
 
 def table(

@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from mindtune.evaluate.items import write_items
-from mindtune.records import read_json
+from mindtune.records import read_json, read_jsonl
 from rated import rated_run
 
 ROOT = Path(__file__).resolve().parents[3]
 RUBRICS = ("empathy", "practicality")
-OUT = ("csv", "markdown", "record")
+OUT = ("csv", "markdown", "answers", "record")
 
 
 def blind_sheet(work, *more):
@@ -80,6 +80,12 @@ def test_what_people_found_becomes_a_table_with_a_record(rated):
     record = read_json(rated / "results/tables/raters.record")
     assert record["facts"]["raters"] == ["r1", "r2"] and record["facts"]["judges"] == []
     assert "back/r1.csv" in record["inputs"]
+    said = list(read_jsonl(rated / "results/tables/raters.answers"))
+    assert {"question", "id", "model", "passes"} == said[0].keys()
+    yes = {
+        row["model"] for row in said if row["question"] == "empathy.names_feeling" and row["passes"]
+    }
+    assert yes == {"tuned"} and len(said) == 10 * 48 - 10  # one reply of ten questions is a tie
     assert "not judged" in (rated / "results/tables/raters.markdown").read_text(encoding="utf-8")
 
 
