@@ -156,8 +156,7 @@ def check_conversations(config: Mapping[str, Any]) -> None:
         if said[key] >= session_len:
             raise UserError(
                 f"config key evaluate.conversations.{key} is {said[key]}, which leaves no room for "
-                f"a prompt within serve.session_len {session_len}; lower the first or raise the "
-                f"second"
+                f"a prompt within serve.session_len {session_len}; lower one or raise the other"
             )
 
 

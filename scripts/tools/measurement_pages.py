@@ -31,6 +31,20 @@ PAGES: dict[str, dict[str, Any]] = {
             "precision": "precision",
         },
     },
+    "docs/records/agreement.json": {
+        "title": "Agreement of raters, in simulation",
+        "headline": "Where alpha 0.8 is planted, the largest error is {median[planted_error]:.3f}; "
+        "its 95 % intervals hold it in at least {median[least_alpha]:.0%} of cases.",
+        "columns": {
+            "units": "units",
+            "raters": "raters",
+            "alpha is": "alpha is",
+            "share of yes": "share of yes",
+            "alpha": "alpha covered",
+            "ac2": "AC2 covered",
+            "raw": "raw covered",
+        },
+    },
     "docs/records/serve-soak.json": {
         "title": "Our own server under clients of which a quarter hangs up",
         "headline": "{runs[0][clients]} clients for {runs[0][seconds]} s: {runs[0][failed]} of "

@@ -104,6 +104,9 @@ def test_what_cannot_be_said_is_not_said():
     assert same["alpha"] == NONE  # nothing was told apart
     assert same["raw"].value == same["ac2"].value == 1
     assert 0.8 < same["ac2"].low < 0.9 and same["ac2"].high == 1  # 20 agreements are not certainty
+    ratings = np.array([[1.0, 1.0], [0.0, 0.0]] * 20 + [[1.0, 0.0]])
+    once = agreement(ratings, (0, 1))["alpha"]
+    assert 0.7 < once.low < once.value < once.high < 1  # one unit holds all disagreement
     few = agreement(KRIPPENDORFF[:6], range(1, 6))
     assert few["raw"].value is not None and few["raw"].low is None
     with pytest.raises(ValueError, match="none of the categories"):
