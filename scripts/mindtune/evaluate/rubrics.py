@@ -1,5 +1,5 @@
-"""A rubric is one file: config/rubrics/NAME.yaml says what a judge is asked about a reply, in zh and
-en, each question observable in the text and with passing and failing examples.
+"""A rubric is one file: config/rubrics/NAME.yaml says what a judge is asked about a reply, in zh
+and en, each question observable in the text and with passing and failing examples.
 
 The answers are yes or no (`good` is the one that passes), or with `most` a number from 0 to that.
 `items` takes the crisis suite's items that no rule decides in the place of behaviours.
