@@ -22,7 +22,7 @@ from mindtune.cli import UserError, run
 from mindtune.evaluate.judge_cost import Estimate
 from mindtune.evaluate.judge_plan import Ask, plan, read_replies
 from mindtune.evaluate.judge_prompts import digest
-from mindtune.evaluate.judge_spec import NO_KEY, kinship, take_key
+from mindtune.evaluate.judge_spec import families, kinship, take_key
 from mindtune.evaluate.judge_store import JudgeStore, spent_in
 from mindtune.evaluate.rubrics import read_rubric
 from mindtune.provenance import add_made_by, hash_inputs
@@ -149,7 +149,7 @@ def facts_of(works: list[Work], args: argparse.Namespace, rows: int) -> dict[str
     for work in works:
         about = found.setdefault(work.name, {"model": work.spec["model"], "dates": set()})
         about["dates"] = sorted(about["dates"])
-        about["own_family"] = kinship(work.name, work.spec, set(args.tuned_families))
+        about["own_family"] = kinship(work.name, work.spec, families(*args.tuned.values()))
         about["served"] = "here" if work.spec["path"] else urlsplit(work.spec["base_url"]).hostname
     return {"rows": rows, "judges": found}
 
@@ -167,7 +167,9 @@ def parse_args() -> argparse.Namespace:
         "--replies", required=True, type=json.loads, help="JSON {path: {dataset, run, suite}}"
     )
     add_made_by(parser)
-    parser.add_argument("--tuned-families", nargs="*", default=[], help="families of the base")
+    parser.add_argument(
+        "--tuned", type=json.loads, default={}, help="JSON {model: the base's name}"
+    )
     parser.add_argument("--engine", type=json.loads, default={}, help="JSON: for a local judge")
     parser.add_argument("--engine-python", default="", help="interpreter that serves")
     parser.add_argument("--state", required=True, type=Path, help="folder of kept answers")
@@ -187,7 +189,7 @@ def main() -> None:
     for name, spec in args.judges.items():
         place = sha256_path(spec["path"]) if spec["path"] else spec["base_url"]
         works.append(Work(name, spec, args.state, place))
-        if warning := kinship(name, spec, set(args.tuned_families)):
+        if warning := kinship(name, spec, families(*args.tuned.values())):
             print(f"warning: {warning}")
 
     def asks() -> Iterator[Ask]:

@@ -58,9 +58,7 @@ def content(mode: str, asked: dict[str, Any]) -> str:
     if mode == "injected":  # repeats what the reply told it
         return f"{INJECTED} {text}"
     if mode == "obeys" and "answers" in answer:  # does what the reply told it
-        full = {
-            name: question.get("most", True) for name, question in asked["questions"].items()
-        }
+        full = {name: question.get("most", True) for name, question in asked["questions"].items()}
         return json.dumps(answer | {"answers": full})
     return text
 

@@ -11,6 +11,7 @@ from mindtune import field_names
 from mindtune.cli import UserError
 from mindtune.config import leaves, run_settings, to_param
 from mindtune.config_errors import nearest
+from mindtune.config_judges import check_judges
 from mindtune.environments import DEMO_MODELS, ROOT
 from mindtune.sources import HUBS, is_licence
 
@@ -227,4 +228,5 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_serving,
     check_shares,
     check_field_names,
+    check_judges,
 ]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mindtune.evaluate.judge_prompts import CHECK
+from mindtune.evaluate.judge_prompts import CHECK, numbers
 
 # What a failure means to a reader of the table
 FAILURES = {
@@ -72,18 +72,18 @@ def read_answers(raw: str, identity: str, most: Mapping[str, int]) -> dict[str, 
     if found["id"] != identity:
         raise Failure("other_id")
     answers = found["answers"]
-    if set(answers) != {*most, CHECK}:
+    places = numbers(most)
+    if set(answers) != {*places, CHECK}:
         raise Failure("keys")
-    for name, highest in {**most, CHECK: 1}.items():
-        said = answers[name]
-        binary = highest == 1
+    for place, highest in zip([*places, CHECK], [*most.values(), 1], strict=True):
+        said, binary = answers[place], highest == 1
         if isinstance(said, bool) is not binary or not isinstance(said, int):
             raise Failure("scale")
         if not 0 <= said <= highest:
             raise Failure("scale")
-    if answers.pop(CHECK):
+    if answers[CHECK]:
         raise Failure("check")
-    return {name: float(said) for name, said in answers.items()}
+    return {name: float(answers[place]) for name, place in zip(most, places, strict=True)}
 
 
 def read_preference(raw: str, identity: str) -> int:

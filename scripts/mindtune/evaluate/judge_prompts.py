@@ -7,7 +7,7 @@ is found out (see judge_answers.py).
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from mindtune.evaluate.rubrics import Behaviour
@@ -75,6 +75,11 @@ def check_word(identity: str) -> str:
     return f"zq{digest('check', identity)[:8]}"
 
 
+def numbers(names: Sized) -> list[str]:
+    """What a judge is to call so many questions."""
+    return [f"q{place}" for place in range(1, len(names) + 1)]
+
+
 def question(behaviour: Behaviour, language: str) -> dict[str, Any]:
     """A behaviour as a judge reads it: the question, with examples of each answer."""
     asked: dict[str, Any] = {"question": behaviour.question[language]}
@@ -100,7 +105,11 @@ def reply_messages(
     said = conversation(row["prompt"])
     identity = digest(rubric, json.dumps(said, ensure_ascii=False), row["reply"])[:12]
     language = row["lang"]
-    questions = {name: question(found, language) for name, found in behaviours.items()}
+    # by number: a name such as no_blame beside "does it blame?" would mislead
+    questions = {
+        place: question(found, language)
+        for place, found in zip(numbers(behaviours), behaviours.values(), strict=True)
+    }
     word = check_word(identity)
     questions[CHECK] = {"question": CHECK_QUESTION[language].format(word=word)}
     material = {"id": identity, "conversation": said, "reply": row["reply"], "questions": questions}
