@@ -2,9 +2,9 @@
 two in both orders.
 
 Reads   replies of base and tuned, rubrics; a judge's key from its file or from the environment
-Writes  every request with its raw answer, hash and date (from which all scores are computed, without
-        an endpoint), and a record. Answers are kept in the state folder while they come in: a
-        killed run goes on, and asks for nothing that it has.
+Writes  every request with its raw answer, hash and date (from which all scores are computed,
+        without an endpoint), and a record. Answers are kept in the state folder while they come
+        in: a killed run goes on, and asks for nothing that it has.
 """
 
 import argparse

@@ -64,13 +64,13 @@ def content(mode: str, asked: dict[str, Any]) -> str:
 
 
 class ScriptedJudge:
-    """The server. `mode` may name a misbehaviour for the requests that `share` of chance picks."""
+    """The server; its arguments are those of the program."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.billed: dict[str, bytes] = {}
         self.busy = args.busy
-        self.bill = open(args.bill, "a", encoding="utf-8", buffering=1) if args.bill else None
+        self.bill = open(args.bill, "a", encoding="utf-8", buffering=1) if args.bill else None  # noqa: SIM115 - while it serves
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, request after request."""
@@ -93,15 +93,15 @@ class ScriptedJudge:
 
     async def answer(self, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
         """(status, further headers, body) of a request."""
-        mode = self.args.mode
         if self.args.key and headers.get("authorization") != f"bearer {self.args.key}".lower():
             return 401, "", b'{"error": {"message": "Incorrect API key provided"}}'
         if self.busy:
             self.busy -= 1
             return 429, "retry-after: 0.05\r\n", b'{"error": {"message": "Rate limit reached"}}'
         asked = json.loads(json.loads(body)["messages"][-1]["content"])
-        if chance(asked["id"], "mode") >= self.args.share:
-            mode = "honest"
+        modes = self.args.modes
+        luck = chance(asked["id"], "mode") / self.args.share
+        mode = modes[int(luck * len(modes))] if luck < 1 else "honest"
         if mode == "slow":
             await asyncio.sleep(3600)
         if mode == "refuses":
@@ -132,8 +132,8 @@ async def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--port-file", type=Path, required=True)
-    parser.add_argument("--mode", default="honest")
-    parser.add_argument("--share", type=float, default=1.0, help="of the requests, in that mode")
+    parser.add_argument("--modes", nargs="+", default=["honest"], help="misbehaviours, by chance")
+    parser.add_argument("--share", type=float, default=1.0, help="of the requests, in these modes")
     parser.add_argument("--busy", type=int, default=0, help="answer 429 so many times first")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before an answer")
     parser.add_argument("--key", default="", help="of a test; other keys get 401")

@@ -4,6 +4,7 @@ reason to wait, a failure of this one request, or a reason to stop.
 
 import asyncio
 import email.utils
+import os
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -68,6 +69,7 @@ class Judge:
     """A judge at an OpenAI-compatible address. `timeout_s` is for one request."""
 
     def __init__(self, name: str, model: str, base_url: str, key: str, **limits: int) -> None:
+        import certifi
         from inspect_ai.model import GenerateConfig, get_model
         from openai import DefaultAsyncHttpxClient
 
@@ -79,7 +81,12 @@ class Judge:
             api_key=key,
             memoize=False,
             # a proxy is for the way out, never for this machine
-            http_client=DefaultAsyncHttpxClient(trust_env=not is_loopback(base_url)),
+            http_client=DefaultAsyncHttpxClient(
+                trust_env=not is_loopback(base_url),
+                verify=ssl.create_default_context(
+                    cafile=os.environ.get("SSL_CERT_FILE") or certifi.where()
+                ),
+            ),
             max_retries=0,
             config=GenerateConfig(
                 temperature=0,

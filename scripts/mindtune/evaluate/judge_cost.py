@@ -62,6 +62,6 @@ class Estimate:
         """The estimate for a reader, before anything is spent."""
         return (
             f"judge {name}: {self.requests} requests to make ({self.kept} answers are there), "
-            f"about {self.read} tokens to read and {self.written} to write, about {self.money:.4f} at "
-            f"the configured prices"
+            f"about {self.read} tokens to read and {self.written} to write, about "
+            f"{self.money:.4f} at the configured prices"
         )

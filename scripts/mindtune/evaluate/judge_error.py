@@ -18,7 +18,7 @@ PRIOR = 0.5
 
 
 class Calibration(NamedTuple):
-    """How a judge answers where people answered: of `yes` and `no` of people, how many it shares."""
+    """A judge beside people: of `yes` and `no` of people, how many it shares."""
 
     yes: int
     yes_shared: int
@@ -64,9 +64,9 @@ def corrected_interval(
 ) -> tuple[float, float]:
     """The interval of theta, from the errors of the judge's rate and of the calibration set.
 
-    `n` is the effective number of judged items. It holds every theta that the data do not contradict
-    (Fieller 1954): p - (1 - q0) - theta (q0 + q1 - 1) lies within z standard errors of 0. Its
-    coverage is simulated by scripts/bench/bench_judge.py, docs/records/judge.json.
+    `n` is the effective number of judged items. It holds every theta that the data do not
+    contradict (Fieller 1954): p - (1 - q0) - theta (q0 + q1 - 1) lies within z standard errors of
+    0. Its coverage is simulated by scripts/bench/bench_judge.py (docs/records/judge.json).
     """
     z2 = float(ndtri((1 + level) / 2)) ** 2
     rate, rate_variance = shrunk(p * n, n, z2 / 2)

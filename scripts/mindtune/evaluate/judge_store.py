@@ -51,7 +51,7 @@ class JudgeStore:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self.stream = open(path, "a+b", buffering=0)
+        self.stream = open(path, "a+b", buffering=0)  # noqa: SIM115 - open as long as its lock
         try:
             fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
