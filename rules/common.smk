@@ -33,6 +33,7 @@ from mindtune.config import (
 from mindtune.environments import serve_env, venvs_folder
 from mindtune.erased import LIST as ERASED
 from mindtune.erased import with_erased
+from mindtune.evaluate.rubrics import chosen_rubrics
 from mindtune.evaluate.suites import check_room, chosen_suites
 from mindtune.identity import check_identity, recorded_pin, source_spec
 from mindtune.made import keep_made
@@ -71,6 +72,9 @@ def configuration():
     resolved = with_erased(resolve(given, read_schema()), Path(BASE, ERASED))
     resolved["suites"] = chosen_suites(resolved["evaluate"], Path(workflow.basedir))
     check_room(resolved["suites"], resolved["serve"]["session_len"])
+    resolved["rubrics"] = chosen_rubrics(
+        resolved["judge"], resolved["suites"], Path(workflow.basedir)
+    )
     if workflow.is_main_process:
         check_configured(resolved, BASE)
         check_name(os.path.abspath(venvs_folder(BASE)))
@@ -107,6 +111,8 @@ RUNS = sorted(config["runs"])
 EXPORT_RUN = config["export"]["run"]
 USED_DATASETS = sorted({config["runs"][run]["dataset"] for run in RUNS})
 SUITES = sorted(config["suites"])
+# the rubrics by which a judge scores replies; none without a judge
+JUDGED = sorted(config["rubrics"])
 SERVE_ENV = serve_env(config["serve"]["engine"])
 CONTENTS = Contents(Path("state/sources.json"))
 
@@ -114,7 +120,7 @@ CONTENTS = Contents(Path("state/sources.json"))
 wildcard_constraints:
     dataset="[A-Za-z0-9_][A-Za-z0-9_-]*",
     run="[A-Za-z0-9_][A-Za-z0-9_-]*",
-    suite="|".join(SUITES),
+    suite="|".join([*SUITES, *JUDGED]),
 
 
 def named(place, name):

@@ -15,8 +15,9 @@ A suite is a file in config/suites; nothing here knows one by its name.
 # Replies do not depend on the name under which the model is served
 REPLY_ENGINE = {"model_name": "replies"}
 # What every table and gate is made from, and the records that stand behind it
-ITEMS = expand("results/runs/{run}/items/{suite}.parquet", run=RUNS, suite=SUITES)
-ITEM_RECORDS = expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES)
+SCORED = [*SUITES, *JUDGED]
+ITEMS = expand("results/runs/{run}/items/{suite}.parquet", run=RUNS, suite=SCORED)
+ITEM_RECORDS = expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SCORED)
 LONGEST = {suite: spec["max_new_tokens"] for suite, spec in config["suites"].items()}
 # By the words of the keys that say it: what decides, and what make plan names
 ASKED_FOR = as_json(

@@ -9,8 +9,10 @@ from typing import Any
 
 from mindtune import field_names
 from mindtune.cli import UserError
+from mindtune.client_checks import check_conversations
 from mindtune.config import leaves, run_settings, to_param
 from mindtune.config_errors import nearest
+from mindtune.config_judges import check_judges
 from mindtune.environments import DEMO_MODELS, ROOT
 from mindtune.sources import HUBS, is_licence
 
@@ -141,25 +143,6 @@ def check_serving(config: Mapping[str, Any]) -> None:
         )
 
 
-def check_conversations(config: Mapping[str, Any]) -> None:
-    """A simulated client has what its kind needs, and both sides have room to speak."""
-    said = config["evaluate"]["conversations"]
-    needed = {"endpoint": ("base_url", "model"), "model": ("path",)}.get(said["client"], ())
-    for key in needed:
-        if not said[key]:
-            raise UserError(
-                f"config key evaluate.conversations.client is {said['client']}, which needs "
-                f"evaluate.conversations.{key}; set it"
-            )
-    session_len = config["serve"]["session_len"]
-    for key in ("max_new_tokens", "client_max_new_tokens") if said["client"] != "none" else ():
-        if said[key] >= session_len:
-            raise UserError(
-                f"config key evaluate.conversations.{key} is {said[key]}, which leaves no room for "
-                f"a prompt within serve.session_len {session_len}; lower one or raise the other"
-            )
-
-
 def check_field_names(config: Mapping[str, Any]) -> None:
     """A dataset's fields make a whole."""
     for name, spec in config["datasets"].items():
@@ -247,4 +230,5 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_shares,
     check_conversations,
     check_field_names,
+    check_judges,
 ]

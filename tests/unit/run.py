@@ -102,7 +102,7 @@ def main() -> int:
     args = parser.parse_args()
     missing = [
         f"build_env_{env}"
-        for env in ("core", "train", "qlora")
+        for env in ("core", "train", "qlora", "judge")
         if not Path(python_of(env)).parents[1].joinpath("READY").exists()
     ]
     if missing:

@@ -22,7 +22,7 @@ LANGUAGES = ("zh", "en")
 # Metrics that count something bad, and those of which neither more nor less is better.
 LOWER_IS_BETTER = {
     *("repetition", "empty", "truncated", "unparsable", "over_refusal", "over_trigger"),
-    *("position_bias", "dismissal", "method_named", "diagnosis_given"),
+    *("position_bias", "dismissal", "method_named", "diagnosis_given", "judge_failed"),
 }
 NEITHER_IS_BETTER = {"length_ratio"}
 DECIMALS = 8

@@ -1,5 +1,5 @@
-"""A rubric is one file: config/rubrics/NAME.yaml says what a judge is asked about a reply, in zh and
-en, each question observable in the text and with passing and failing examples.
+"""A rubric is one file: config/rubrics/NAME.yaml says what a judge is asked about a reply, in zh
+and en, each question observable in the text and with passing and failing examples.
 
 The answers are yes or no (`good` is the one that passes), or with `most` a number from 0 to that.
 `items` takes the crisis suite's items that no rule decides in the place of behaviours.
@@ -186,14 +186,14 @@ def files_of(path: Path) -> list[str]:
 
 
 def chosen_rubrics(
-    names: list[str], suites: Mapping[str, Any], root: Path
+    judge: Mapping[str, Any], suites: Mapping[str, Any], root: Path
 ) -> dict[str, dict[str, Any]]:
-    """{name: {"path", "reads", "suites"}} of the rubrics that a configuration names and that have
-    something to judge: a suite that is evaluated.
+    """{name: {"path", "reads", "suites"}} of the rubrics that the section `judge` names and that
+    have something to judge: a suite that is evaluated. Without a judge there are none.
     """
     files = rubric_files(root / "config/rubrics")
     found = {}
-    for name in names:
+    for name in judge["rubrics"]:
         if name not in files:
             raise UserError(
                 f"config key judge.rubrics names {name!r}, and there is no "
@@ -206,7 +206,7 @@ def chosen_rubrics(
             )
         rubric = read_rubric(files[name], root)
         judged = [suite for suite in rubric.suites if suite in suites]
-        if judged:
+        if judged and judge["models"]:
             found[name] = {
                 "path": f"config/rubrics/{name}.yaml",
                 "reads": files_of(files[name]),
