@@ -2,7 +2,8 @@
 Stage: audit.  What somebody else reads: the report, the graph of the rules, the archive of a run.
 
 INPUTS   records and figures of all stages
-OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, results/archive/{run}.zip, and a record a rule
+OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, results/archive/{run}.zip, and a record
+         a rule
 """
 
 from snakemake import __version__ as snakemake_version
@@ -13,7 +14,7 @@ SNAKEFILE = place("Snakefile")
 
 
 def rule_families():
-    """{rule: stage file it stands in}, for the colours of the graph; the same whichever environments are built."""
+    """{rule: stage file it stands in}, for the colours of the graph, whatever is built already."""
     return {f"build_env_{env}": "env" for env in ENVIRONMENTS} | {
         job.name: Path(job.snakefile).stem
         for job in workflow.rules
@@ -26,74 +27,46 @@ def config_hash():
     return hashlib.sha256(to_param(config).encode()).hexdigest()[:16]
 
 
-def conversation_records():
-    """The records of the simulated conversations and of what was counted in them."""
-    return expand(
-        "results/base/conversations/{dataset}.json", dataset=USED_DATASETS
-    ) + expand(
-        "results/runs/{run}/{stage}.json",
-        run=TALKING_RUNS,
-        stage=["simulate_conversations", "score_conversations"],
-    )
-
-
 def all_records():
     """The records behind the report: of every stage, dataset and run."""
-    return [
-        "results/base/fetch_tokenizer.json",
-        "results/base/fetch_model.json",
-        *expand(
-            "results/data/{dataset}/{stage}.json",
-            dataset=USED_DATASETS,
-            stage=[
-                "fetch_dataset",
-                "clean_dialogues",
-                "split_dialogues",
-                "write_datasheet",
-                "cache_dataset",
-            ],
-        ),
-        *expand(
-            [
-                "results/prompts/{dataset}/{suite}.json",
-                "results/base/replies/{dataset}/{suite}.json",
-            ],
-            dataset=USED_DATASETS,
-            suite=SUITES,
-        ),
-        *expand(
-            "results/base/letters/{dataset}/{suite}.json",
-            dataset=USED_DATASETS,
-            suite=LETTER_SUITES,
-        ),
-        *expand(
-            "results/runs/{run}/letters/{suite}.json",
-            run=RUNS,
-            suite=LETTER_SUITES,
-        ),
-        *expand(
-            "results/runs/{run}/{stage}.json",
-            run=RUNS,
-            stage=[
-                "order_dialogues",
-                "pack_stats",
-                "train_lora",
-                "merge_adapter",
-                "verify",
-                "export_model",
-            ],
-        ),
-        *expand("results/runs/{run}/replies/{suite}.json", run=RUNS, suite=SUITES),
-        *ITEM_RECORDS,
-        *(["results/judge/judge_replies.json"] if JUDGED else []),
-        f"results/runs/{EXPORT_RUN}/smoke.json",
-        "results/export.json",
-        "results/tables/evaluation_table.json",
-        *(["results/tables/score_raters.json"] if RATED_PATH else []),
-        *(conversation_records() if TALKING_RUNS else []),
-        *(["results/gates.json"] if config["gates"] else []),
-        "results/report/rulegraph.json",
+    data = (
+        "fetch_dataset",
+        "clean_dialogues",
+        "split_dialogues",
+        "write_datasheet",
+        "cache_dataset",
+    )
+    runs = (
+        "order_dialogues",
+        "pack_stats",
+        "train_lora",
+        "merge_adapter",
+        "verify",
+        "export_model",
+    )
+    talks = ("simulate_conversations", "score_conversations")
+    per_dataset = ["prompts/{dataset}/{suite}", "base/replies/{dataset}/{suite}"]
+    names = [
+        "base/fetch_tokenizer",
+        "base/fetch_model",
+        *expand("data/{dataset}/{stage}", dataset=USED_DATASETS, stage=data),
+        *expand(per_dataset, dataset=USED_DATASETS, suite=SUITES),
+        *expand("base/letters/{dataset}/{suite}", dataset=USED_DATASETS, suite=LETTER_SUITES),
+        *expand("runs/{run}/letters/{suite}", run=RUNS, suite=LETTER_SUITES),
+        *expand("runs/{run}/{stage}", run=RUNS, stage=runs),
+        *expand("runs/{run}/replies/{suite}", run=RUNS, suite=SUITES),
+        *expand("runs/{run}/scores/{suite}", run=RUNS, suite=SCORED),
+        *(["judge/judge_replies"] if JUDGED else []),
+        f"runs/{EXPORT_RUN}/smoke",
+        "export",
+        "tables/evaluation_table",
+        *(["tables/score_raters"] if RATED_PATH else []),
+        *expand("base/conversations/{dataset}", dataset=USED_DATASETS if TALKING_RUNS else []),
+        *expand("runs/{run}/{stage}", run=TALKING_RUNS, stage=talks),
+        *(["gates"] if config["gates"] else []),
+        "report/rulegraph",
     ]
+    return [f"results/{name}.json" for name in names]
 
 
 rule draw_rulegraph:
@@ -148,10 +121,7 @@ rule write_report:
                 figure=["lengths", "fill", "loss"],
             ),
         ],
-        tables=[
-            f"results/tables/{table}.md"
-            for table in ("summary", "evaluation", "worse")
-        ]
+        tables=[f"results/tables/{table}.md" for table in ("summary", "evaluation", "worse")]
         + ["results/tables/raters.md"] * bool(RATED_PATH)
         + expand("results/runs/{run}/drift.md", run=TALKING_RUNS),
         env=ancient(env_ready("core")),
@@ -179,7 +149,7 @@ rule write_report:
 
 
 rule archive_run:
-    """All that a stranger needs to check and repeat a run, in one zip; made only if it is asked for by name."""
+    """What a stranger needs to check and repeat a run, in one zip; only if asked for by name."""
     input:
         records=all_records(),
         report="results/report/write_report.json",

@@ -1,8 +1,11 @@
 """
-Stage: conversations.  Simulated clients talk with base and tuned over several turns; off unless evaluate.conversations.client names one.
+Stage: conversations.  Simulated clients talk with base and tuned over several turns; off unless
+evaluate.conversations.client names one.
 
-INPUTS   resources/clients/*.yaml, results/base/model/, results/runs/{run}/merged/, results/data/{dataset}/train.jsonl
-OUTPUTS  results/base/conversations/{dataset}.jsonl, results/runs/{run}/conversations.jsonl, results/runs/{run}/drift.{csv,md}
+INPUTS   resources/clients/*.yaml, results/data/{dataset}/train.jsonl, results/base/model/,
+         results/runs/{run}/merged/
+OUTPUTS  results/base/conversations/{dataset}.jsonl, results/runs/{run}/conversations.jsonl,
+         results/runs/{run}/drift.{csv,md}
 STATE    state/conversations/   what was said already; nothing is asked twice
 """
 
@@ -35,7 +38,7 @@ TALKS = as_json(
 
 
 def client_json():
-    """Who plays the clients, as the program gets it; its files as seen from the working directory."""
+    """Who plays the clients, as the program gets it; files as seen from the working directory."""
     files = {
         key: place(CONVERSATIONS[key]) if CONVERSATIONS[key] else None
         for key in ("path", "key_file")
@@ -48,7 +51,7 @@ def client_json():
 
 
 rule simulate_base_conversations:
-    """Let simulated clients talk with the base model; every run on this dataset is compared with these conversations."""
+    """Let simulated clients talk with the base model; runs on this dataset are compared with it."""
     input:
         model=ancient("results/base/model"),
         model_record="results/base/fetch_model.json",
@@ -109,9 +112,7 @@ use rule simulate_base_conversations as simulate_tuned_conversations with:
         model=ancient("results/runs/{run}/merged"),
         model_record="results/runs/{run}/merge_adapter.json",
         train=lambda w: f"results/data/{dataset_of(w.run)}/train.jsonl",
-        split_record=lambda w: ancient(
-            f"results/data/{dataset_of(w.run)}/split_dialogues.json"
-        ),
+        split_record=lambda w: ancient(f"results/data/{dataset_of(w.run)}/split_dialogues.json"),
         personas=at(PERSONAS),
         styles=at(STYLES),
         client=local_inputs(CLIENT_MODEL),
@@ -125,15 +126,6 @@ use rule simulate_base_conversations as simulate_tuned_conversations with:
     benchmark:
         "benchmarks/runs/{run}/conversations.tsv"
     params:
-        code=code_hash("simulate_conversations.py"),
-        decides=engine_decides(**REPLY_ENGINE),
-        engine=unseen(engine_json(**REPLY_ENGINE)),
-        contents=contents(PERSONAS, STYLES),
-        who=CLIENT_IS,
-        client=unseen(client_json()),
-        settings=TALKS,
-        system=to_param(config["evaluate"]["system"]),
-        concurrency=unseen(config["evaluate"]["concurrency"]),
         state="state/conversations/runs/{run}",
 
 

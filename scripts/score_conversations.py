@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mindtune.cli import UserError, parser, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate.client_drift import KINDS, ONCE, shares
 from mindtune.evaluate.personas import read_personas, read_styles
 from mindtune.evaluate.transcripts import read_transcripts
@@ -53,7 +53,7 @@ def markdown(rows: list[dict[str, Any]], title: str, client: str) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    flags = parser(__doc__)
+    flags = argument_parser(__doc__)
     flags.add_argument("--run", required=True)
     for name in ("base", "tuned", "personas", "styles"):
         flags.add_argument(f"--{name}", required=True, type=Path)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, parser, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate import raters
 from mindtune.evaluate.sheet_reading import read_sheets
 from mindtune.provenance import add_made_by, hash_inputs
@@ -50,8 +50,7 @@ def sheet_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def parse_args() -> argparse.Namespace:
-    flags = parser(__doc__)
-    flags.fromfile_prefix_chars = "@"
+    flags = argument_parser(__doc__, fromfile_prefix_chars="@")
     flags.add_argument(
         "--sheets", required=True, type=Path, nargs="+", help="one a rater, or folders of them"
     )

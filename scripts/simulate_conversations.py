@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.chat_template import ChatTokenizer, load_chat
-from mindtune.cli import UserError, parser, run, settings
+from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.evaluate.clients import played_client, scripted_client
 from mindtune.evaluate.conversation import Client, Counsellor, Messages, converse
 from mindtune.evaluate.endpoint import Endpoint
@@ -150,15 +150,15 @@ def simulate(args: argparse.Namespace, model_hash: str, system: str | None) -> t
 
 
 def parse_args() -> argparse.Namespace:
-    flags = parser(__doc__)
+    flags = argument_parser(__doc__)
     flags.add_argument("--model", required=True, type=Path, help="the counsellor")
     flags.add_argument("--personas", required=True, type=Path)
     flags.add_argument("--styles", required=True, type=Path)
     flags.add_argument("--train", required=True, type=Path, help="the training split")
     add_made_by(flags)
     flags.add_argument("--system", required=True, type=json.loads, help="JSON: text or null")
-    flags.add_argument("--client", required=True, type=settings(*CLIENT), help="JSON")
-    flags.add_argument("--settings", required=True, type=settings(*SETTINGS), help="JSON")
+    add_json(flags, "--client", *CLIENT)
+    add_json(flags, "--settings", *SETTINGS)
     flags.add_argument("--engine", required=True, type=json.loads, help="JSON: the serve branch")
     flags.add_argument("--engine-python", required=True, help="interpreter that serves")
     flags.add_argument("--concurrency", required=True, type=int, help="conversations at a time")

@@ -5,7 +5,6 @@ Reads   nothing: ratings of yes-or-no questions are drawn by a seed, so that the
 Writes  docs/records/agreement.json (--record)
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from bench.measuring import write_measurement
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.evaluate.agreement import MEASURES, agreement
 
 UNITS = (20, 40, 100, 200)
@@ -72,9 +71,7 @@ def planted() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=1000, help="simulations of each case")
     parser.add_argument("--record", type=Path, required=True)
     args = parser.parse_args()

@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.code import SCRIPTS
 from mindtune.config_errors import nearest
 from mindtune.evaluate.rating_page import page
@@ -99,9 +99,7 @@ def write(key: dict[str, Any], folder: Path) -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--workdir", required=True, type=Path)
     parser.add_argument("--run", required=True, help="whose replies stand beside the base's")
     parser.add_argument("--rubrics", required=True, nargs="+", help="by their names")
