@@ -44,7 +44,7 @@ def all_records():
         "verify",
         "export_model",
     )
-    talks = ("simulate_conversations", "score_conversations")
+    talks = ("conversations", "score_conversations")
     per_dataset = ["prompts/{dataset}/{suite}", "base/replies/{dataset}/{suite}"]
     names = [
         "base/fetch_tokenizer",

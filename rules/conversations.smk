@@ -119,7 +119,7 @@ use rule simulate_base_conversations as simulate_tuned_conversations with:
         env=ancient(env_ready("core", SERVE_ENV)),
     output:
         transcripts="results/runs/{run}/conversations.jsonl",
-        record="results/runs/{run}/simulate_conversations.json",
+        record="results/runs/{run}/conversations.json",
     log:
         program="logs/runs/{run}/conversations.log",
         server="logs/runs/{run}/conversations.server.log",
@@ -137,7 +137,7 @@ rule score_conversations:
         records=lambda w: ancient(
             [
                 f"results/base/conversations/{dataset_of(w.run)}.json",
-                f"results/runs/{w.run}/simulate_conversations.json",
+                f"results/runs/{w.run}/conversations.json",
             ]
         ),
         personas=at(PERSONAS),

@@ -6,7 +6,7 @@ INPUTS   config/suites/*.yaml and the data that they name, results/base/model/,
 OUTPUTS  results/prompts/{dataset}/{suite}.jsonl, results/base/replies/{dataset}/{suite}.jsonl,
          results/runs/{run}/replies/{suite}.jsonl, .../letters/{suite}.jsonl,
          results/runs/{run}/items/{suite}.parquet, results/runs/{run}/scores/{suite}.json,
-         results/tables/, results/gates.json, results/tables/raters.csv if evaluate.raters.path is set
+         results/tables/, results/gates.json; results/tables/raters.csv with evaluate.raters.path
 STATE    state/replies/   replies that came in already; a new suite asks only its own prompts
 
 A suite is a file in config/suites; nothing here knows one by its name.

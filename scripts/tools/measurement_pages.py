@@ -4,6 +4,7 @@ the figure, and the columns that matter. Figures come from the record, by `str.f
 "rows" says where the table's rows are: the record's runs, or one of the functions of
 write_measurements.py by name, with its arguments. "columns" gives each key its heading.
 """
+# Kept long: one table has an entry a record.
 
 from typing import Any
 
