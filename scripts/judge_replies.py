@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 from mindtune.cli import UserError, run
 from mindtune.evaluate.judge_cost import Estimate
 from mindtune.evaluate.judge_plan import Ask, plan, read_replies
-from mindtune.evaluate.judge_prompts import digest
 from mindtune.evaluate.judge_spec import families, kinship, take_key
 from mindtune.evaluate.judge_store import JudgeStore, spent_in
 from mindtune.evaluate.rubrics import read_rubric
@@ -44,19 +43,14 @@ class Work:
         about = to_json({"place": place, "model": spec["model"], "most": spec["max_tokens"]})
         self.store = JudgeStore(state / f"{hashlib.sha256(about.encode()).hexdigest()[:16]}.jsonl")
 
-    def key(self, ask: Ask) -> str:
-        """The key of a request in the store."""
-        return digest(to_json(ask.messages, indent=None))
-
     def row(self, ask: Ask) -> dict[str, Any]:
         """A row of the answers file."""
         row: dict[str, Any] = {"judge": self.name, "model": self.spec["model"], **ask.about}
         if ask.messages is None:
             return row | {"messages": None, "sha256": None, "answer": None}
-        key = self.key(ask)
-        answer = self.store.get(key)
+        answer = self.store.get(ask.key)
         answer["raw_sha256"] = hashlib.sha256(answer["raw"].encode()).hexdigest()
-        return row | {"messages": ask.messages, "sha256": key, "answer": answer}
+        return row | {"messages": ask.messages, "sha256": ask.key, "answer": answer}
 
 
 @contextmanager
@@ -84,7 +78,7 @@ def announce(works: list[Work], asks: Any, budget: float | None, state: Path) ->
         estimate = Estimate(work.spec)
         for ask in asks():
             if ask.messages is not None:
-                estimate.add(ask.messages, work.key(ask) in work.store)
+                estimate.add(ask.messages, ask.key in work.store)
         money += estimate.money
         print(estimate.sentence(work.name), flush=True)
         if not work.spec["path"]:
@@ -106,9 +100,9 @@ def announce(works: list[Work], asks: Any, budget: float | None, state: Path) ->
 def ask_all(work: Work, asks: Any, args: argparse.Namespace) -> int:
     """Ask a judge for all that is missing; return how many requests that were."""
     missing = (
-        (work.key(ask), ask.messages)
+        (ask.key, ask.messages)
         for ask in asks()
-        if ask.messages is not None and work.key(ask) not in work.store
+        if ask.messages is not None and ask.key not in work.store
     )
     first = next(missing, None)
     if first is None:
