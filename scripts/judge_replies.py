@@ -58,8 +58,7 @@ def connected(work: Work, args: argparse.Namespace) -> Iterator[Any]:
     """The judge itself: at its address, or served here from its folder and gone afterwards."""
     from mindtune.evaluate.judge_client import Judge
 
-    limits = {key: args.settings[key] for key in ("timeout_s", "concurrency")}
-    limits["max_tokens"] = work.spec["max_tokens"]
+    limits = {"timeout_s": args.settings["timeout_s"], "max_tokens": work.spec["max_tokens"]}
     if not work.spec["path"]:
         key = take_key(work.name, work.spec)
         yield Judge(work.name, work.spec["model"], work.spec["base_url"], key, **limits)

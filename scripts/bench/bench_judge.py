@@ -238,10 +238,10 @@ def main() -> None:
 
 NOTE = (
     "The judge is scripted and answers at once; killed is SIGKILL after a random number of bytes "
-    "in the store. A request that is on its way when its run is killed is asked again with the same "
-    "Idempotency-Key: a server that knows such keys bills it once, another one bills it again. By "
-    "CPU: 60 s over the CPU seconds of the busier of client and judge, each on a core of its own; "
-    "the machine had other work meanwhile."
+    "in the store. A request that is on its way when its run is killed is asked again with the "
+    "same Idempotency-Key: a server that knows such keys bills it once, another one bills it "
+    "again. By CPU: 60 s over the CPU seconds of the busier of client and judge, each on a core of "
+    "its own; the machine had other work meanwhile."
 )
 
 
