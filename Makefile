@@ -154,6 +154,7 @@ test-unit: driver ## pure functions, the server, the merge: each in the environm
 	@$(DRIVER) tests/unit/run.py --cores="$$CORES"
 
 test-workflow: driver ## the plan: what an edit of every key, script and module would rerun
+	@$(DRIVER) $(CORE) > /dev/null
 	$(DRIVER) -m pytest -q tests/workflow
 
 test-e2e: driver ## the demo, twice, and what must be equal

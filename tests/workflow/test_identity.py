@@ -3,6 +3,7 @@ other edit is free.
 """
 
 import json
+import os
 
 import pytest
 from planning import ROOT, snakemake
@@ -125,7 +126,7 @@ def test_a_record_that_is_gone_leaves_the_tokenizers(folder, tmp_path):
 def test_the_demos_folder_is_not_planned_as_the_real_run(project):
     """`snakemake` typed in the finished demo's folder, without its --configfile."""
     record = project.work / "results/base/fetch_model.json"
-    whole = record.read_bytes()
+    whole, times = record.read_bytes(), record.stat()
     record.write_text(json.dumps({"params": {"source": "package", "id": "tiny", "toy": True}}))
     place = ["--snakefile", str(project.root / "Snakefile"), "--directory", str(project.work), "-n"]
     try:
@@ -138,6 +139,7 @@ def test_the_demos_folder_is_not_planned_as_the_real_run(project):
         assert status == 0, output
     finally:
         record.write_bytes(whole)
+        os.utime(record, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def test_the_word_replace_reruns_nothing(project):

@@ -9,6 +9,8 @@ import pytest
 from mindtune.environments import venv_name, venvs_folder
 from planning import ROOT
 
+# as it is before a test of the plan names a folder of empty environments
+VENVS = venvs_folder()
 PAGE = (ROOT / "docs/change.md").read_text(encoding="utf-8")
 EDIT = re.compile(r"```\w+\n# (\S+), (before|after) ([^\n]+)\n(.*?)```", re.S)
 TRY = """
@@ -39,7 +41,7 @@ def test_a_cleaning_rule_is_what_the_recipe_adds(project):
         (at,) = [number for number, line in enumerate(lines) if line.strip().startswith(mark)]
         lines.insert(at + (place == "after"), text)
         (project / name).write_text("".join(lines), encoding="utf-8")
-    core = f"{venvs_folder()}/{venv_name('core', on_gpu=False)}/bin/python"
+    core = f"{VENVS}/{venv_name('core', on_gpu=False)}/bin/python"
     subprocess.run([core, "-c", TRY], cwd=project / "scripts", check=True)
     subprocess.run([sys.executable, project / "scripts/tools/write_docs.py"], check=True)
     assert "`data.clean.steps.advert`" in (project / "config/README.md").read_text(encoding="utf-8")

@@ -190,6 +190,8 @@ def take_job(workflow: Any, job: Any) -> Job:
         new_inputs=sorted(now - before) if inputs_changed else [],
         updated=sorted(
             {*map(str, reason.updated_input), *(other_bytes(records) if needed else ())}
+            if records  # what never ran has read nothing
+            else ()
         ),
         missing=sorted(map(str, reason.missing_output)),
         incomplete=sorted(map(str, reason.incomplete_output)),

@@ -7,7 +7,7 @@ of the asked behaviours, `score_1_to_5` is 1 + 4 x that. What a judge's failure 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import log, tanh
 from statistics import fmean
@@ -205,7 +205,7 @@ def counts(found: Scores) -> dict[str, dict[str, int]]:
     }
 
 
-def signatures(rubric: Rubric, names: Sequence[str]) -> dict[str, str]:
+def signatures(rubric: Rubric, names: Collection[str]) -> dict[str, str]:
     """How each metric is computed; of a behaviour, the question that was asked."""
     asked = {
         name: f"{found.question['en']} {'yes' if found.good else 'no'} passes"

@@ -2,6 +2,8 @@
 real connections to a real process that may open 1,024 files.
 """
 
+# Kept long: one server with small limits is started for all of these tests.
+
 import http.client
 import json
 import resource
@@ -10,7 +12,7 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -125,12 +127,24 @@ def test_a_head_that_comes_byte_by_byte_ends(server):
             except ConnectionError:
                 break
         assert 8 < time.monotonic() - start < 20
-    # the same on a connection that was answered before
-    start = time.monotonic()
-    with connections(server, 1, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") as (slow,):
-        assert b" 200 " in slow.recv(4096)
+    # the same on a connection that was answered before; one that said more before the answer's end
+    # is closed as an idle one, earlier
+    whole = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connections(server, 1, whole) as (slow,):
+        answer = http.client.HTTPResponse(slow)
+        answer.begin()
+        assert answer.status == 200 and answer.read()
+        time.sleep(0.2)
         slow.sendall(b"GET /health")
+        start = time.monotonic()
         assert ended(slow, 20) and time.monotonic() - start > 8
+    with connections(server, 1, whole + b"GET /health") as (slow,):
+        assert b" 200 " in slow.recv(4096)
+        time.sleep(0.2)
+        slow.setblocking(False)
+        with suppress(BlockingIOError):
+            slow.recv(4096)  # the rest of the answer
+        assert ended(slow, 20)
 
 
 def test_a_body_without_a_key_is_not_waited_for(server):
