@@ -33,8 +33,7 @@ def judges_json():
     """Every judge as the program gets it; its files as seen from the working directory."""
     return as_json(
         **{
-            name: judge
-            | {key: place(judge[key]) for key in ("path", "key_file") if judge[key]}
+            name: judge | {key: place(judge[key]) for key in ("path", "key_file") if judge[key]}
             for name, judge in JUDGES.items()
         }
     )
@@ -42,9 +41,7 @@ def judges_json():
 
 def judged_replies():
     """{replies file: {"dataset", "run", "suite"}}, base's with an empty run."""
-    suites = sorted(
-        {suite for spec in config["rubrics"].values() for suite in spec["suites"]}
-    )
+    suites = sorted({suite for spec in config["rubrics"].values() for suite in spec["suites"]})
     found = {}
     for suite in suites:
         for dataset in USED_DATASETS:
@@ -104,10 +101,7 @@ rule judge_replies:
     params:
         code=code_hash("judge_replies.py"),
         decides=as_json(
-            **{
-                name: {key: judge[key] for key in JUDGE_DECIDES}
-                for name, judge in JUDGES.items()
-            }
+            **{name: {key: judge[key] for key in JUDGE_DECIDES} for name, judge in JUDGES.items()}
         ),
         chosen=leaves_json("judge/max_items", "judge/pairs"),
         contents=contents(*rubric_paths(*JUDGED)),

@@ -8,7 +8,6 @@ Writes  one JSON row a prompt {id, cluster, lang, strata, prompt, ...}, and the 
 
 import argparse
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,11 @@ from mindtune.evaluate.choice_prompts import question_prompts
 from mindtune.evaluate.dialogue_prompts import read_dialogue_prompts
 from mindtune.evaluate.open_prompts import read_open_prompts
 from mindtune.evaluate.questions import FORMS, checked, with_clusters
+from mindtune.evaluate.training_system import training_system
 from mindtune.provenance import add_made_by, hash_inputs
-from mindtune.records import read_jsonl, sha256_path, write_jsonl, write_record
+from mindtune.records import sha256_path, write_jsonl, write_record
 
 OPEN_FORMS = ("dialogues", "prompts")
-
-
-def training_system(train: Path) -> str | None:
-    """The system turn of most training dialogues; None if most have none, which the chat template
-    then fills as it did in the training.
-    """
-    turns: Counter[str | None] = Counter()
-    for row in read_jsonl(train):
-        first = row["conversations"][0]
-        turns[first["value"] if first["from"] == "system" else None] += 1
-    return max(turns, key=lambda text: (turns[text], text or "")) if turns else None
 
 
 def data_files(place: Path) -> list[Path]:

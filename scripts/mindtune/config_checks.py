@@ -9,6 +9,7 @@ from typing import Any
 
 from mindtune import field_names
 from mindtune.cli import UserError
+from mindtune.client_checks import check_conversations
 from mindtune.config import leaves, run_settings, to_param
 from mindtune.config_errors import nearest
 from mindtune.config_judges import check_judges
@@ -227,6 +228,7 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_projections,
     check_serving,
     check_shares,
+    check_conversations,
     check_field_names,
     check_judges,
 ]

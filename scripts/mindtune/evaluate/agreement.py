@@ -144,8 +144,8 @@ def by_cluster(rows: np.ndarray, clusters: Sequence[Hashable] | None) -> np.ndar
 def with_interval(rows: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> Agreed:
     """A measure 1 - x with the jackknife's interval of log x, which ends below 1.
 
-    By coverage in docs/records/agreement.json. A measure without any disagreement has no interval
-    of its own: see `agreement`.
+    By coverage in docs/records/agreement.json. Where one cluster holds all disagreement, or there
+    is none, it has no interval: see `agreement`.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         value = float(score(rows.sum(axis=0)[None])[0])
@@ -171,8 +171,8 @@ def agreement(
 
     `categories` are all possible ratings, in their order for the ordinal scale; `clusters` says
     which units belong together (two replies to one client). Without two ratings of any unit every
-    measure is None. Where nobody ever differed, the interval is what raw agreement allows; of fewer
-    than MIN_CLUSTERS clusters there is none.
+    measure is None. Where nobody differed, or in one cluster only, the interval is what that of raw
+    agreement allows; of fewer than MIN_CLUSTERS clusters there is none.
     """
     if scale not in SCALES or len(categories) < 2:
         raise ValueError(f"scale is one of {SCALES}, with two categories or more")
@@ -185,9 +185,11 @@ def agreement(
     found = {"raw": Agreed(float(raw(total)[0]), low, high)}
     for name, measure in (("alpha", alpha), ("ac2", ac2)):
         found[name] = with_interval(rows, lambda sums, of=measure: of(split(sums), scale))
-        if found[name].value == 1:
-            scaled = 1 - (1 - low) / (1 - chance_agreement(total, name))
-            found[name] = Agreed(1.0, max(-1.0, scaled), 1.0)
+        value = found[name].value
+        if value is not None and found[name].low is None:
+            room = 1 - chance_agreement(total, name)
+            ends = [1 - (1 - end) / room for end in (low, high)]
+            found[name] = Agreed(value, max(-1.0, min(value, ends[0])), max(value, ends[1]))
     if len(rows) < MIN_CLUSTERS:
         return {name: Agreed(one.value, None, None) for name, one in found.items()}
     return found

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mindtune.evaluate.training_system import training_system
 from mindtune.records import sha256_file
-from prepare_suite import training_system
 
 ROOT = Path(__file__).parents[3]
 ASKED = {"dirt": "refuse", "categories": [], "system": None, "max_items": None, "sha256": None}
