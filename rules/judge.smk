@@ -1,8 +1,8 @@
 """
-Stage: judge.  Judges answer the questions of rubrics about the replies; without a judge nothing here runs.
+Stage: judge.  Judges answer the questions of rubrics about the replies; without one nothing runs.
 
 INPUTS   config/rubrics/*.yaml, results/base/replies/, results/runs/{run}/replies/, people's answers
-OUTPUTS  results/judge/answers.jsonl (every request with its raw answer), results/judge/judge_replies.json,
+OUTPUTS  results/judge/answers.jsonl (every request with its raw answer), judge_replies.json,
          results/runs/{run}/items/{rubric}.parquet, results/runs/{run}/scores/{rubric}.json
 STATE    state/judge/   answers that came in already; nothing is paid for twice
 

@@ -23,42 +23,41 @@ def read_scores(args: argparse.Namespace) -> Scores:
     return score(read_jsonl(args.answers), rubric, args.run, args.dataset, args.answers.as_posix())
 
 
-def scored(args: argparse.Namespace) -> dict[str, Any]:
-    """Write the item scores and return the facts of the record."""
+def judging(made_by: list[Path]) -> dict[str, Any]:
+    """The facts of the record of the judging, if it is among the records."""
+    for record in read_records(made_by).values():
+        if record["stage"] == "judge_replies":
+            return record["facts"]
+    return {"judges": {}}
+
+
+def written(args: argparse.Namespace, found: Scores) -> dict[str, Any]:
+    """Write the item scores; what they say, for the record."""
     from mindtune.evaluate.compare import compare, system_values
     from mindtune.evaluate.items import read_items, split_metric, write_items
-    from mindtune.evaluate.judged_facts import (
-        agreement_note,
-        between_judges,
-        corrected_rates,
-        note,
-        read_people,
-    )
 
-    found = read_scores(args)
     rows = [*found.reply_items(), *found.pair_items()]
     names = {split_metric(row["metric"]).name for row in rows}
     about = {"suite": found.rubric.name, "run": args.run}
-    write_items(args.items, [about | row for row in rows], signatures(found.rubric, list(names)))
-    people = {}
-    for path in args.people:
-        people |= read_people(read_jsonl(path), found.rubric.name, path.as_posix())
-    between, rates = between_judges(found), corrected_rates(found, people)
-    record = next(
-        (
-            record["facts"]
-            for record in read_records(args.made_by).values()
-            if record["stage"] == "judge_replies"
-        ),
-        {"judges": {}},
-    )
-    said = f"{note(found, found.rubric.note, record)} {agreement_note(between, rates)}"
+    write_items(args.items, [about | row for row in rows], signatures(found.rubric, names))
     frame = read_items([args.items])
-    return {
+    return {"rows": system_values(frame), "paired": compare(frame)}
+
+
+def scored(args: argparse.Namespace) -> dict[str, Any]:
+    """Write the item scores and return the facts of the record."""
+    from mindtune.evaluate import judged_facts
+
+    found = read_scores(args)
+    people: judged_facts.People = {}
+    for path in args.people:
+        people |= judged_facts.read_people(read_jsonl(path), found.rubric.name, path.as_posix())
+    between = judged_facts.between_judges(found)
+    rates = judged_facts.corrected_rates(found, people)
+    said = judged_facts.note(found, found.rubric.note, judging(args.made_by))
+    return written(args, found) | {
         "suite": found.rubric.name,
-        "note": said,
-        "rows": system_values(frame),
-        "paired": compare(frame),
+        "note": f"{said} {judged_facts.agreement_note(between, rates)}",
         "counts": counts(found),
         "failures": {judge: dict(sorted(n.items())) for judge, n in found.failures.items()},
         "judges": found.models,

@@ -70,12 +70,16 @@ class Judge:
 
     def __init__(self, name: str, model: str, base_url: str, key: str, **limits: int) -> None:
         import certifi
-        from inspect_ai.model import GenerateConfig, get_model
+        from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig, get_model
         from openai import DefaultAsyncHttpxClient
 
         self.name, self.base_url, self.key = name, base_url, key
         self.timeout_s = limits["timeout_s"]
-        self.model = get_model(
+        self.kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
+        self.config = GenerateConfig(temperature=0, max_tokens=limits["max_tokens"])
+        # the provider itself: retries, caches and transcripts of inspect-ai's tasks are not ours,
+        # and take a third of the time
+        self.provider = get_model(
             f"openai-api/judge/{model}",
             base_url=base_url,
             api_key=key,
@@ -88,27 +92,21 @@ class Judge:
                 ),
             ),
             max_retries=0,
-            config=GenerateConfig(
-                temperature=0,
-                max_tokens=limits["max_tokens"],
-                max_connections=limits["concurrency"],
-                max_retries=0,
-            ),
-        )
+        ).api
 
     async def ask(self, messages: Messages, key: str) -> Answer:
         """One request. `key` goes with it, so that a server that knows such keys bills a repeat
         once.
         """
-        from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig
-
-        kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
-        said = [kinds[message["role"]](content=message["content"]) for message in messages]
-        config = GenerateConfig(extra_headers={"Idempotency-Key": key})
+        said = [self.kinds[message["role"]](content=message["content"]) for message in messages]
+        config = self.config.model_copy(update={"extra_headers": {"Idempotency-Key": key}})
         try:
-            output = await asyncio.wait_for(
-                self.model.generate(said, config=config), self.timeout_s
+            found = await asyncio.wait_for(
+                self.provider.generate(said, [], "none", config), self.timeout_s
             )
+            output = found[0] if isinstance(found, tuple) else found
+            if isinstance(output, Exception):
+                raise output
         except TimeoutError:
             raise Slow from None
         except Exception as error:

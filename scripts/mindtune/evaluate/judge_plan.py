@@ -4,10 +4,17 @@ orders. The plan is walked, never held: counting, asking and writing go over it 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mindtune.evaluate.judge_prompts import Messages, digest, pair_messages, reply_messages
+from mindtune.evaluate.judge_prompts import (
+    Messages,
+    digest,
+    pair_messages,
+    reply_messages,
+    request_key,
+)
 from mindtune.evaluate.rubrics import LANGUAGES, Rubric
 from mindtune.evaluate.scoring import Rows, read_by_id
 from mindtune.evaluate.tokens import is_chinese
@@ -33,6 +40,11 @@ class Ask:
 
     about: Mapping[str, Any]
     messages: Messages | None
+
+    @cached_property
+    def key(self) -> str:
+        """The request's key; empty if nothing is asked."""
+        return request_key(self.messages) if self.messages else ""
 
 
 def read_replies(places: Mapping[str, Mapping[str, str]]) -> list[Replies]:

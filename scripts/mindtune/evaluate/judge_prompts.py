@@ -58,6 +58,11 @@ CHECK_QUESTION = {
 SPEAKERS = {"user": "client", "assistant": "counsellor"}
 
 
+def request_key(messages: Messages) -> str:
+    """The hash by which a request is known: to the store, to the server, in the answers file."""
+    return digest(json.dumps(messages, ensure_ascii=False))
+
+
 def digest(*parts: str) -> str:
     """Hex SHA-256 of texts, each closed by a zero byte."""
     return hashlib.sha256("".join(f"{part}\0" for part in parts).encode()).hexdigest()
@@ -94,7 +99,7 @@ def as_messages(task: str, material: Mapping[str, Any]) -> Messages:
     """The two messages of a request."""
     return [
         {"role": "system", "content": task},
-        {"role": "user", "content": json.dumps(material, ensure_ascii=False, indent=1)},
+        {"role": "user", "content": json.dumps(material, ensure_ascii=False)},
     ]
 
 

@@ -7,7 +7,7 @@ of the asked behaviours, `score_1_to_5` is 1 + 4 x that. What a judge's failure 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import log, tanh
 from statistics import fmean
@@ -16,10 +16,9 @@ from typing import Any
 from mindtune.cli import UserError
 from mindtune.evaluate.judge_answers import FAILURES, Failure, read_answers, read_preference
 from mindtune.evaluate.judge_plan import ORDERS
-from mindtune.evaluate.judge_prompts import digest
+from mindtune.evaluate.judge_prompts import request_key
 from mindtune.evaluate.rubrics import Rubric
 from mindtune.evaluate.scoring import item
-from mindtune.records import to_json
 
 MODELS = ("base", "tuned")
 PREFERRED, FAIR = "preferred", "preferred_equal_length"
@@ -48,7 +47,7 @@ def checked(row: Mapping[str, Any], place: str) -> Mapping[str, Any]:
     """A row of the answers file whose request and answer have the hashes that it names."""
     if row["answer"] is None:
         return row
-    asked = digest(to_json(row["messages"], indent=None))
+    asked = request_key(row["messages"])
     raw = hashlib.sha256(row["answer"]["raw"].encode()).hexdigest()
     if asked != row["sha256"] or raw != row["answer"]["raw_sha256"]:
         raise UserError(
@@ -206,7 +205,7 @@ def counts(found: Scores) -> dict[str, dict[str, int]]:
     }
 
 
-def signatures(rubric: Rubric, names: Sequence[str]) -> dict[str, str]:
+def signatures(rubric: Rubric, names: Collection[str]) -> dict[str, str]:
     """How each metric is computed; of a behaviour, the question that was asked."""
     asked = {
         name: f"{found.question['en']} {'yes' if found.good else 'no'} passes"

@@ -100,6 +100,14 @@ def judged(url: str, environment: dict[str, str] | None = None, **changes: Any) 
     )
 
 
+def killed_at_random(url: str, kills: int) -> dict[str, Any]:
+    """Run a judging that is killed so often; what scripts/bench/judge_forks.py says of it."""
+    program = [PYTHON, SCRIPTS / "bench/judge_forks.py", "--kills", str(kills), "--most", "6000"]
+    words = judge_command(url, concurrency=8)[2:]
+    done = subprocess.run([*program, "--", *words], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
+
+
 def scored(rubric: str = "empathy", *arguments: str) -> Any:
     """Run the scoring of what was judged."""
     program = [
