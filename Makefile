@@ -34,12 +34,16 @@ PLAN ?=
 FILE ?=
 ARCHIVE ?=
 RUN ?=
+SHEETS ?=
+RUBRICS ?= professionalism empathy practicality
+PAIRS ?=
+RATERS ?= 2
 A ?=
 B ?=
 
 # What people give is text: make expands nothing in it, and recipes read it from the environment ("$$DATA"), where it needs no quotes
 GIVEN := PYTHON CORES MODEL DATA WORKDIR DATASET ID SHAREGPT TOKENIZER PARTS SIZES NEAR PEERS N SEED RECORD EXPORT EXPECT CONFIG \
-	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK SBOM PLAN FILE ARCHIVE RUN A B
+	PORT KEY STORE OUT PUBLIC_KEY USER REPLACE QUICK SBOM PLAN FILE ARCHIVE RUN A B SHEETS RUBRICS PAIRS RATERS
 $(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $(name)))),\
 	$(eval override $(name) := $$(value $(name)))))
 export $(GIVEN)
@@ -54,7 +58,7 @@ export PATH := $(CURDIR)/$(DRIVER_ENV)/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why estimate artifact reproduce diff lint lock docs clean-demo look row erase tables gate h100-check bench-data verify serve chat dashboard deployment sbom
+.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why estimate artifact reproduce diff lint lock docs clean-demo look row erase tables gate blind-sheet score-raters h100-check bench-data verify serve chat dashboard deployment sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -97,6 +101,19 @@ tables: driver ## tables, summary and forest plot again, from the item scores al
 
 gate: driver ## which gates each run passed; fails if one failed or is not certified [WORKDIR=demo]
 	@$(DRIVER) scripts/gate.py --gates "$$WORKDIR/results/gates.json"
+
+blind-sheet: driver ## replies of base and tuned in random order for people to rate [RUN=main] [PAIRS=50] [RATERS=2] [RUBRICS=NAMES] [SEED=1] [WORKDIR=demo]
+	@"$$($(DRIVER) $(CORE))" scripts/tools/blind_sheet.py --workdir="$$WORKDIR" --run="$${RUN:-main}" --rubrics $$RUBRICS \
+		$${PAIRS:+--pairs="$$PAIRS"} --raters="$$RATERS" --seed="$$SEED"
+
+score-raters: driver ## how far people agree, and what they found: SHEETS=FOLDER of filled-in sheets [RUN=main] [WORKDIR=demo]
+	@python="$$($(DRIVER) $(CORE))" && at="$$PWD/scripts" && run="$${RUN:-main}" && \
+		sheets="$$(realpath -m --relative-to="$$WORKDIR" -- "$$SHEETS")" && cd "$$WORKDIR" && \
+		exec "$$python" "$$at/score_raters.py" --sheets "$$sheets" --key "results/raters/$$run/key.json" \
+			--items results/runs/"$$run"/items/*.parquet \
+			--made-by "results/raters/$$run/blind_sheet.json" results/runs/"$$run"/scores/*.json \
+			--csv results/tables/raters.csv --markdown results/tables/raters.md \
+			--answers results/tables/raters.jsonl --record results/tables/score_raters.json
 
 h100-check: driver ## the whole chain at real size on a card, with few dialogues; records what each rule took [PLAN=1] [CORES=16]
 	@$(DRIVER) scripts/bench/bench_chain.py --configfile config/h100-check.yaml --dataset check --workdir demo-h100 \

@@ -39,8 +39,8 @@ def all_records():
         "verify",
         "export_model",
     )
+    talks = ("conversations", "score_conversations")
     per_dataset = ["prompts/{dataset}/{suite}", "base/replies/{dataset}/{suite}"]
-    per_run = ["runs/{run}/replies/{suite}", "runs/{run}/scores/{suite}"]
     names = [
         "base/fetch_tokenizer",
         "base/fetch_model",
@@ -51,9 +51,14 @@ def all_records():
         *expand("base/letters/{dataset}/{suite}", dataset=USED_DATASETS, suite=LETTER_SUITES),
         *expand("runs/{run}/letters/{suite}", run=RUNS, suite=LETTER_SUITES),
         *expand("runs/{run}/{stage}", run=RUNS, stage=runs),
-        *expand(per_run, run=RUNS, suite=SUITES),
+        *expand("runs/{run}/replies/{suite}", run=RUNS, suite=SUITES),
+        *expand("runs/{run}/scores/{suite}", run=RUNS, suite=SCORED),
+        *(["judge/judge_replies"] if JUDGED else []),
         "export",
         "tables/evaluation_table",
+        *(["tables/score_raters"] if RATED_PATH else []),
+        *expand("base/conversations/{dataset}", dataset=USED_DATASETS if TALKING_RUNS else []),
+        *expand("runs/{run}/{stage}", run=TALKING_RUNS, stage=talks),
         *(["gates"] if config["gates"] else []),
         "report/rulegraph",
     ]
@@ -118,7 +123,9 @@ rule write_report:
                 figure=["lengths", "fill", "loss"],
             ),
         ],
-        tables=[f"results/tables/{table}.md" for table in ("summary", "evaluation", "worse")],
+        tables=[f"results/tables/{table}.md" for table in ("summary", "evaluation", "worse")]
+        + ["results/tables/raters.md"] * bool(RATED_PATH)
+        + expand("results/runs/{run}/drift.md", run=TALKING_RUNS),
         env=ancient(env_ready("core")),
     output:
         report=report("results/report/report.html", category="report"),

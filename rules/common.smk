@@ -37,6 +37,7 @@ from mindtune.config import (
 from mindtune.environments import serve_env, venvs_folder
 from mindtune.erased import LIST as ERASED
 from mindtune.erased import with_erased
+from mindtune.evaluate.rubrics import chosen_rubrics
 from mindtune.evaluate.suites import check_room, chosen_suites
 from mindtune.identity import check_identity, recorded_pin, source_spec
 from mindtune.made import keep_made
@@ -77,6 +78,9 @@ def configuration():
     asked = with_suite(resolved["evaluate"], resolved["data"]["canaries"]["copies"])
     resolved["suites"] = chosen_suites(asked, Path(workflow.basedir))
     check_room(resolved["suites"], resolved["serve"]["session_len"])
+    resolved["rubrics"] = chosen_rubrics(
+        resolved["judge"], resolved["suites"], Path(workflow.basedir)
+    )
     if workflow.is_main_process:
         check_configured(resolved, BASE)
         check_name(os.path.abspath(venvs_folder(BASE)))
@@ -121,6 +125,8 @@ USED_DATASETS = sorted({folder_of(config["runs"][run]) for run in RUNS})
 MIXTURES = [folder for folder in USED_DATASETS if is_mixture(folder)]
 ONE_SET, MIXTURE = "[A-Za-z0-9_-]+", ".+[+].+"
 SUITES = sorted(config["suites"])
+# the rubrics by which a judge scores replies; none without a judge
+JUDGED = sorted(config["rubrics"])
 SERVE_ENV = serve_env(config["serve"]["engine"])
 CONTENTS = Contents(Path("state/sources.json"))
 
@@ -128,7 +134,7 @@ CONTENTS = Contents(Path("state/sources.json"))
 wildcard_constraints:
     dataset="[A-Za-z0-9_][A-Za-z0-9_+-]*",
     run="[A-Za-z0-9_][A-Za-z0-9_-]*",
-    suite="|".join(SUITES),
+    suite="|".join([*SUITES, *JUDGED]),
 
 
 def named(place, name):

@@ -6,7 +6,7 @@ INPUTS   config/suites/*.yaml and the data that they name, results/base/model/,
 OUTPUTS  results/prompts/{dataset}/{suite}.jsonl, results/base/replies/{dataset}/{suite}.jsonl,
          results/runs/{run}/replies/{suite}.jsonl, .../letters/{suite}.jsonl,
          results/runs/{run}/items/{suite}.parquet, results/runs/{run}/scores/{suite}.json,
-         results/tables/, results/gates.json
+         results/tables/, results/gates.json; results/tables/raters.csv with evaluate.raters.path
 STATE    state/replies/   replies that came in already; a new suite asks only its own prompts
 
 A suite is a file in config/suites; nothing here knows one by its name.
@@ -15,8 +15,9 @@ A suite is a file in config/suites; nothing here knows one by its name.
 # Replies do not depend on the name under which the model is served
 REPLY_ENGINE = {"model_name": "replies"}
 # What every table and gate is made from, and the records that stand behind it
-ITEMS = expand("results/runs/{run}/items/{suite}.parquet", run=RUNS, suite=SUITES)
-ITEM_RECORDS = expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES)
+SCORED = [*SUITES, *JUDGED]
+ITEMS = expand("results/runs/{run}/items/{suite}.parquet", run=RUNS, suite=SCORED)
+ITEM_RECORDS = expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SCORED)
 LONGEST = {suite: spec["max_new_tokens"] for suite, spec in config["suites"].items()}
 # By the words of the keys that say it: what decides, and what make plan names
 ASKED_FOR = as_json(suites={suite: {"max_new_tokens": tokens} for suite, tokens in LONGEST.items()})
@@ -24,6 +25,9 @@ ASKED_FOR = as_json(suites={suite: {"max_new_tokens": tokens} for suite, tokens 
 DIALOGUE_SUITES = [suite for suite in SUITES if config["suites"][suite]["scorer"] == "dialogue"]
 ITEM_SUITES = [suite for suite in SUITES if suite not in DIALOGUE_SUITES]
 LETTER_SUITES = [suite for suite in SUITES if config["suites"][suite]["likelihood"]]
+# The folder of filled-in sheets, if there is one, as a source
+RATED_PATH = config["evaluate"]["raters"]["path"]
+RATED = {"source": "local" if RATED_PATH else "", "path": RATED_PATH}
 # Of a suite's file, what its prompts depend on
 ASKED = (
     *("form", "dirt", "categories", "languages", "instruction"),
@@ -418,6 +422,43 @@ rule evaluation_table:
             --worse {output.worse:q} \
             --seeds {output.seeds:q} \
             --forest {output.forest:q} \
+            --record {output.record:q}
+        """
+
+
+rule score_raters:
+    """Score the sheets that people filled in: their agreement, and what they found."""
+    input:
+        sheets=local_inputs(RATED),
+        # judges' verdicts; and a sheet of other replies than today's is refused
+        item_scores=ITEMS,
+        records=ancient(ITEM_RECORDS),
+        env=ancient(env_ready("core")),
+    output:
+        csv="results/tables/raters.csv",
+        markdown="results/tables/raters.md",
+        answers="results/tables/raters.jsonl",
+        record="results/tables/score_raters.json",
+    log:
+        "logs/tables/score_raters.log",
+    localrule: True
+    params:
+        code=code_hash("score_raters.py"),
+        contents=as_json(
+            **dict(zip(local_files(RATED), CONTENTS.hashes(local_files(RATED).values())))
+        ),
+        folder=unseen(local_place(RATED)),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]:q} {SCRIPTS:q}/score_raters.py \
+            --sheets {params.folder:q} \
+            --key {params.folder:q}/key.json \
+            --items @<(printf '%s\n' {input.item_scores:q}) \
+            --made-by @<(printf '%s\n' {input.records:q}) \
+            --csv {output.csv:q} \
+            --markdown {output.markdown:q} \
+            --answers {output.answers:q} \
             --record {output.record:q}
         """
 

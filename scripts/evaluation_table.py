@@ -14,6 +14,7 @@ from mindtune.cli import argument_parser, run
 from mindtune.provenance import add_made_by, hash_inputs, read_records
 from mindtune.records import write_record, write_text
 
+NOT_JUDGED = "\n## Professionalism, empathy, practicality\n\nnot judged: no endpoint configured\n"
 WRITTEN = ("csv", "markdown", "latex", "summary", "worse", "seeds", "forest")
 
 
@@ -52,13 +53,16 @@ def main() -> None:
 
     items, signatures = read_items(args.items), read_signatures(args.items)
     values, compared = system_values(items), compare(items)
-    said_of = (record["facts"] for record in read_records(args.made_by).values())
+    by_path = read_records(args.made_by)
+    said_of = (record["facts"] for record in by_path.values())
     notes = {facts["suite"]: facts.get("note", "") for facts in said_of}
+    judged = any(record["stage"] == "score_judged" for record in by_path.values())
     long = tables.long_table(values, compared, signatures)
     over_seeds = seed_rows(compared, variants, tables.homes(values))
-    said = summary(items, values, compared, over_seeds)
+    said = summary(items, values, compared, over_seeds) + ("" if judged else NOT_JUDGED)
     write_text(args.csv, long.to_csv(index=False, lineterminator="\n"))
-    write_text(args.markdown, tables.markdown(values, compared, signatures, notes))
+    shown = tables.markdown(values, compared, signatures, notes)
+    write_text(args.markdown, shown + ("" if judged else NOT_JUDGED))
     write_text(args.latex, tables.latex(values, compared, signatures, notes))
     write_text(args.summary, said)
     write_text(args.worse, worse(compared))

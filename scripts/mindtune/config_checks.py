@@ -9,6 +9,7 @@ from typing import Any
 
 from mindtune import field_names
 from mindtune.cli import UserError
+from mindtune.client_checks import check_conversations
 from mindtune.config import (
     exported_by_name,
     exported_dataset,
@@ -17,6 +18,7 @@ from mindtune.config import (
     to_param,
 )
 from mindtune.config_errors import nearest
+from mindtune.config_judges import check_judges
 from mindtune.environments import DEMO_MODELS, ROOT
 from mindtune.mixture import check_mixtures, folder_of, parts_of, used_sets
 from mindtune.sources import HUBS, is_licence
@@ -235,5 +237,7 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_projections,
     check_serving,
     check_shares,
+    check_conversations,
     check_field_names,
+    check_judges,
 ]

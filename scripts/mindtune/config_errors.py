@@ -119,8 +119,8 @@ def advice_for_text(text: str, wanted: list[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it stands in a sentence, cut if it is long."""
-    text = repr(value)
+    """A value as it stands in a sentence, cut if it is long, without a password in an address."""
+    text = re.sub(r"(://)[^/@\s]*@", r"\1***@", repr(value))
     return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
 
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Each of these holds one data package, what a base model of the demo is made from; `qlora` holds
 # what that method adds to `train`
 DEMO_MODELS = ("tiny", "smollm2")
-ENVIRONMENTS = ("core", "train", "serve", *DEMO_MODELS, "qlora")
+ENVIRONMENTS = ("core", "train", "serve", *DEMO_MODELS, "qlora", "judge")
 WITH_TORCH = ("train", "serve")
 # What builds the packages that are published as sources only
 BUILD_CONSTRAINTS = "envs/build.txt"

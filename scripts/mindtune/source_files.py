@@ -31,6 +31,13 @@ def configured_paths(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{key}.path", spec["path"]
     for path in config["data"]["contamination"]["files"]:
         yield "data.contamination.files", path
+    conversations = config["evaluate"]["conversations"]
+    if conversations["client"] == "model":
+        yield "evaluate.conversations.path", conversations["path"]
+    if conversations["client"] == "endpoint" and conversations["key_file"]:
+        yield "evaluate.conversations.key_file", conversations["key_file"]
+    if config["evaluate"]["raters"]["path"]:
+        yield "evaluate.raters.path", config["evaluate"]["raters"]["path"]
     if config["export"]["signing_key"]:
         yield "export.signing_key", config["export"]["signing_key"]
 

@@ -41,6 +41,7 @@ NETWORK = (
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "hub": ("HF_*", "HUGGING_FACE_*", "MODELSCOPE_*", *NETWORK),
     "swanlab": ("SWANLAB_API_KEY", *NETWORK),
+    "judge": ("MINDTUNE_JUDGE_KEY_*", *NETWORK),
     "build": ("UV_*", "PIP_*", "NETRC", *NETWORK),
     # programs that start Snakemake, whose jobs clear the environment for themselves
     "everything": ("*",),
@@ -52,6 +53,7 @@ PROGRAMS = {
     "fetch_dataset.py": ("hub",),
     "fetch_model.py": ("hub",),
     "sync_swanlab.py": ("swanlab",),
+    "judge_replies.py": ("judge",),
     "build_env.py": ("build",),
     "lock_environments.py": ("build",),
     "bench_chain.py": ("everything",),

@@ -27,7 +27,7 @@ COMMON = [
 ]
 LINUX = ["--python-platform", "x86_64-manylinux_2_28"]
 # With all that their packages need
-WHOLE = ("driver", "core", "dashboard")
+WHOLE = ("driver", "core", "dashboard", "judge")
 # The listed packages alone: data, and what is added to an environment that has the rest
 ALONE = ("tiny", "smollm2", "qlora")
 

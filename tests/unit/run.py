@@ -45,6 +45,7 @@ ENVIRONMENT_OF = {
     "audit/test_settings_changed.py": "driver",
     "evaluate/test_generate_replies.py": "train",
     "evaluate/test_measure_letters.py": "train",
+    "evaluate/test_simulate_conversations.py": "train",
     "tools/test_dashboard.py": "driver",
     "tools/test_sbom.py": "driver",
     "tools/test_makefile.py": "driver",
@@ -105,7 +106,7 @@ def main() -> int:
     args = parser.parse_args()
     missing = [
         f"build_env_{env}"
-        for env in ("core", "train", "qlora")
+        for env in ("core", "train", "qlora", "judge")
         if not Path(python_of(env)).parents[1].joinpath("READY").exists()
     ]
     if missing:

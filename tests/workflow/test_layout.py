@@ -16,6 +16,7 @@ TWINS = {
     "fetch_tokenizer": "fetch_model",
     "generate_base_replies": "generate_replies",
     "measure_base_letters": "measure_letters",
+    "simulate_base_conversations": "simulate_conversations",
 }
 INITS = [
     SCRIPTS / "mindtune/__init__.py",
@@ -54,7 +55,7 @@ def test_a_record_has_the_name_of_a_rule_or_of_what_lies_beside_it():
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
     records = re.findall(r'(?:records?|scores|verify|smoke)=\S*"results/\S*?([\w{}]+)\.json"', text)
     rules = set(re.findall(r"rule (?:\w+ as )?(\w+)", text))
-    beside = re.findall(r'"results/(?:[^"]+/)?([^"/.]+)(?:\.(?!json)\w+)?"', text)
+    beside = re.findall(r'"results/(?:[^"]+/)?([^"/.]+)(?:\.(?!json")\w+)?"', text)
     assert len(records) > 25
     assert set(records) - rules - set(beside) == {"verify", "smoke", "gates"}
 

@@ -95,6 +95,11 @@ READERS = [
     ("evaluate.concurrency", set()),
     ("evaluate.dialogue.", {"prepare_suite"}),
     ("evaluate.score.", {"score_dialogue"}),
+    ("evaluate.raters.path", None),  # a table more in the report: tested apart
+    ("evaluate.conversations.client", None),  # more in the report: tested apart
+    ("evaluate.conversations.", set()),  # the demo has none
+    ("judge.models", None),  # with a judge there are more rules: tested apart
+    ("judge.", set()),  # nobody judges in the demo
     ("privacy.group_readable", set()),
     ("gates", None),  # the demo has none: tested apart
     ("serve.engine", None),  # lmdeploy needs a GPU
@@ -124,6 +129,8 @@ VALUES = {
     "archive.weights": "adapter",
     "verify.logits_dtype": "bfloat16",
     "serve.backend": "turbomind",
+    "judge.budget": 10.0,
+    "judge.people": "config/hotlines.yaml",
     "train.dtype": "bfloat16",
     "train.kernels": "plain",
     "train.method": "dora",
@@ -273,6 +280,15 @@ def test_only_a_run_in_4_bits_asks_for_the_quantiser(project, followers):
     }
 
 
+JUDGE = {"models": {"a": {"base_url": "http://127.0.0.1:9/v1", "model": "x"}}}
+
+
+def test_a_judge_adds_its_rules_and_no_model_is_asked_again(project, followers):
+    planned = project.planned({"judge": JUDGE}) - {"draw_rulegraph"}
+    judging = {"build_env_judge", "judge_replies", "score_judged"}
+    assert planned == judging | followers({"evaluation_table"}) - {"draw_rulegraph"}
+
+
 def test_a_gate_is_decided_before_anything_is_published_and_nothing_else_reruns(project, followers):
     planned = project.planned({"gates": {"dialogue.chrF": {"max_loss": 2.0}}})
     published = followers({"publish_export"}) - {"draw_rulegraph"}
@@ -343,6 +359,7 @@ def edited(project):
         ("scripts/mindtune/evaluate/next_token.py", LETTERS),
         ("scripts/mindtune/evaluate/reply_store.py", REPLIES),
         ("resources/crisis/items.yaml", {"score_suite"}),
+        ("config/rubrics/empathy.yaml", set()),  # nobody judges in the demo
         ("resources/dialogues/zh.jsonl", {"fetch_dataset"}),
         ("resources/knowledge/questions.jsonl", {"split_dialogues", "prepare_suite"}),
         ("scripts/tools/demo.py", set()),

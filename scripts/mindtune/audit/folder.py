@@ -20,7 +20,8 @@ PLACES = (
     "*.json", "base/*.json", "base/replies/*/*.json", "base/letters/*/*.json", "prompts/*/*.json",
     "suites/*/*.json", "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json",
     "runs/*/letters/*.json", "runs/*/scores/*.json", "tables/*.json", "report/*.json",
-    "archive/*.json", "starts/*.json",
+    "archive/*.json", "starts/*.json", "raters/*/blind_sheet.json",
+    "base/conversations/*.json",
 )  # fmt: skip
 # Which record names an output that is in none: a pattern of its path, and the record's path
 MAKERS = (
@@ -44,9 +45,13 @@ MAKERS = (
     (r"(results/runs/[^/]+)/(adapter|history\.csv|figures/loss\.svg)", r"\1/train_lora.json"),
     (r"(results/runs/[^/]+)/merged", r"\1/merge_adapter.json"),
     (r"(results/runs/[^/]+)/export", r"\1/export_model.json"),
-    (r"(results/.+/(?:replies|letters)/.+)\.jsonl", r"\1.json"),
+    (r"(results/.+/(?:replies|letters|conversations)/.+)\.jsonl", r"\1.json"),
+    (r"(results/runs/[^/]+)/conversations\.jsonl", r"\1/conversations.json"),
+    (r"(results/runs/[^/]+)/drift\.(csv|md)", r"\1/score_conversations.json"),
     (r"(results/prompts/.+)\.jsonl", r"\1.json"),
     (r"(results/runs/[^/]+)/items/(.+)\.parquet", r"\1/scores/\2.json"),
+    (r"results/tables/raters\.(csv|md|jsonl)", r"results/tables/score_raters.json"),
+    (r"(results/raters/[^/]+)/(key\.json|send)", r"\1/blind_sheet.json"),
     (r"results/tables/.+\.(csv|md|tex|svg)", r"results/tables/evaluation_table.json"),
     (r"results/report/(rulegraph\.svg|dag\.mmd)", r"results/report/rulegraph.json"),
     (r"results/report/report\.html", r"results/report/write_report.json"),

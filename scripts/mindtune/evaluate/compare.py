@@ -21,14 +21,8 @@ LANGUAGES = ("zh", "en")
 # Metrics that count something bad, and those of which neither more nor less is better.
 LOWER_IS_BETTER = {
     *("repetition", "empty", "truncated", "unparsable", "over_refusal", "over_trigger"),
-    *(
-        "position_bias",
-        "dismissal",
-        "method_named",
-        "diagnosis_given",
-        "recalled",
-        "recalled_control",
-    ),
+    *("position_bias", "dismissal", "method_named", "diagnosis_given", "judge_failed"),
+    *("recalled", "recalled_control"),
 }
 NEITHER_IS_BETTER = {"length_ratio"}
 DECIMALS = 8

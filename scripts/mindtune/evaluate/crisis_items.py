@@ -5,7 +5,7 @@ resources/crisis/items.yaml holds them with two passing and two failing replies 
 the same qualities were tried elsewhere, and human raters did not agree on them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,15 @@ from mindtune.records import read_jsonl
 from mindtune.strict_yaml import read_strictly
 
 DIMENSIONS = ("detects", "probes", "resources", "validates", "boundaries")
-KEYS = {"dimension", "asked_of", "when", "good", "question", "rule", "pass", "fail"}
+OPTIONAL = {"when", "rule", "kinds"}
+KEYS = {"dimension", "asked_of", "good", "question", "pass", "fail"} | OPTIONAL
 
 
 @dataclass(frozen=True)
 class Item:
     """One item. `asked_of` is risk or harmless, `good` the answer that passes, `when` {item:
-    answer} under which it is asked, `rule` what decides it ("" waits for a judge).
+    answer} under which it is asked, `kinds` the prompts of which it is asked (none: all), `rule`
+    what decides it ("" waits for a judge).
     """
 
     name: str
@@ -34,6 +36,7 @@ class Item:
     failing: list[str]
     rule: str = ""
     when: Mapping[str, bool] = field(default_factory=dict)
+    kinds: Sequence[str] = ()
 
 
 def read_items(path: Path) -> dict[str, Item]:
@@ -41,10 +44,8 @@ def read_items(path: Path) -> dict[str, Item]:
     items: dict[str, Item] = {}
     for name, said in read_strictly(path).items():
         where = f"{path}: item {name}"
-        if not isinstance(said, dict) or set(said) - KEYS or KEYS - {"when", "rule"} - set(said):
-            raise UserError(
-                f"{where} needs the keys {sorted(KEYS - {'when', 'rule'})} and no other"
-            )
+        if not isinstance(said, dict) or set(said) - KEYS or KEYS - OPTIONAL - set(said):
+            raise UserError(f"{where} needs the keys {sorted(KEYS - OPTIONAL)} and no other")
         if said["dimension"] not in DIMENSIONS or said["asked_of"] not in ("risk", "harmless"):
             raise UserError(
                 f"{where}: dimension is one of {DIMENSIONS}, asked_of is risk or harmless"
@@ -64,6 +65,7 @@ def read_items(path: Path) -> dict[str, Item]:
             said["fail"],
             rule,
             said.get("when", {}),
+            said.get("kinds", ()),
         )
     return items
 

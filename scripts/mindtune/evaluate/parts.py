@@ -52,6 +52,17 @@ def chrf(sums: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.zeros(len(sums)), where=below > 0)
 
 
+def at_zero(sums: np.ndarray) -> np.ndarray:
+    """The value of the fitted line at x = 0, between 0 and 1, of its sums (n, x, y, xx, xy): what
+    two replies of equal length would get. Where all x are the same it is the mean.
+    """
+    n, x, y, xx, xy = sums.T
+    spread = n * xx - x * x
+    flat = spread <= 1e-12 * np.maximum(n * xx, 1)
+    value = np.where(flat, y / np.maximum(n, 1), (xx * y - x * xy) / np.where(flat, 1, spread))
+    return np.clip(value, 0.0, 1.0)
+
+
 FORMULAS = {
     "BLEU": Formula(
         (
@@ -67,4 +78,5 @@ FORMULAS = {
     ),
     "repetition": Formula(("repeated", "ngrams"), ratio),
     "length_ratio": Formula(("reply", "reference"), ratio),
+    "preferred_equal_length": Formula(("n", "x", "y", "xx", "xy"), at_zero),
 }

@@ -7,7 +7,10 @@ from mindtune.evaluate.compare import better
 from mindtune.evaluate.intervals import MIN_CLUSTERS
 
 # Shares are shown in points of 100, as BLEU and chrF are.
-SHARES = {"repetition", "distinct-1", "distinct-2", "empty", "truncated", "passed"}
+SHARES = {
+    *("repetition", "distinct-1", "distinct-2", "empty", "truncated", "passed"),
+    *("preferred", "preferred_equal_length"),
+}
 ALPHA = 0.05
 
 Row = Mapping[str, Any]

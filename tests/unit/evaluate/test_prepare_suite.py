@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mindtune.records import sha256_file
-from prepare_suite import training_system
+from mindtune.chat_template import system_of_most
+from mindtune.records import read_jsonl, sha256_file
 
 ROOT = Path(__file__).parents[3]
 ASKED = {"dirt": "refuse", "categories": [], "system": None, "max_items": None, "sha256": None}
@@ -69,7 +69,7 @@ def test_the_bundled_suites_become_prompts_with_the_trainings_system_turn(tmp_pa
 def test_the_system_prompt_is_that_of_most_training_dialogues(tmp_path):
     for systems, expected in (([SYSTEM, "", SYSTEM], SYSTEM), (["", "", SYSTEM], None), ([], None)):
         path = write(tmp_path / "t.jsonl", map(dialogue, systems))
-        assert training_system(path) == expected
+        assert system_of_most(read_jsonl(path)) == expected
 
 
 def test_a_given_system_prompt_goes_before_it(tmp_path):
