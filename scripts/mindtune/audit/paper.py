@@ -46,6 +46,22 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1] if names else ""]))
 
 
+def facts_at(records: Records, path: str) -> dict[str, Any]:
+    """The facts of a record; none if it is not there."""
+    return dict(records[path]["facts"]) if path in records else {}
+
+
+def of_set(records: Records, config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What the pages say of a data set."""
+    place = f"results/data/{name}"
+    return {
+        "name": name,
+        "spec": config["datasets"][name],
+        "clean": facts_at(records, f"{place}/clean_dialogues.json"),
+        "split": facts_at(records, f"{place}/split_dialogues.json"),
+    }
+
+
 def facts_of(records: Records, run: str) -> dict[str, Any]:
     """What the pages say, by name; a part that has no record is an empty mapping."""
     start = latest_start(records)
@@ -56,27 +72,16 @@ def facts_of(records: Records, run: str) -> dict[str, Any]:
             f"one of them"
         )
 
-    def of(path: str) -> dict[str, Any]:
-        return dict(records[path]["facts"]) if path in records else {}
-
-    def of_set(name: str) -> dict[str, Any]:
-        place = f"results/data/{name}"
-        return {
-            "name": name, "spec": config["datasets"][name],
-            "clean": of(f"{place}/clean_dialogues.json"),
-            "split": of(f"{place}/split_dialogues.json"),
-        }  # fmt: skip
-
     table = read_table(Path("results/tables/evaluation.csv"))
     place = f"results/runs/{run}"
-    merged = of(f"{place}/merge_adapter.json")
+    merged = facts_at(records, f"{place}/merge_adapter.json")
     train = records.get(f"{place}/train_lora.json")
     packages = {name: v for record in records.values() for name, v in record["env"].items()}
     seeds = variants(config)
     alike = [name for name in seeds if seeds[name]["variant"] == seeds[run]["variant"]]
     return {
-        "run": run, "sets": [of_set(name) for name in sets_of(config["runs"][run])],
-        "config": config,
+        "run": run, "config": config,
+        "sets": [of_set(records, config, name) for name in sets_of(config["runs"][run])],
         "start": filled(start["facts"], "commit", "uncommitted_sha256"),
         "host": filled(start["facts"]["host"], "system", "processor", "cores", "memory", "gpus"),
         "model": config["model"],
@@ -84,7 +89,8 @@ def facts_of(records: Records, run: str) -> dict[str, Any]:
         "seeds": sorted({seeds[name]["seed"] for name in alike}),
         "train": filled(train["facts"], "gpu_hours", "kilowatt_hours") if train else {},
         "merged": filled(merged, "parameters") if merged else {},
-        "export": of("results/export.json"), "gates": of("results/gates.json"),
+        "export": facts_at(records, "results/export.json"),
+        "gates": facts_at(records, "results/gates.json"),
         "suites": sorted({row["suite"] for row in table}),
         "metrics": sorted({row["metric"] for row in table}),
         "claims": claims(records, table, run, config),
