@@ -1,4 +1,5 @@
-# MindTune: raw mental-health dialogues -> cleaned, packed, LoRA-tuned, merged, proven, exported, served and evaluated.
+# MindTune: raw mental-health dialogues -> cleaned, packed, LoRA-tuned, merged, proven, exported,
+# served and evaluated.
 # The stages stand in pipeline order; config/README.md lists every setting.
 
 from snakemake.utils import min_version

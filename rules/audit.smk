@@ -1,8 +1,9 @@
 """
-Stage: audit.  What somebody else reads: the report, the lineage page, the graphs, the archive of a run.
+Stage: audit.  What somebody else reads: the report, the lineage page, the archive of a run.
 
 INPUTS   records and figures of all stages
-OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, lineage.html, graphs/, results/archive/{run}.zip, and a record a rule
+OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, lineage.html, graphs/,
+         results/archive/{run}.zip, and a record a rule
 """
 
 from snakemake import __version__ as snakemake_version
@@ -13,7 +14,7 @@ SNAKEFILE = place("Snakefile")
 
 
 def rule_families():
-    """{rule: stage file it stands in}, for the colours of the graph; the same whichever environments are built."""
+    """{rule: stage file it stands in}, for the colours of the graph, whatever is built already."""
     return {f"build_env_{env}": "env" for env in ENVIRONMENTS} | {
         job.name: Path(job.snakefile).stem
         for job in workflow.rules
@@ -28,58 +29,39 @@ def config_hash():
 
 def all_records():
     """The records behind the report: of every stage, dataset and run."""
-    return [
-        "results/base/fetch_tokenizer.json",
-        "results/base/fetch_model.json",
-        *expand(
-            "results/data/{dataset}/{stage}.json",
-            dataset=USED_DATASETS,
-            stage=[
-                "fetch_dataset",
-                "clean_dialogues",
-                "split_dialogues",
-                "write_datasheet",
-                "cache_dataset",
-            ],
-        ),
-        *expand(
-            [
-                "results/prompts/{dataset}/{suite}.json",
-                "results/base/replies/{dataset}/{suite}.json",
-            ],
-            dataset=USED_DATASETS,
-            suite=SUITES,
-        ),
-        *expand(
-            "results/base/letters/{dataset}/{suite}.json",
-            dataset=USED_DATASETS,
-            suite=LETTER_SUITES,
-        ),
-        *expand(
-            "results/runs/{run}/letters/{suite}.json",
-            run=RUNS,
-            suite=LETTER_SUITES,
-        ),
-        *expand(
-            "results/runs/{run}/{stage}.json",
-            run=RUNS,
-            stage=[
-                "order_dialogues",
-                "pack_stats",
-                "train_lora",
-                "merge_adapter",
-                "verify",
-                "export_model",
-            ],
-        ),
-        *expand("results/runs/{run}/replies/{suite}.json", run=RUNS, suite=SUITES),
-        *expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES),
-        f"results/runs/{EXPORT_RUN}/smoke.json",
-        "results/export.json",
-        "results/tables/evaluation_table.json",
-        *(["results/gates.json"] if config["gates"] else []),
-        "results/report/rulegraph.json",
+    data = (
+        "fetch_dataset",
+        "clean_dialogues",
+        "split_dialogues",
+        "write_datasheet",
+        "cache_dataset",
+    )
+    runs = (
+        "order_dialogues",
+        "pack_stats",
+        "train_lora",
+        "merge_adapter",
+        "verify",
+        "export_model",
+    )
+    per_dataset = ["prompts/{dataset}/{suite}", "base/replies/{dataset}/{suite}"]
+    per_run = ["runs/{run}/replies/{suite}", "runs/{run}/scores/{suite}"]
+    names = [
+        "base/fetch_tokenizer",
+        "base/fetch_model",
+        *expand("data/{dataset}/{stage}", dataset=USED_DATASETS, stage=data),
+        *expand(per_dataset, dataset=USED_DATASETS, suite=SUITES),
+        *expand("base/letters/{dataset}/{suite}", dataset=USED_DATASETS, suite=LETTER_SUITES),
+        *expand("runs/{run}/letters/{suite}", run=RUNS, suite=LETTER_SUITES),
+        *expand("runs/{run}/{stage}", run=RUNS, stage=runs),
+        *expand(per_run, run=RUNS, suite=SUITES),
+        f"runs/{EXPORT_RUN}/smoke",
+        "export",
+        "tables/evaluation_table",
+        *(["gates"] if config["gates"] else []),
+        "report/rulegraph",
     ]
+    return [f"results/{name}.json" for name in names]
 
 
 def report_title():
@@ -139,10 +121,7 @@ rule write_report:
                 figure=["lengths", "fill", "loss"],
             ),
         ],
-        tables=[
-            f"results/tables/{table}.md"
-            for table in ("summary", "evaluation", "worse")
-        ],
+        tables=[f"results/tables/{table}.md" for table in ("summary", "evaluation", "worse")],
         env=ancient(env_ready("core")),
     output:
         report=report("results/report/report.html", category="report"),
@@ -192,7 +171,9 @@ rule draw_lineage:
     shell:
         r"""
         exec 2>{log:q}
-        {DRIVER_PYTHON:q} {SCRIPTS:q}/mindtune/audit/job_graph.py --snakefile {SNAKEFILE:q} --start {START:q} \
+        {DRIVER_PYTHON:q} {SCRIPTS:q}/mindtune/audit/job_graph.py \
+            --snakefile {SNAKEFILE:q} \
+            --start {START:q} \
             | {PY[core]:q} {SCRIPTS:q}/draw_lineage.py \
                 --graph - \
                 --records @<(printf '%s\n' {input.records:q}) \
@@ -208,7 +189,7 @@ rule draw_lineage:
 
 
 rule archive_run:
-    """All that a stranger needs to check and repeat a run, in one zip; made only if it is asked for by name."""
+    """What a stranger needs to check and repeat a run, in one zip; only if asked for by name."""
     input:
         records=all_records(),
         pages=["results/report/write_report.json", "results/report/draw_lineage.json"],

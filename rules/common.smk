@@ -1,7 +1,7 @@
 """
 Shared functions and names; no rules.
 
-Everything that depends on the configuration is resolved here once: after this file, `config` is complete and consistent.
+The configuration is resolved here once: after this file, `config` is complete and consistent.
 """
 
 import hashlib
@@ -49,23 +49,22 @@ from mindtune.variables import GROUPS, shell_prefix
 
 
 def configured():
-    """What the configuration files and --config say, read strictly, and not as Snakemake reads them."""
+    """What the configuration files and --config say, read more strictly than by Snakemake."""
     settings = workflow.config_settings
     first = (
-        []
-        if settings.replace_workflow_config
-        else [Path(workflow.basedir, "config/config.yaml")]
+        [] if settings.replace_workflow_config else [Path(workflow.basedir, "config/config.yaml")]
     )
     return read_files([*first, *settings.configfiles], settings.config_args or [])
 
 
 def configuration():
-    """The resolved configuration of a call that somebody typed, after the checks of the folder that it is to work in."""
+    """The resolved configuration of a call that somebody typed, after the checks of its folder."""
     given = configured()
     replace = given.pop("replace", None)
     if replace and "replace" not in workflow.config_settings.config:
         raise UserError(
-            f"config key replace is {replace!r} in a file, where it would let every start replace what the folder holds; "
+            f"config key replace is {replace!r} in a file, where it would let every start replace "
+            "what the folder holds; "
             f"remove it there and give it once, as --config replace={replace}"
         )
     resolved = with_erased(resolve(given, read_schema()), Path(BASE, ERASED))
@@ -81,9 +80,10 @@ def configuration():
 
 
 def limit_cards():
-    """On one machine as many jobs on a GPU as it has cards; a cluster counts them itself. Snakemake's --resources gpu=N wins."""
+    """As many jobs on a GPU as this machine has cards, unless --resources gpu=N was given."""
     given = workflow.global_resources
-    if "gpu" not in given and workflow.resource_settings.nodes is None:
+    one_machine = workflow.resource_settings.nodes is None  # a cluster counts them itself
+    if "gpu" not in given and one_machine:
         workflow.register_resource("gpu", max(1, count_cards()))
     if "gpu" in given and not STARTED:  # a start has been checked where it was made
         check_runs(config, given["gpu"].value)
@@ -100,7 +100,7 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# dialogues are personal: what the rules write is for this account, or for its group as well, and for nobody else
+# dialogues are personal: what the rules write is for this account, or for its group as well
 os.umask(0o027 if config["privacy"]["group_readable"] else 0o077)
 
 RUNS = sorted(config["runs"])
@@ -118,18 +118,19 @@ wildcard_constraints:
 
 
 def named(place, name):
-    """A file that no rule makes, known to Snakemake by a name: what decides is its content, which stands in params, not where it lies."""
+    """A file that no rule makes, by a name: what decides is its content, which stands in params."""
     return ancient(sourcecache_entry(place, name))
 
 
 def place(path):
-    """Where a file of the repository lies as seen from the working directory; an absolute path stays as it is."""
+    """Where a file of the repository lies, from the working directory; an absolute path stays."""
     return os.path.normpath(os.path.join(BASE, path))
 
 
 def at(path):
-    """A file of the repository, or of the configuration, as an input. It must be there: Snakemake takes the outputs of a rule without
-    one of its inputs for files that somebody else made. Whoever takes it gives its content to `code_hash` or `contents` too.
+    """A file of the repository, or of the configuration, as an input. It must be there: Snakemake
+    takes the outputs of a rule without one of its inputs for files that somebody else made.
+    Whoever takes it gives its content to `code_hash` or `contents` too.
     """
     if workflow.is_main_process:
         try:
@@ -145,7 +146,7 @@ def contents(*paths):
 
 
 def unseen(value):
-    """A param that its program needs and that decides nothing of what it makes: Snakemake compares no param that takes `input`."""
+    """A param that decides nothing of the outputs: Snakemake compares none that takes `input`."""
     return lambda wildcards, input: (value(wildcards) if callable(value) else value)
 
 
@@ -173,11 +174,9 @@ def dataset_of(run):
 
 
 def train_json(run, *keys, without=()):
-    """Canonical JSON of a run's training settings; of all of them but some, or of the given keys."""
+    """Canonical JSON of a run's training settings: the given keys, or all of them but some."""
     settings = run_settings(config, run)
-    return as_json(
-        **{key: settings[key] for key in (keys or settings) if key not in without}
-    )
+    return as_json(**{key: settings[key] for key in (keys or settings) if key not in without})
 
 
 def engine_json(**over):
@@ -191,19 +190,17 @@ def engine_decides(**over):
 
 
 def local_files(spec):
-    """{path as the configuration has it: place} of the files of a local source; empty for a hub's."""
+    """{path as the configuration has it: place} of a local source's files; empty for a hub's."""
     if spec["source"] != "local":
         return {}
     start = place(spec["path"])
     try:
-        return {
-            os.path.normpath(
-                os.path.join(spec["path"], os.path.relpath(file, start))
-            ): file
-            for file in files_below(start)
-        }
+        files = files_below(start)
     except UserError as error:
         raise WorkflowError(str(error)) from None
+    # joined to the path of the configuration, and not to where that lies from here
+    names = [os.path.join(spec["path"], os.path.relpath(file, start)) for file in files]
+    return dict(zip(map(os.path.normpath, names), files))
 
 
 def local_inputs(spec):
@@ -212,8 +209,8 @@ def local_inputs(spec):
 
 
 def source_json(spec, record):
-    """What decides whether a source is fetched anew: which one it is, the bytes of a local one, and a checksum that its record has not
-    met yet.
+    """What decides whether a source is fetched anew: which one it is, the bytes of a local one,
+    and a checksum that its record has not met yet.
     """
     files = local_files(spec)
     return as_json(
@@ -230,7 +227,7 @@ def but(spec, *keys):
 
 
 def fetched_as(spec):
-    """A source's entry as its program gets it: a licence is for whoever describes what came of it, type and template for the trainer."""
+    """A source's entry as its program gets it, without what is for cards and for the trainer."""
     return as_json(**but(spec, "licence", "fields", "type", "template"))
 
 
@@ -245,11 +242,7 @@ def local_place(spec):
 
 
 def rules_hash():
-    """Hash of the Snakefile and the files in rules/: changes whenever the graph of the rules may."""
-    files = [
-        Path(workflow.basedir, "Snakefile"),
-        *sorted(Path(workflow.basedir, "rules").glob("*.smk")),
-    ]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[
-        :16
-    ]
+    """Hash of the Snakefile and of rules/: changes whenever the graph of the rules may."""
+    base = Path(workflow.basedir)
+    files = [base / "Snakefile", *sorted(base.glob("rules/*.smk"))]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]

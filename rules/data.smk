@@ -3,12 +3,14 @@ Stage: data.  Raw dialogues to a cleaned set that is split by groups.
 
 INPUTS   what datasets.{dataset} names: a hub's snapshot, or files on this machine
 OUTPUTS  results/base/tokenizer/, results/base/model/
-         results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, crisis.jsonl, {train,dev,test}.jsonl, contamination.jsonl,
-         DATASHEET.md, croissant.json, and a record a rule
+         results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, crisis.jsonl,
+         {train,dev,test}.jsonl, contamination.jsonl, DATASHEET.md, croissant.json,
+         and a record a rule
 
-A folder has no checksum in Snakemake, only a time. So rules take a folder as `ancient()` together with the record that holds
-its hash: the bytes decide what reruns, a touch does not. A program compares what it reads with the records given as --made-by; the record
-beside a file is `ancient()`, because the file's own bytes decide.
+A folder has no checksum in Snakemake, only a time. So rules take a folder as `ancient()` together
+with the record that holds its hash: the bytes decide what reruns, a touch does not. A program
+compares what it reads with the records given as --made-by; the record beside a file is `ancient()`,
+because the file's own bytes decide.
 """
 
 
@@ -80,9 +82,7 @@ if config["model"]["source"] == "package":
             tokenizer=ancient("results/base/tokenizer"),
             tokenizer_record="results/base/fetch_tokenizer.json",
             dialogues=f"results/data/{dataset_of(EXPORT_RUN)}/train.jsonl",
-            dialogues_record=ancient(
-                f"results/data/{dataset_of(EXPORT_RUN)}/split_dialogues.json"
-            ),
+            dialogues_record=ancient(f"results/data/{dataset_of(EXPORT_RUN)}/split_dialogues.json"),
             env=ancient(env_ready("train", MODEL_PACKAGE)),
         output:
             model=directory("results/base/model"),
@@ -112,7 +112,7 @@ if config["model"]["source"] == "package":
 else:
 
     rule fetch_tokenizer:
-        """Bring the base model's tokenizer, template and configuration here; cleaning and packing need no weights."""
+        """Bring the base model's tokenizer, template and configuration here, without weights."""
         input:
             local=local_inputs(config["model"]),
             tokenizer_record=[],
@@ -147,7 +147,7 @@ else:
                 --record {output.record:q}
             """
 
-    # Bring the base model of a pinned revision here: safetensors only, no code, with the SHA-256 of every file
+    # Bring the base model of a pinned revision here: safetensors, no code, every file's SHA-256
     use rule fetch_tokenizer as fetch_model with:
         input:
             local=local_inputs(config["model"]),
@@ -161,13 +161,8 @@ else:
         benchmark:
             "benchmarks/base/fetch_model.tsv"
         params:
-            code=code_hash("fetch_model.py"),
             part="all",
-            source=lambda w: source_json(
-                config["model"], "results/base/fetch_model.json"
-            ),
-            spec=unseen(fetched_as(config["model"])),
-            local=unseen(local_place(config["model"])),
+            source=lambda w: source_json(config["model"], "results/base/fetch_model.json"),
 
 
 rule clean_dialogues:

@@ -4,9 +4,10 @@ Environments: one folder a stage family, pinned by a lock file, built from a pac
 INPUTS   envs/{env}.lock, for a GPU envs/train-cuda.lock, for a CPU envs/train.torch, envs/build.txt
 OUTPUTS  .snakemake/venvs/{env}-{hash of what it is built from}/READY
 
-A rule exists only for an environment that is not there yet. One that is there can never be out of date, since its name holds the
-hash of its lock; and a job that must run again behind an `ancient()` input would make Snakemake 9.27.1 drop every job that
-follows from it (dag.py, update_needrun: they are masked, and then not reached).
+A rule exists only for an environment that is not there yet. One that is there can never be out of
+date, since its name holds the hash of its lock; and a job that must run again behind an `ancient()`
+input would make Snakemake 9.27.1 drop every job that follows from it (dag.py, update_needrun: they
+are masked, and then not reached).
 """
 
 from mindtune.environments import (
@@ -27,10 +28,7 @@ for env in ENVIRONMENTS:
 VENV = (
     STARTED["environments"]
     if STARTED
-    else {
-        env: os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU))
-        for env in ENVIRONMENTS
-    }
+    else {env: os.path.join(venvs_folder(BASE), venv_name(env, ON_GPU)) for env in ENVIRONMENTS}
 )
 PY = {env: os.path.join(VENV[env], "bin", "python") for env in ENVIRONMENTS}
 PY["engine"] = PY[SERVE_ENV]
@@ -41,22 +39,24 @@ MODEL_PACKAGE = config["model"]["id"] if config["model"]["source"] == "package" 
 
 
 def env_ready(*envs):
-    """The marker files of environments, for `ancient()` inputs; Snakemake knows them by the environments' names."""
-    return [
-        named(os.path.join(VENV[env], "READY"), f"environment {env}") for env in envs
-    ]
+    """The marker files of environments, for `ancient()` inputs, by the environments' names."""
+    return [named(os.path.join(VENV[env], "READY"), f"environment {env}") for env in envs]
+
+
+def pins(env):
+    """Names of the files that pin an environment: its locks, and the build of torch for a CPU."""
+    return [*env_locks(env, ON_GPU), *torch_pins(env, ON_GPU)]
+
+
+def quantizer(run):
+    """The environment that a run needs besides the trainer's, if it trains on weights in 4 bits."""
+    return ["qlora"] if run_settings(config, run)["method"] == "qlora" else []
 
 
 def lock_files(run):
-    """Names of the files that say what trained and merged a run's model: locks, and the pin of a CPU build of torch."""
-    quantised = run_settings(config, run)["method"] == "qlora"
-    files = [
-        *env_locks("train", ON_GPU),
-        *torch_pins("train", ON_GPU),
-        BUILD_CONSTRAINTS,
-    ]
-    files += env_locks("qlora", ON_GPU) if quantised else []
-    return files
+    """Names of the files that say what trained and merged a run's model: locks and torch's pin."""
+    locks = [lock for env in quantizer(run) for lock in env_locks(env, ON_GPU)]
+    return [*pins("train"), BUILD_CONSTRAINTS, *locks]
 
 
 for env in ENVIRONMENTS:
@@ -75,17 +75,9 @@ for env in ENVIRONMENTS:
                 f"logs/envs/{os.path.basename(VENV[env])}.log",
             localrule: True
             params:
-                # the folder's name promises these pins: the program stops if they changed since the start
+                # the folder's name promises these pins: the program stops if they changed by now
                 code=code_hash(
-                    "build_env.py",
-                    *[
-                        f"../{name}"
-                        for name in (
-                            *env_locks(env, ON_GPU),
-                            *torch_pins(env, ON_GPU),
-                            BUILD_CONSTRAINTS,
-                        )
-                    ],
+                    "build_env.py", *[f"../{pin}" for pin in (*pins(env), BUILD_CONSTRAINTS)]
                 ),
                 torch=torch_build(env, ON_GPU),
             shell:

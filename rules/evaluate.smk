@@ -1,11 +1,12 @@
 """
 Stage: evaluate.  Base and tuned answer the prompts of all suites; item scores become tables.
 
-INPUTS   config/suites/*.yaml and the data that they name, results/data/{dataset}/{train,test}.jsonl,
-         results/base/model/, results/runs/{run}/export/
+INPUTS   config/suites/*.yaml and the data that they name, results/base/model/,
+         results/data/{dataset}/{train,test}.jsonl, results/runs/{run}/merged/
 OUTPUTS  results/prompts/{dataset}/{suite}.jsonl, results/base/replies/{dataset}/{suite}.jsonl,
          results/runs/{run}/replies/{suite}.jsonl, .../letters/{suite}.jsonl,
-         results/runs/{run}/items/{suite}.parquet, results/runs/{run}/scores/{suite}.json, results/tables/, results/gates.json
+         results/runs/{run}/items/{suite}.parquet, results/runs/{run}/scores/{suite}.json,
+         results/tables/, results/gates.json
 STATE    state/replies/   replies that came in already; a new suite asks only its own prompts
 
 A suite is a file in config/suites; nothing here knows one by its name.
@@ -18,26 +19,15 @@ ITEMS = expand("results/runs/{run}/items/{suite}.parquet", run=RUNS, suite=SUITE
 ITEM_RECORDS = expand("results/runs/{run}/scores/{suite}.json", run=RUNS, suite=SUITES)
 LONGEST = {suite: spec["max_new_tokens"] for suite, spec in config["suites"].items()}
 # By the words of the keys that say it: what decides, and what make plan names
-ASKED_FOR = as_json(
-    suites={suite: {"max_new_tokens": tokens} for suite, tokens in LONGEST.items()}
-)
+ASKED_FOR = as_json(suites={suite: {"max_new_tokens": tokens} for suite, tokens in LONGEST.items()})
 # The functions that score single items; dialogues have a program of their own
-DIALOGUE_SUITES = [
-    suite for suite in SUITES if config["suites"][suite]["scorer"] == "dialogue"
-]
+DIALOGUE_SUITES = [suite for suite in SUITES if config["suites"][suite]["scorer"] == "dialogue"]
 ITEM_SUITES = [suite for suite in SUITES if suite not in DIALOGUE_SUITES]
 LETTER_SUITES = [suite for suite in SUITES if config["suites"][suite]["likelihood"]]
 # Of a suite's file, what its prompts depend on
 ASKED = (
-    "form",
-    "dirt",
-    "categories",
-    "languages",
-    "instruction",
-    "system",
-    "max_items",
-    "shuffles",
-    "sha256",
+    *("form", "dirt", "categories", "languages", "instruction"),
+    *("system", "max_items", "shuffles", "sha256"),
 )
 
 
@@ -58,7 +48,7 @@ def suite_place(suite, dataset):
 
 
 def suite_files(suite):
-    """{path as the configuration has it: place} of the files that a suite's own path names; empty for a split or a hub."""
+    """{path as the configuration has it: place} of a suite's own files, for other sources none."""
     spec = config["suites"][suite]
     if spec["source"] not in ("repository", "user"):
         return {}
@@ -66,7 +56,7 @@ def suite_files(suite):
 
 
 def suite_inputs(suite, dataset):
-    """What a suite's prompts are made from; an edit of a file is seen, and a hub's folder by its record."""
+    """What a suite's prompts are made from; a hub's folder is seen by its record."""
     source = config["suites"][suite]["source"]
     if source in ("modelscope", "huggingface"):
         folder = f"results/suites/{suite}"
@@ -96,9 +86,14 @@ def suite_records(suite, dataset):
     return records
 
 
-def letters(suite, pattern):
+def letters(suite, folder):
     """The letters' likelihoods of a suite, if it measures them."""
-    return pattern if config["suites"][suite]["likelihood"] else []
+    return f"results/{folder}/{suite}.jsonl" if suite in LETTER_SUITES else []
+
+
+def each_suite(pattern):
+    """A pattern's path of every suite."""
+    return expand(pattern, suite=SUITES)
 
 
 use rule fetch_dataset as fetch_suite with:
@@ -112,7 +107,6 @@ use rule fetch_dataset as fetch_suite with:
     benchmark:
         "benchmarks/suites/{suite}/fetch_suite.tsv"
     params:
-        code=code_hash("fetch_dataset.py"),
         source=lambda w: source_json(
             suite_source(w.suite), f"results/suites/{w.suite}/fetch_suite.json"
         ),
@@ -140,11 +134,7 @@ rule prepare_suite:
         spec=lambda w: as_json(**{key: config["suites"][w.suite][key] for key in ASKED}),
         settings=lambda w: leaves_json(
             "evaluate/system",
-            *(
-                ["evaluate/dialogue"]
-                if config["suites"][w.suite]["form"] == "dialogues"
-                else []
-            ),
+            *(["evaluate/dialogue"] if config["suites"][w.suite]["form"] == "dialogues" else []),
         ),
         contents=lambda w: suite_contents(w.suite),
         data=unseen(lambda w: suite_place(w.suite, w.dataset)),
@@ -164,18 +154,16 @@ rule prepare_suite:
 
 
 rule generate_base_replies:
-    """Let the base model answer all suites; every run on this dataset is compared with these replies."""
+    """Let the base model answer all suites; every run on this dataset is compared with it."""
     input:
         model=ancient("results/base/model"),
         model_record="results/base/fetch_model.json",
-        prompts=expand("results/prompts/{{dataset}}/{suite}.jsonl", suite=SUITES),
-        prompts_records=ancient(
-            expand("results/prompts/{{dataset}}/{suite}.json", suite=SUITES)
-        ),
+        prompts=each_suite("results/prompts/{{dataset}}/{suite}.jsonl"),
+        prompts_records=ancient(each_suite("results/prompts/{{dataset}}/{suite}.json")),
         env=ancient(env_ready("core", SERVE_ENV)),
     output:
-        replies=expand("results/base/replies/{{dataset}}/{suite}.jsonl", suite=SUITES),
-        records=expand("results/base/replies/{{dataset}}/{suite}.json", suite=SUITES),
+        replies=each_suite("results/base/replies/{{dataset}}/{suite}.jsonl"),
+        records=each_suite("results/base/replies/{{dataset}}/{suite}.json"),
     log:
         program="logs/base/replies/{dataset}.log",
         server="logs/base/replies/{dataset}.server.log",
@@ -216,39 +204,25 @@ use rule generate_base_replies as generate_tuned_replies with:
     input:
         model=ancient("results/runs/{run}/merged"),
         model_record="results/runs/{run}/merge_adapter.json",
-        prompts=lambda w: expand(
-            "results/prompts/{dataset}/{suite}.jsonl",
-            dataset=dataset_of(w.run),
-            suite=SUITES,
-        ),
+        prompts=lambda w: each_suite(f"results/prompts/{dataset_of(w.run)}/{{suite}}.jsonl"),
         prompts_records=lambda w: ancient(
-            expand(
-                "results/prompts/{dataset}/{suite}.json",
-                dataset=dataset_of(w.run),
-                suite=SUITES,
-            )
+            each_suite(f"results/prompts/{dataset_of(w.run)}/{{suite}}.json")
         ),
         env=ancient(env_ready("core", SERVE_ENV)),
     output:
-        replies=expand("results/runs/{{run}}/replies/{suite}.jsonl", suite=SUITES),
-        records=expand("results/runs/{{run}}/replies/{suite}.json", suite=SUITES),
+        replies=each_suite("results/runs/{{run}}/replies/{suite}.jsonl"),
+        records=each_suite("results/runs/{{run}}/replies/{suite}.json"),
     log:
         program="logs/runs/{run}/replies.log",
         server="logs/runs/{run}/replies.server.log",
     benchmark:
         "benchmarks/runs/{run}/replies.tsv"
     params:
-        code=code_hash("generate_replies.py"),
-        decides=engine_decides(**REPLY_ENGINE),
-        engine=unseen(engine_json(**REPLY_ENGINE)),
-        longest=ASKED_FOR,
-        suites=unseen(as_json(**LONGEST)),
-        concurrency=unseen(config["evaluate"]["concurrency"]),
         state="state/replies/runs/{run}",
 
 
 rule measure_base_letters:
-    """Ask the base model itself how likely each letter is; a canary shows that the way to it works."""
+    """Ask the base model how likely each letter is; a canary shows that the way to it works."""
     input:
         model=ancient("results/base/model"),
         model_record="results/base/fetch_model.json",
@@ -314,7 +288,7 @@ use rule measure_base_letters as measure_tuned_letters with:
 
 
 rule score_dialogue:
-    """Compare replies with the counsellors' own: BLEU, chrF, ROUGE with Chinese tokenizers, beside floors."""
+    """Compare replies with the counsellors' own: BLEU, chrF and ROUGE, beside floors."""
     input:
         base=lambda w: f"results/base/replies/{dataset_of(w.run)}/{w.suite}.jsonl",
         tuned="results/runs/{run}/replies/{suite}.jsonl",
@@ -353,7 +327,7 @@ rule score_dialogue:
 
 
 rule score_suite:
-    """Score every item of a suite for base and tuned by the function that the suite's file names."""
+    """Score every item of a suite, of base and tuned, by the function that its file names."""
     input:
         prompts=lambda w: f"results/prompts/{dataset_of(w.run)}/{w.suite}.jsonl",
         base=lambda w: f"results/base/replies/{dataset_of(w.run)}/{w.suite}.jsonl",
@@ -365,12 +339,8 @@ rule score_suite:
                 f"results/runs/{w.run}/replies/{w.suite}.json",
             ]
         ),
-        base_letters=lambda w: letters(
-            w.suite, f"results/base/letters/{dataset_of(w.run)}/{w.suite}.jsonl"
-        ),
-        tuned_letters=lambda w: letters(
-            w.suite, f"results/runs/{w.run}/letters/{w.suite}.jsonl"
-        ),
+        base_letters=lambda w: letters(w.suite, f"base/letters/{dataset_of(w.run)}"),
+        tuned_letters=lambda w: letters(w.suite, f"runs/{w.run}/letters"),
         reads=lambda w: [at(path) for path in config["suites"][w.suite]["reads"]],
         env=ancient(env_ready("core")),
     output:
@@ -449,7 +419,7 @@ rule evaluation_table:
 
 
 rule decide_gates:
-    """Decide for every run which gates of the configuration it passes; a gate that fails is no error here."""
+    """Decide for every run which gates it passes; a gate that fails is no error here."""
     input:
         item_scores=ITEMS,
         records=ancient(ITEM_RECORDS),

@@ -2,11 +2,14 @@
 Stage: export.  Adapter and base become one model, which is proven before it can be shipped.
 
 INPUTS   results/runs/{run}/adapter/, results/base/model/
-OUTPUTS  results/runs/{run}/merged/, verify.json, export/; results/export/ for the run named by export.run
+OUTPUTS  results/runs/{run}/merged/, verify.json, export/; results/export/ for the run of export.run
 
-An export is the merged files, by hard links, with a card and a manifest. What needs the model alone, replies and the smoke test, takes
-merged/: a licence, the proof's settings or a word on the card reach neither.
+An export is the merged files, by hard links, with a card and a manifest. What needs the model
+alone, replies and the smoke test, takes merged/: a licence, the proof's settings or a word on the
+card reach neither.
 """
+
+SIGNING_KEY = [config["export"]["signing_key"]] if config["export"]["signing_key"] else []
 
 
 rule merge_adapter:
@@ -46,7 +49,7 @@ rule merge_adapter:
 
 
 rule verify_merge:
-    """Prove the merge: every tensor, the logits, and the prompts as trainer and tokenizer render them."""
+    """Prove the merge: every tensor, the logits, and how trainer and tokenizer render prompts."""
     input:
         base=ancient("results/base/model"),
         base_record="results/base/fetch_model.json",
@@ -55,9 +58,7 @@ rule verify_merge:
         merged=ancient("results/runs/{run}/merged"),
         merged_record="results/runs/{run}/merge_adapter.json",
         prompts=lambda w: f"results/data/{dataset_of(w.run)}/dev.jsonl",
-        prompts_record=lambda w: ancient(
-            f"results/data/{dataset_of(w.run)}/split_dialogues.json"
-        ),
+        prompts_record=lambda w: ancient(f"results/data/{dataset_of(w.run)}/split_dialogues.json"),
         env=ancient(env_ready("train")),
     output:
         verify="results/runs/{run}/verify.json",
@@ -80,7 +81,8 @@ rule verify_merge:
             --adapter {input.adapter:q} \
             --merged {input.merged:q} \
             --prompts {input.prompts:q} \
-            --made-by {input.base_record:q} {input.adapter_record:q} {input.merged_record:q} {input.prompts_record:q} \
+            --made-by {input.base_record:q} {input.adapter_record:q} \
+                {input.merged_record:q} {input.prompts_record:q} \
             --model {params.model:q} \
             --settings {params.settings:q} \
             --threads {threads} \
@@ -89,7 +91,7 @@ rule verify_merge:
 
 
 rule export_model:
-    """Ship what was proven: the merged files, a model card from the records, and a manifest of every byte."""
+    """Ship what was proven: the merged files, a card from the records, a manifest of every byte."""
     input:
         merged=ancient("results/runs/{run}/merged"),
         verify="results/runs/{run}/verify.json",
@@ -106,11 +108,7 @@ rule export_model:
             ],
         ],
         locks=lambda w: [at(name) for name in lock_files(w.run)],
-        key=(
-            at(config["export"]["signing_key"])
-            if config["export"]["signing_key"]
-            else []
-        ),
+        key=[at(key) for key in SIGNING_KEY],
         env=ancient(env_ready("core")),
     output:
         export=directory("results/runs/{run}/export"),
@@ -122,7 +120,7 @@ rule export_model:
     params:
         code=code_hash("export_model.py"),
         locks=lambda w: contents(*lock_files(w.run)),
-        key=contents(*filter(None, [config["export"]["signing_key"]])),
+        key=contents(*SIGNING_KEY),
         settings=lambda w: as_json(
             model=described(config["model"]),
             data_licence=config["datasets"][dataset_of(w.run)]["licence"],

@@ -3,14 +3,19 @@ Stage: train.  A LoRA adapter from the training split, by ms-swift.
 
 INPUTS   results/data/{dataset}/train.jsonl, dev.jsonl, results/base/tokenizer/, results/base/model/
 OUTPUTS  results/data/{dataset}/cached/, for all its runs
-         results/runs/{run}/cached/ in the order of the run's seed, pack_stats.json, adapter/, history.csv, figures/
-STATE    state/train/{run}/<key>/   checkpoints and the offline SwanLab run; key = hash of data, model, settings and code.
-         Not declared, because Snakemake deletes the outputs of a job that fails; safe to delete when nothing runs.
+         results/runs/{run}/cached/ in the order of the run's seed, pack_stats.json, adapter/,
+         history.csv, figures/
+STATE    state/train/{run}/<key>/   checkpoints and the offline SwanLab run; key = hash of data,
+         model, settings and code. Not declared, because Snakemake deletes the outputs of a job that
+         fails; safe to delete when nothing runs.
 """
+
+# What decides which packs and steps a run makes of its dialogues
+PACKS = ("max_length", "packing", "batch_size", "grad_accumulation", "epochs", "gpus")
 
 
 rule cache_dataset:
-    """Tokenise with the trainer's own template, once for all runs, on a CPU: no GPU waits for it."""
+    """Tokenise with the trainer's own template, once for all runs; no GPU waits for it."""
     input:
         train="results/data/{dataset}/train.jsonl",
         dev="results/data/{dataset}/dev.jsonl",
@@ -90,15 +95,7 @@ rule pack_stats:
         "benchmarks/runs/{run}/pack_stats.tsv"
     params:
         code=code_hash("pack_stats.py"),
-        settings=lambda w: train_json(
-            w.run,
-            "max_length",
-            "packing",
-            "batch_size",
-            "grad_accumulation",
-            "epochs",
-            "gpus",
-        ),
+        settings=lambda w: train_json(w.run, *PACKS),
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -113,7 +110,7 @@ rule pack_stats:
 
 
 rule train_lora:
-    """Fine-tune the adapter; goes on from its own state after a kill, a time limit or a preemption."""
+    """Fine-tune; goes on from its own state after a kill, a time limit or a preemption."""
     input:
         cached=ancient("results/runs/{run}/cached"),
         cached_record="results/runs/{run}/order_dialogues.json",
@@ -121,11 +118,7 @@ rule train_lora:
         model=ancient("results/base/model"),
         model_record="results/base/fetch_model.json",
         env=ancient(env_ready("train")),
-        quantizer=lambda w: ancient(
-            env_ready("qlora")
-            if run_settings(config, w.run)["method"] == "qlora"
-            else []
-        ),
+        quantizer=lambda w: ancient(env_ready(*quantizer(w.run))),
     output:
         adapter=directory("results/runs/{run}/adapter"),
         history="results/runs/{run}/history.csv",
@@ -168,7 +161,7 @@ rule train_lora:
 
 
 rule sync_swanlab:
-    """Send a training's offline SwanLab record to a server; only if it is asked for by name, with a key in the environment."""
+    """Send a training's offline SwanLab record to a server; only if asked for by name."""
     input:
         train_record="results/runs/{run}/train_lora.json",
         env=ancient(env_ready("train")),

@@ -30,7 +30,7 @@ from mindtune.audit.jobs_done import DoneJob, read_done
 from mindtune.audit.machine import freezes, hardware
 from mindtune.audit.scrub import known_places, scrub
 from mindtune.audit.zipping import Content, entry, write_archive
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.records import sha256_file, sha256_path, to_json, write_hashed_record
 
 CODE_LICENCE = "https://spdx.org/licenses/Apache-2.0"
@@ -147,13 +147,11 @@ def scrub_config(config: dict[str, Any], known: dict[str, str]) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--run", required=True, help="the run whose weights may go into it")
     parser.add_argument("--start", type=Path, required=True, help="what the start wrote down")
     parser.add_argument("--code", type=Path, required=True, help="folder of the workflow")
-    parser.add_argument("--settings", type=json.loads, required=True, help="JSON: data, weights")
+    add_json(parser, "--settings", "data", "weights")
     parser.add_argument("--about", type=json.loads, required=True, help="JSON: facts of the start")
     parser.add_argument("--archive", type=Path, required=True, help="the zip to write")
     parser.add_argument("--record", type=Path, required=True)

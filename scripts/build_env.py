@@ -116,6 +116,7 @@ def build(args: argparse.Namespace, folder: Path) -> str:
 
 
 def main() -> None:
+    # without cli.argument_parser: another line here would build every environment anew
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

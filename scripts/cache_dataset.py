@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, parser, run, settings
+from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.export.proof_prompts import prove_prompts
 from mindtune.fixed_chats import fixed_chats
 from mindtune.provenance import add_made_by, hash_inputs
@@ -76,16 +76,16 @@ def sources(columns: Mapping[str, list[Any]], dialogues: Path) -> list[str]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--train", required=True, type=Path)
-    arguments.add_argument("--dev", required=True, type=Path)
-    arguments.add_argument("--tokenizer", required=True, type=Path)
-    add_made_by(arguments)
-    arguments.add_argument("--model", required=True, type=settings("type", "template"))
-    arguments.add_argument("--settings", required=True, type=settings("max_length"))
-    arguments.add_argument("--cached", required=True, type=Path)
-    arguments.add_argument("--record", required=True, type=Path)
-    return arguments.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--train", required=True, type=Path)
+    parser.add_argument("--dev", required=True, type=Path)
+    parser.add_argument("--tokenizer", required=True, type=Path)
+    add_made_by(parser)
+    add_json(parser, "--model", "type", "template")
+    add_json(parser, "--settings", "max_length")
+    parser.add_argument("--cached", required=True, type=Path)
+    parser.add_argument("--record", required=True, type=Path)
+    return parser.parse_args()
 
 
 def fill(args: argparse.Namespace, folder: Path) -> Any:

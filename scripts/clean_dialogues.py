@@ -7,7 +7,6 @@ the rejected rows as they were, a list of what speaks of a crisis, and the recor
 """
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from mindtune.chat_template import load_chat
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.data import cleaning, forms, readers
 from mindtune.data.duplicates import check_near_duplicates
 from mindtune.data.ledger import FileFacts, Ledger, make_facts
@@ -70,12 +69,7 @@ def clean(
 
 
 def check_settings(settings: dict[str, Any]) -> None:
-    """The settings are complete and of the right kinds."""
-    if set(settings) != set(SETTINGS):
-        raise UserError(
-            f"--settings: found the keys {', '.join(sorted(settings))}; expected "
-            f"{', '.join(sorted(SETTINGS))}"
-        )
+    """The settings are of the right kinds."""
     cleaning.check_steps(settings["steps"])
     for key, least in (("max_tokens", 1), ("min_turns", 2), ("max_line_repeats", 1)):
         if not isinstance(settings[key], int) or settings[key] < least:
@@ -98,9 +92,7 @@ def check_settings(settings: dict[str, Any]) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--raw", type=Path, required=True, help="folder of data files")
     parser.add_argument(
         "--tokenizer",
@@ -114,9 +106,7 @@ def parse_arguments() -> argparse.Namespace:
         required=True,
         help="YAML list of official hotlines, which are never masked",
     )
-    parser.add_argument(
-        "--settings", required=True, type=json.loads, help=f"JSON: {', '.join(SETTINGS)}"
-    )
+    add_json(parser, "--settings", *SETTINGS)
     add_made_by(parser)
     parser.add_argument("--source-name", required=True, help="the dataset's name in the config")
     parser.add_argument(

@@ -5,12 +5,11 @@ Reads the item scores of all runs and suites (Parquet). Writes a record: for eve
 that fails is a result, not an error: `gate.py` turns it into an exit code.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import write_record
 
@@ -31,11 +30,7 @@ def verdicts(paths: list[Path], policies: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        fromfile_prefix_chars="@",
-    )
+    parser = argument_parser(__doc__, fromfile_prefix_chars="@")
     parser.add_argument(
         "--items", type=Path, nargs="+", required=True, help="item scores; or @FILE"
     )

@@ -12,15 +12,13 @@ from pathlib import Path
 
 from mindtune.audit.layers import parse_dot, reduced
 from mindtune.audit.rulegraph import COLOURS, draw, mermaid
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.records import write_record, write_text
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--dot",
         required=True,

@@ -9,7 +9,7 @@ summary.
 import argparse
 from pathlib import Path
 
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.provenance import add_made_by, hash_inputs, read_records
 from mindtune.records import write_record, write_text
 
@@ -17,11 +17,7 @@ WRITTEN = ("csv", "markdown", "latex", "summary", "worse", "forest")
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        fromfile_prefix_chars="@",
-    )
+    parser = argument_parser(__doc__, fromfile_prefix_chars="@")
     parser.add_argument(
         "--items",
         type=Path,

@@ -10,16 +10,21 @@ Writes  the export folder and the stage's record
 """
 
 import argparse
-import hashlib
-import json
 import re
-import zlib
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, add_json, argument_parser, run
+from mindtune.export.manifest import (
+    BLOCKS,
+    MANIFEST,
+    SEAL,
+    SIGNATURE,
+    hash_folder,
+    sign,
+    write_manifest,
+)
 from mindtune.export.model_card import model_card
 from mindtune.provenance import Record, check_chain, differs, read_record, read_records
 from mindtune.records import (
@@ -29,15 +34,9 @@ from mindtune.records import (
     read_json,
     sha256_file,
     sha256_listing,
-    to_json,
     write_hashed_record,
 )
-from mindtune.secret_files import check_secret
 
-# names and block size are those that verify_export.py reads; it must not import anything of ours
-MANIFEST, SEAL, BLOCKS = "manifest.json", "manifest.json.sha256", "manifest.blocks.json"
-SIGNATURE = "model.sig"
-BLOCK = 1 << 20
 LICENCE_FILES = re.compile(r"(licen[cs]e|notice)[^/]*", re.IGNORECASE)
 
 
@@ -52,28 +51,6 @@ def read_proof(path: Path) -> dict[str, Any]:
     if proof.get("stage") != "verify_merge" or "hashes" not in proof.get("facts", {}):
         raise UserError(f"{path} is not the record of verify_merge.py; run it again")
     return proof
-
-
-def hash_blocks(path: Path) -> tuple[str, list[str]]:
-    """(SHA-256 of a file, "sha256:adler32" of each of its blocks of 1 MiB, in hex)."""
-    digest, blocks = hashlib.sha256(), []
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-            blocks.append(f"{hashlib.sha256(block).hexdigest()}:{zlib.adler32(block):08x}")
-    return digest.hexdigest(), blocks
-
-
-def hash_folder(folder: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Hashes and block hashes of a folder's files by name, two files at a time."""
-    names = list_files(folder)
-    with ThreadPoolExecutor(2) as pool:
-        hashed = dict(
-            zip(names, pool.map(lambda name: hash_blocks(folder / name), names), strict=True)
-        )
-    return {name: digest for name, (digest, _) in hashed.items()}, {
-        name: blocks for name, (_, blocks) in hashed.items()
-    }
 
 
 def link_folder(merged: Path, base: Path, folder: Path) -> list[str]:
@@ -119,52 +96,6 @@ def data_hash(records: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def write_manifest(
-    folder: Path, hashes: dict[str, str], blocks: dict[str, list[str]], origin: Mapping[str, Any]
-) -> dict[str, str]:
-    """Write block hashes, manifest and seal; return all hashes, theirs included.
-
-    The seal is the manifest's own hash in the form of sha256sum: without it a changed byte in the
-    manifest would go unseen.
-    """
-    (folder / BLOCKS).write_bytes(
-        (to_json({"block_bytes": BLOCK, "files": blocks}, indent=0) + "\n").encode()
-    )
-    hashes = hashes | {BLOCKS: sha256_file(folder / BLOCKS)}
-    files = {
-        name: {"sha256": digest, "bytes": (folder / name).stat().st_size}
-        for name, digest in hashes.items()
-    }
-    (folder / MANIFEST).write_bytes((to_json({"files": files, **origin}) + "\n").encode())
-    digest = sha256_file(folder / MANIFEST)
-    (folder / SEAL).write_bytes(f"{digest}  {MANIFEST}\n".encode())
-    return hashes | {MANIFEST: digest, SEAL: sha256_file(folder / SEAL)}
-
-
-def sign(folder: Path, key: Path) -> dict[str, str]:
-    """Sign every file of the folder with an elliptic curve's private key (PEM, no password);
-    return the signature's hash.
-
-    The signature is a Sigstore bundle, which the public key alone verifies, with no network
-    (`verify_signature.py`).
-    """
-    from model_signing import signing
-
-    if not key.is_file():
-        raise UserError(
-            f"export.signing_key: {key} is not there; give the path of a private key, or null for "
-            f"no signature"
-        )
-    check_secret(key)
-    try:
-        signing.Config().use_elliptic_key_signer(private_key=key).sign(folder, folder / SIGNATURE)
-    except (ValueError, TypeError) as error:
-        raise UserError(
-            f"{key} is no private key that can sign ({error}); make one as docs/deployment.md says"
-        ) from error
-    return {SIGNATURE: sha256_file(folder / SIGNATURE)}
-
-
 def origin(
     args: argparse.Namespace, proof: Mapping[str, Any], records: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
@@ -207,9 +138,7 @@ def export(args: argparse.Namespace, folder: Path) -> dict[str, str]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--merged", required=True, type=Path, help="merged model folder")
     parser.add_argument("--verify", required=True, type=Path, help="verify.json of that folder")
     parser.add_argument(
@@ -232,12 +161,7 @@ def parse_args() -> argparse.Namespace:
         nargs="?",
         help="private key (PEM); without it there is no signature",
     )
-    parser.add_argument(
-        "--settings",
-        required=True,
-        type=json.loads,
-        help='JSON: {"model": the config\'s model, "data_licence": of the data set}',
-    )
+    add_json(parser, "--settings", "model", "data_licence")
     parser.add_argument("--export", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)
     return parser.parse_args()

@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.data import hub
 from mindtune.data.erasing import take_out
 from mindtune.records import (
@@ -22,9 +22,7 @@ from mindtune.records import (
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--spec", type=json.loads, required=True, help=f"JSON: {', '.join(hub.SPEC_KEYS)}"
     )

@@ -3,19 +3,16 @@
 Reads the record of decide_gates. It needs no package but Python's own, no GPU and no network.
 """
 
-import argparse
 from pathlib import Path
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.provenance import read_record
 
 EXIT = {"passed": 0, "failed": 2, "not certified": 3}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--gates", type=Path, required=True, help="results/gates.json")
     parser.add_argument("--run", help="the run to judge; without it, all runs")
     args = parser.parse_args()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.chat_template import ChatTokenizer, load_chat
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate.next_token import NextToken, next_token
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, write_jsonl, write_record
@@ -106,9 +106,7 @@ def measured(
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--prompts", required=True, type=Path)
     parser.add_argument("--replies", required=True, type=Path)

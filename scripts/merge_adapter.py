@@ -14,14 +14,13 @@ Writes  the merged model folder (weights, index, and the base's config, tokenize
 """
 
 import argparse
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.export.adapter import Adapter, check_finite, match_adapter, read_adapter
 from mindtune.export.adapter_config import check_trained
 from mindtune.export.merging import (
@@ -141,15 +140,11 @@ def facts_of(plan: Plan, dtype: str) -> dict[str, Any]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--base", required=True, type=Path, help="base model folder")
     parser.add_argument("--adapter", required=True, type=Path, help="adapter folder")
     add_made_by(parser)
-    parser.add_argument(
-        "--settings", required=True, type=json.loads, help='JSON: {"dtype", "max_shard_size"}'
-    )
+    add_json(parser, "--settings", "dtype", "max_shard_size")
     parser.add_argument(
         "--threads", type=int, default=1, help="processes; the result is the same for any number"
     )

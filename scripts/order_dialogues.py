@@ -8,7 +8,7 @@ Writes  the same three parts, train/ and lengths.parquet in the run's order, and
 import argparse
 from pathlib import Path
 
-from mindtune.cli import parser, run, settings
+from mindtune.cli import add_json, argument_parser, run
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import link_or_copy, list_files, partial_folder, write_record
 from mindtune.train.cached import save_split, training_order
@@ -35,13 +35,13 @@ def order(cached: Path, folder: Path, seed: int) -> int:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--cached", required=True, type=Path)
-    add_made_by(arguments)
-    arguments.add_argument("--settings", required=True, type=settings("seed"))
-    arguments.add_argument("--ordered", required=True, type=Path)
-    arguments.add_argument("--record", required=True, type=Path)
-    return arguments.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--cached", required=True, type=Path)
+    add_made_by(parser)
+    add_json(parser, "--settings", "seed")
+    parser.add_argument("--ordered", required=True, type=Path)
+    parser.add_argument("--record", required=True, type=Path)
+    return parser.parse_args()
 
 
 def main() -> None:

@@ -7,18 +7,18 @@ Writes  pack_stats.json, which is the record, and two figures
 """
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import run
+from mindtune.cli import add_json, argument_parser, run
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import write_record
 from mindtune.train.figures import histogram
 from mindtune.train.packing import one_row_each, packs, steps_per_epoch
 
+SETTINGS = ("max_length", "packing", "batch_size", "grad_accumulation", "epochs", "gpus")
 PERCENTILES = (5, 25, 50, 75, 95, 100)
 
 
@@ -69,54 +69,54 @@ def by_source(rows: Any, sequences: list[list[int]]) -> dict[str, dict[str, Any]
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_args() -> argparse.Namespace:
+    """Command line; the flags are named after the rule's parts."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--cached", required=True, type=Path)
     add_made_by(parser)
-    parser.add_argument(
-        "--settings",
-        required=True,
-        type=json.loads,
-        help='JSON: {"max_length", "packing", "batch_size", "grad_accumulation", "epochs", "gpus"}',
-    )
+    add_json(parser, "--settings", *SETTINGS)
     parser.add_argument("--lengths-figure", required=True, type=Path)
     parser.add_argument("--fill-figure", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def make_facts(
+    train: Any, dev: Any, settings: Mapping[str, Any]
+) -> tuple[list[int], dict[str, Any]]:
+    """Return (tokens of each training sequence, the record's facts) for the rows of both splits."""
+    filled, facts = plan(train, settings)
+    sequences = settings["batch_size"] * settings["grad_accumulation"] * settings["gpus"]
+    steps = steps_per_epoch(
+        facts["packs"], settings["batch_size"], settings["grad_accumulation"], settings["gpus"]
+    )
+    return filled, facts | {
+        "steps_per_epoch": steps,
+        "steps": steps * settings["epochs"],
+        "sequences_per_step": sequences,
+        "dev": plan(dev, settings)[1],
+    }
+
+
+def main() -> None:
+    args = parse_args()
 
     import pandas
 
     inputs = hash_inputs([args.cached], args.made_by)
     lengths = pandas.read_parquet(args.cached / "lengths.parquet")
-    settings = args.settings
-    filled, facts = plan(lengths[lengths.split == "train"], settings)
-    steps = steps_per_epoch(
-        facts["packs"], settings["batch_size"], settings["grad_accumulation"], settings["gpus"]
-    )
-    facts |= {
-        "steps_per_epoch": steps,
-        "steps": steps * settings["epochs"],
-        "sequences_per_step": settings["batch_size"]
-        * settings["grad_accumulation"]
-        * settings["gpus"],
-        "dev": plan(lengths[lengths.split == "dev"], settings)[1],
-    }
-    histogram(
-        args.lengths_figure,
-        lengths[lengths.split == "train"].tokens.tolist(),
-        settings["max_length"],
-        "tokens per dialogue",
-        "dialogues",
-    )
-    histogram(args.fill_figure, filled, settings["max_length"], "tokens per pack", "packs")
+    train, dev = (lengths[lengths.split == name] for name in ("train", "dev"))
+    filled, facts = make_facts(train, dev, args.settings)
+    limit = args.settings["max_length"]
+    tokens = train.tokens.tolist()
+    histogram(args.lengths_figure, tokens, limit, "tokens per dialogue", "dialogues")
+    histogram(args.fill_figure, filled, limit, "tokens per pack", "packs")
     write_record(
         args.record,
         "pack_stats",
         inputs=inputs,
         outputs=[args.lengths_figure, args.fill_figure],
-        params=settings,
+        params=args.settings,
         facts=facts,
         packages=["binpacking"],
     )

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate.choice_prompts import question_prompts
 from mindtune.evaluate.dialogue_prompts import read_dialogue_prompts
 from mindtune.evaluate.open_prompts import read_open_prompts
@@ -109,9 +109,7 @@ def prepare(args: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, A
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--suite", required=True, help="the suite's name")
     parser.add_argument("--spec", required=True, type=json.loads, help="JSON: the suite's file")
     parser.add_argument("--settings", required=True, type=json.loads, help="JSON: system, dialogue")

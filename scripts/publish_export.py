@@ -5,11 +5,10 @@ Reads   an export folder
 Writes  the published folder and the stage's record
 """
 
-import argparse
 from pathlib import Path
 
 from deploy.verify_export import MANIFEST, check
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.provenance import add_made_by, check_inputs, read_record
 from mindtune.records import (
     link_or_copy,
@@ -50,9 +49,7 @@ def check_gates(gates: Path, run_name: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--export", required=True, type=Path, help="export folder of a run")
     add_made_by(parser)
     parser.add_argument(

@@ -6,12 +6,10 @@ from which tables, gates and figures are made, and a record with the values and 
 differences. These numbers are a regression check, not the quality of counselling.
 """
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, write_record
 
@@ -93,20 +91,13 @@ def facts_of(items: Path, suite: str, note: str, references: list[str]) -> dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--base", type=Path, required=True, help="replies of the base model, JSONL")
     parser.add_argument(
         "--tuned", type=Path, required=True, help="replies of the tuned model, JSONL"
     )
     add_made_by(parser)
-    parser.add_argument(
-        "--settings",
-        type=json.loads,
-        required=True,
-        help='JSON {"seed", "fixed_line": {"zh", "en"}}',
-    )
+    add_json(parser, "--settings", "seed", "fixed_line")
     parser.add_argument("--suite", required=True, help="the suite's name")
     parser.add_argument("--note", default="", help="what a reader of the table should know")
     parser.add_argument("--run", required=True, help="the name of the tuned model's run")

@@ -12,7 +12,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.data.personal_data import load_hotlines
 from mindtune.evaluate.scoring import Suite, check_paired, read_by_id, read_replies
 from mindtune.provenance import add_made_by, hash_inputs, read_record
@@ -68,9 +68,7 @@ def scored(args: argparse.Namespace) -> dict[str, Any]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--suite", required=True)
     parser.add_argument("--run", required=True, help="the name of the tuned model's run")
     parser.add_argument("--scorer", required=True, help="a module in mindtune/evaluate/scorers")

@@ -6,13 +6,12 @@ Reads   train_lora.json (the run's id), state/train/{run}/{id}/swanlab/, and SWA
 Writes  the stage's record
 """
 
-import argparse
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.provenance import read_record
 from mindtune.records import write_record
 
@@ -62,9 +61,7 @@ def send(folder: Path, project: str, run_id: str, key: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--train-record", required=True, type=Path)
     parser.add_argument("--state-root", required=True, type=Path)
     parser.add_argument("--project", required=True)

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.provenance import (
     add_made_by,
     check_chain,
@@ -97,17 +97,13 @@ def train(args: argparse.Namespace, state: Path, key: str, descriptor: int, step
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--run", required=True, help="name of the run")
     parser.add_argument("--cached", required=True, type=Path)
     parser.add_argument("--pack-stats", required=True, type=Path)
     parser.add_argument("--model", required=True, type=Path)
     add_made_by(parser, required=True)
-    parser.add_argument(
-        "--model-kind", required=True, type=json.loads, help='JSON: {"id", "type", "template"}'
-    )
+    add_json(parser, "--model-kind", "id", "type", "template")
     parser.add_argument(
         "--settings", required=True, type=json.loads, help="JSON: the run's training settings"
     )

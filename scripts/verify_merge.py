@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.chat_template import to_messages
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.export.adapter_config import check_trained
 from mindtune.export.proof_logits import prove_logits
 from mindtune.export.proof_prompts import prove_prompts
@@ -96,20 +96,13 @@ def prepare_torch(threads: int, device: str) -> None:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--base", required=True, type=Path, help="base model folder")
     parser.add_argument("--adapter", required=True, type=Path, help="adapter folder")
     parser.add_argument("--merged", required=True, type=Path, help="merged model folder")
     add_made_by(parser)
     parser.add_argument("--prompts", required=True, type=Path, help="clean dialogues (JSONL)")
-    parser.add_argument(
-        "--model",
-        required=True,
-        type=json.loads,
-        help='JSON: {"type", "template"} as ms-swift calls them',
-    )
+    add_json(parser, "--model", "type", "template")
     parser.add_argument(
         "--settings",
         required=True,

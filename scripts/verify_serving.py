@@ -18,7 +18,7 @@ from typing import Any
 
 from mindtune.card_memory import card_memory
 from mindtune.chat_template import ChatTokenizer, Message, load_chat
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.fixed_chats import fixed_chats
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import write_record
@@ -32,7 +32,7 @@ from mindtune.serve.kv_cache import kv_budget, reported_tokens
 from mindtune.serve.levels import measure
 from mindtune.serve.server_process import group_members, port_open
 
-SETTINGS = {"prompts", "max_new_tokens", "concurrency", "levels", "near_tie"}
+SETTINGS = ("prompts", "max_new_tokens", "concurrency", "levels", "near_tie")
 
 CHECKS: tuple[Callable[[Case], str], ...] = (
     checks.check_model_list,
@@ -137,9 +137,7 @@ def smoke(
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, type=Path, help="what an export ships")
     add_made_by(parser)
     parser.add_argument(
@@ -148,17 +146,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--engine-python", required=True, help="interpreter of the environment that serves"
     )
-    parser.add_argument(
-        "--settings", required=True, type=json.loads, help=f"JSON: {', '.join(sorted(SETTINGS))}"
-    )
+    add_json(parser, "--settings", *SETTINGS)
     parser.add_argument("--smoke", required=True, type=Path)
     parser.add_argument("--server-log", required=True, type=Path)
     args = parser.parse_args()
-    for name in sorted(SETTINGS ^ args.settings.keys()):
-        raise UserError(
-            f"--settings {'lacks' if name in SETTINGS else 'has an unknown key'} {name}; give "
-            f"{sorted(SETTINGS)}"
-        )
     if not args.settings["prompts"]:
         raise UserError("--settings prompts is empty; give at least one short client turn")
     return args

@@ -4,20 +4,18 @@ Reads   the records of fetch_dataset, clean_dialogues and split_dialogues
 Writes  DATASHEET.md, croissant.json and the record
 """
 
-import argparse
 import json
 from pathlib import Path
 
-from mindtune.cli import run
-from mindtune.data.datasheet import croissant, datasheet
+from mindtune.cli import argument_parser, run
+from mindtune.data.croissant import croissant
+from mindtune.data.datasheet import datasheet
 from mindtune.provenance import check_chain, read_records
 from mindtune.records import write_json, write_record, write_text
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--name", required=True, help="the dataset's name in the config")
     parser.add_argument(
         "--spec", type=json.loads, required=True, help="JSON: the dataset's entry in the config"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.audit.report import render
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.provenance import check_chain, hash_inputs, read_records
 from mindtune.records import sha256_path, write_hashed_record, write_text
 
@@ -29,11 +29,7 @@ def shown(records: Mapping[str, Mapping[str, Any]], files: Sequence[Path]) -> di
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        fromfile_prefix_chars="@",
-    )
+    parser = argument_parser(__doc__, fromfile_prefix_chars="@")
     parser.add_argument(
         "--records",
         type=Path,

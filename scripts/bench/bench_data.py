@@ -10,145 +10,25 @@ in the same run.
 """
 
 import argparse
-import json
-import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import orjson
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from bench import corpus as bench_corpus
 from bench import leaks
-from bench.data_speed import measure_near, measure_tokens, record
-from bench.measuring import timed
+from bench.data_speed import measure_near, measure_tokens
+from bench.data_stage import measure_stage, settings
 from bench.worst_input import measure_worst
-from mindtune.cli import UserError, run
-from mindtune.config import read_schema, with_defaults
-from mindtune.data.contamination import LONG
-from mindtune.records import read_json, write_json
+from mindtune.cli import UserError, argument_parser, run
+from mindtune.records import write_json
 
-ROOT = Path(__file__).resolve().parents[2]
-MAX_TOKENS, SEED = 3072, 42
 PARTS = ("tokens", "near", "stage", "leaks", "worst")
-STAGE_TARGET = {
-    "minutes_at_1000000": 10, "gb": 4, "slope": 1.1, "recall": 0.95, "precision": 0.99,
-    "dropped_beyond_planted": 0.01,
-}  # fmt: skip
-
-
-def settings() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The cleaning's and the split's settings by the schema's defaults."""
-    schema = read_schema()
-    data = with_defaults({}, schema["properties"]["data"])
-    contamination = {key: value for key, value in data["contamination"].items() if key != "files"}
-    return data["clean"] | {"max_tokens": MAX_TOKENS, "fields": {}}, data["split"] | {
-        "contamination": contamination
-    }
-
-
-def stage(corpus: Path, out: Path, tokenizer: Path) -> list[dict[str, Any]]:
-    """Clean (deduplicate, count tokens) and split one corpus with the programs of the workflow, on
-    two processes.
-    """
-    clean, split = map(json.dumps, settings())
-    cleaned = timed([
-        sys.executable, ROOT / "scripts/clean_dialogues.py", "--raw", corpus.parent, "--tokenizer",
-            tokenizer,
-        "--hotlines", ROOT / "config/hotlines.yaml", "--settings", clean, "--source-name", "bench",
-        "--threads", 2,
-        "--clean", out / "clean.jsonl", "--rejected", out / "rejected.jsonl", "--crisis",
-        out / "crisis.jsonl", "--record", out / "clean.json",
-    ], OMP_NUM_THREADS="1")  # fmt: skip
-    held_out = [
-        ROOT / "resources/knowledge/questions.jsonl",
-        ROOT / "resources/crisis/prompts.jsonl",
-    ]
-    sides = [
-        part for side in ("train", "dev", "test") for part in (f"--{side}", out / f"{side}.jsonl")
-    ]
-    parted = timed([
-        sys.executable, ROOT / "scripts/split_dialogues.py", "--clean", out / "clean.jsonl",
-            "--held-out", *held_out,
-        "--settings", split, "--threads", 2, *sides, "--contamination", out / "contamination.jsonl",
-        "--record", out / "split.json",
-    ], OMP_NUM_THREADS="1")  # fmt: skip
-    return [cleaned, parted]
-
-
-def measure_stage(
-    sizes: Sequence[int], scratch: Path, pool: bench_corpus.Pool, tokenizer: Path
-) -> dict[str, Any]:
-    """The whole data stage at each size."""
-    runs = []
-    for size in sizes:
-        corpus, out = scratch / f"{size}/raw/corpus.jsonl", scratch / f"{size}"
-        bench_corpus.write(corpus, pool, size, SEED)
-        cleaned, parted = stage(corpus, out, tokenizer)
-        facts = read_json(out / "clean.json")["facts"]
-        runs.append({
-            "dialogues": size,
-            "mb": round(corpus.stat().st_size / 1e6, 1),
-            "characters_a_dialogue": round(characters(corpus), 1),
-            "clean_s": cleaned["s"], "clean_cpu_s": cleaned["cpu_s"], "split_s": parted["s"],
-            "split_cpu_s": parted["cpu_s"],
-            "minutes": round((cleaned["s"] + parted["s"]) / 60, 3),
-            "dialogues_a_s": round(size / (cleaned["s"] + parted["s"])),
-            "peak_gb": max(cleaned["gb"], parted["gb"]), "tokens": facts["tokens"]["sum"],
-            "kept": facts["kept"],
-        } | leaks.near_dialogues(corpus, out) | leaks.near_first_turns(corpus, out) | leaks.held_out_replies(corpus, out))  # fmt: skip  # noqa: E501
-        for path in out.glob("*.jsonl"):
-            path.unlink()
-    slope = growth(runs)
-    shares = [
-        row[key] for row in runs for key in ("recall", "first_turn_recall", "copied_reply_recall")
-    ]
-    precise = [row[key] for row in runs for key in ("precision", "first_turn_precision")]
-    last = runs[-1]
-    met = (
-        last["dialogues"] >= 1_000_000 and last["minutes"] <= 10 and last["peak_gb"] <= 4
-        and slope is not None and slope <= 1.1 and min(shares) >= 0.95 and min(precise) >= 0.99
-        and last["dropped_beyond_planted"] < 0.01
-    )  # fmt: skip
-    return record("The data stage: clean, deduplicate, count tokens, "
-"split", runs, STAGE_TARGET, met, (
-        f"Growth in log-log, of CPU seconds: {slope and round(slope, 3)}. Two processes clean, "
-f"split and look for held-out texts. "
-        "Recall counts planted copies with a Jaccard similarity of 0.8 or more of which neither "
-"was rejected for something else; "
-        "first_turn_*: planted first turns of that similarity, in one group; copied_reply_recall: "
-"replies of the dev and test sides, "
-        f"of {LONG} characters or more, planted whole in a longer training turn. "
-f"dropped_beyond_planted: the share of dialogues left out for "
-        "held-out texts that nobody planted; sentences are drawn from the real dialogues, so some "
-"replies share half their text by chance. "
-        "Wall time includes whatever else the machine did."))  # fmt: skip
-
-
-def growth(runs: Sequence[dict[str, Any]]) -> float | None:
-    """The exponent of CPU seconds over dialogues, of the smallest and the largest corpus."""
-    if len(runs) < 2:
-        return None
-    first, last = runs[0], runs[-1]
-    cpu = [row["clean_cpu_s"] + row["split_cpu_s"] for row in (first, last)]
-    return math.log(cpu[1] / cpu[0]) / math.log(last["dialogues"] / first["dialogues"])
-
-
-def characters(corpus: Path) -> float:
-    """Characters a dialogue, on the first 10,000."""
-    with corpus.open("rb") as stream:
-        rows = [orjson.loads(line) for _, line in zip(range(10_000), stream, strict=False)]
-    return sum(len(turn["value"]) for row in rows for turn in row["conversations"]) / len(rows)
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--sharegpt",
         type=Path,

@@ -15,7 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from bench.measuring import head, timed
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.records import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +41,25 @@ def record(
     }
 
 
+def run_demo(kind: str, scratch: Path) -> dict[str, Any]:
+    """One demo: `cold` builds its own environments, the others use those that are there."""
+    environment = {
+        "MINDTUNE_VENVS": str(scratch / "venvs"),
+        "UV_CACHE_DIR": str(scratch / "uv"),
+        "UV_NO_CACHE": "1",
+    }
+    work = scratch / ("cold" if kind == "cold" else "warm")
+    took = timed(
+        ["make", "-C", ROOT, "demo", f"WORKDIR={work}"], **(environment if kind == "cold" else {})
+    )
+    return {
+        "run": kind,
+        "seconds": round(took["s"], 1),
+        "target seconds": TARGETS[kind],
+        "peak GB": round(took["gb"], 2),
+    }
+
+
 def measure_demo(args: argparse.Namespace) -> None:
     """Warm, repeated and cold demo, in a scratch folder that is removed afterwards; warm needs
     environments that are built.
@@ -48,45 +67,20 @@ def measure_demo(args: argparse.Namespace) -> None:
     scratch = args.scratch.resolve()
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    runs = []
+    what, how = "The demo", "scripts/bench/bench_demo.py demo"
+    target = {**TARGETS, "peak GB": MEMORY_GB}
+    note = (
+        "cold: environments are downloaded and built anew, the driver environment is there; "
+        "memory is the proportional set size of the process tree."
+    )
+    runs: list[dict[str, Any]] = []
     for kind in ("warm", "again", "cold"):
-        environment = {}
-        if kind == "cold":
-            environment = {
-                "MINDTUNE_VENVS": str(scratch / "venvs"),
-                "UV_CACHE_DIR": str(scratch / "uv"),
-                "UV_NO_CACHE": "1",
-            }
-        work = scratch / ("cold" if kind == "cold" else "warm")
-        took = timed(["make", "-C", ROOT, "demo", f"WORKDIR={work}"], **environment)
-        runs.append(
-            {
-                "run": kind,
-                "seconds": round(took["s"], 1),
-                "target seconds": TARGETS[kind],
-                "peak GB": round(took["gb"], 2),
-            }
-        )
+        runs.append(run_demo(kind, scratch))
         # after each run, so that one that is cut short leaves the others' figures
         met = all(
             row["seconds"] <= row["target seconds"] and row["peak GB"] <= MEMORY_GB for row in runs
         )
-        note = (
-            "cold: environments are downloaded and built anew, the driver environment is "
-            "there; "
-            "memory is the proportional set size of the process tree."
-        )
-        write_json(
-            args.out,
-            record(
-                "The demo",
-                "scripts/bench/bench_demo.py demo",
-                runs,
-                {**TARGETS, "peak GB": MEMORY_GB},
-                met,
-                note,
-            ),
-        )
+        write_json(args.out, record(what, how, runs, target, met, note))
     shutil.rmtree(scratch)
 
 
@@ -139,9 +133,7 @@ def counts(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     commands = parser.add_subparsers(required=True)
     demo = commands.add_parser("demo")
     demo.add_argument("--scratch", type=Path, default=ROOT / "demo-bench")

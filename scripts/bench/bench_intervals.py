@@ -5,7 +5,6 @@ Reads   nothing: dialogues with correlated turns are drawn by a seed, so that th
 Writes  docs/records/intervals.json (--record)
 """
 
-import argparse
 import sys
 from collections import Counter
 from pathlib import Path
@@ -27,7 +26,7 @@ from bench.simulations import (
     scores,
     sums,
 )
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.evaluate import gates, intervals
 
 CLUSTERS = (12, 20, 50, 200)
@@ -168,9 +167,7 @@ NOTE = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=2000, help="simulations of each kind")
     parser.add_argument("--gates", type=int, default=400, help="simulations of each gate and loss")
     parser.add_argument("--record", type=Path, required=True)

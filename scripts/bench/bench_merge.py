@@ -22,7 +22,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from bench.measuring import meets, timed, write_measurement
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
+from mindtune.model_shape import weight_bytes
 from mindtune.records import remove
 
 TARGETS = {"times_copy": 2.2, "times_faster_than_peft": 2.5, "peak_gb": 6.0}
@@ -120,10 +121,9 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {**ways, **ratios}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_args() -> argparse.Namespace:
+    """Command line."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--base", required=True, type=Path)
     parser.add_argument("--adapter", required=True, type=Path)
     parser.add_argument("--max-shard-size", required=True)
@@ -138,10 +138,14 @@ def main() -> None:
         "--keep", type=Path, help="where merge_adapter.py's last folder goes, with its record"
     )
     parser.add_argument("--record", required=True, type=Path)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     out, log = args.work / "out", args.work / "bench_merge.log"
-    weights = sum(path.stat().st_size for path in args.base.glob("*.safetensors"))
+    weights = weight_bytes(args.base)
     runs: list[dict[str, Any]] = []
     for number in range(args.rounds):
         runs.append({})

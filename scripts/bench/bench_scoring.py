@@ -5,7 +5,6 @@ Reads   resources/dialogues/zh.jsonl, whose sentences are put together to replie
 Writes  docs/records/scoring.json (--record)
 """
 
-import argparse
 import json
 import random
 import re
@@ -21,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from bench.measuring import timed, write_measurement
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.evaluate import metrics
 from mindtune.evaluate.intervals import ratio
 from mindtune.evaluate.parts import FORMULAS
@@ -136,9 +135,7 @@ def measure(sizes: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2500, 5000, 10000])
     parser.add_argument("--record", type=Path, required=True)
     args = parser.parse_args()

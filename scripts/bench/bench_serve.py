@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 
 from bench.measuring import meets, write_measurement
 from mindtune.card_memory import card_memory
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.serve.engine import serve
 from mindtune.serve.engine_settings import check_engine
 from mindtune.serve.kv_cache import kv_budget, reported_tokens
@@ -103,9 +103,7 @@ def figures(measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument(
         "--engine", required=True, type=json.loads, help="JSON: the config's serve branch"

@@ -8,7 +8,6 @@ Reads   a model folder
 Writes  the record, and the server's log
 """
 
-import argparse
 import http.client
 import json
 import random
@@ -23,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 
 from bench.bench_serve import chats
 from bench.measuring import meets, tree, write_measurement
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.serve.engine import Server, serve
 from mindtune.serve.load import percentiles
 
@@ -136,9 +135,7 @@ def measure(server: Server, clients: int, seconds: float, max_tokens: int) -> di
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--engine", required=True, type=json.loads, help="JSON: a serve branch")
     parser.add_argument("--engine-python", required=True)

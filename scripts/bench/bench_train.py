@@ -9,22 +9,18 @@ Writes  a record for docs/h100/: tokens/s without padding, peak memory, seconds 
 
 import argparse
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from bench.measuring import head, meets
-from mindtune.cli import run
+from bench.train_figures import AT_LEAST, TARGETS, WARM, figures, gradient_norms, speeds
+from bench.train_steps import fill, run_to_steps
+from mindtune.cli import argument_parser, run
 from mindtune.records import read_json, read_jsonl, sha256_path, write_json
 from mindtune.records import write_record as write_stage_record
-from mindtune.train.packing import packs, steps_per_epoch
 
 SETTINGS = {
     "device": "gpu", "method": "lora", "dtype": "bfloat16", "attention": "flash_attention_4",
@@ -51,13 +47,6 @@ PACKAGES = (
     "flash-attn-4",
     "triton",
 )
-# A bfloat16 has 8 bits of precision: two ways to the same sum may differ by one part in 256
-TARGETS = {
-    "tokens_per_second": 14_110, "times_plain": 1.95, "peak_gib": 60,
-    "first_step_after_start_seconds": 90,
-    "loss_difference": 2**-8, "first_gradient_difference": 2**-8,
-}  # fmt: skip
-AT_LEAST = ("tokens_per_second", "times_plain")
 COLUMNS = [
     "name",
     "tokens_per_second",
@@ -67,68 +56,6 @@ COLUMNS = [
     "watts",
     "first_step_after_start_seconds",
 ]
-WARM = 3  # steps before the steady state: kernels are compiled in the first
-
-
-def repeated(lengths: list[int], steps: int, settings: dict[str, Any]) -> list[int]:
-    """Row numbers, repeated, that fill `steps` optimizer steps; `lengths` are the rows' tokens."""
-    wanted = steps * settings["batch_size"] * settings["grad_accumulation"]
-    count = int(wanted * settings["max_length"] * len(lengths) / sum(lengths) * 1.02)
-    rows = [number % len(lengths) for number in range(count)]
-    while len(packs([lengths[row] for row in rows], settings["max_length"])) > wanted:
-        del rows[-5:]
-    return rows
-
-
-def fill(
-    cached: Path, target: Path, steps: int, dialogues: int | None, settings: dict[str, Any]
-) -> None:
-    """Write a cached data set of so many dialogues, or of as many as fill `steps` optimizer steps,
-    repeated; and its plan.
-    """
-    import pandas
-    from datasets import load_from_disk
-
-    lengths = pandas.read_parquet(cached / "lengths.parquet")
-    train = lengths[lengths.split == "train"]
-    if dialogues:
-        rows = [number % len(train) for number in range(dialogues)]
-    else:
-        rows = repeated(train.tokens.tolist(), steps, settings)
-    load_from_disk(str(cached / "train")).select(rows).save_to_disk(str(target / "train"))
-    load_from_disk(str(cached / "val")).save_to_disk(str(target / "val"))
-    chosen = train.iloc[rows].reset_index(drop=True)
-    chosen.to_parquet(target / "lengths.parquet", index=False)
-    plan = packs(chosen.tokens.tolist(), settings["max_length"])
-    planned = steps_per_epoch(len(plan), settings["batch_size"], settings["grad_accumulation"])
-    facts = {
-        "steps": planned,
-        "packs": len(plan),
-        "rows": len(rows),
-        "tokens": int(chosen.tokens.sum()),
-    }
-    write_stage_record(
-        target.with_name("pack_stats.json"),
-        "pack_stats",
-        inputs=[target],
-        outputs=[],
-        params={},
-        facts=facts,
-    )
-
-
-def until(process: subprocess.Popen[bytes], folder: Path, steps: int) -> None:
-    """Wait until the training has ended or has taken so many steps, and end it then, with the
-    trainer.
-    """
-    while process.poll() is None:
-        time.sleep(0.2)
-        if (
-            sum(file.read_bytes().count(b"\n") for file in folder.glob("state/*/steps.jsonl"))
-            >= steps
-        ):
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def command(
@@ -164,19 +91,9 @@ def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict
     write_stage_record(
         folder / "made.json", "bench_train", inputs=[], outputs=made, params={}, facts={}
     )
-    started = time.monotonic()
-    with open(folder / "log", "w", encoding="utf-8") as log:
-        program = command(args, name, folder, settings)
-        process = subprocess.Popen(program, stdout=log, stderr=log, start_new_session=True)
-        if dialogues:
-            until(process, folder, steps)
-        process.wait()
-    wall = time.monotonic() - started
-    text = (folder / "log").read_text(encoding="utf-8")
-    print(
-        f"--- {name}: status {process.returncode}\n{text[-4000:] if process.returncode else ''}",
-        flush=True,
-    )
+    program = command(args, name, folder, settings)
+    wall, status, text = run_to_steps(program, folder, steps if dialogues else None)
+    print(f"--- {name}: status {status}\n{text[-4000:] if status else ''}", flush=True)
     (line_file,) = folder.glob("state/*/steps.jsonl")
     lines = list(read_jsonl(line_file))
     for line in lines:
@@ -200,37 +117,8 @@ def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict
     }
 
 
-def speeds(steady: list[dict[str, Any]]) -> dict[str, float]:
-    """Speed, and what the observer read of a GPU, in the steps after the first ones; nothing if
-    there are none.
-    """
-    if not steady:
-        return {}
-    found = {
-        "tokens_per_second": sum(line["tokens"] for line in steady)
-        / sum(line["seconds"] for line in steady),
-        "seconds_a_step": median(line["seconds"] for line in steady),
-    }
-    if "watts" in steady[0]:
-        found |= {
-            "peak_gib": max(line["memory_gib"] for line in steady),
-            "mfu": median(line["mfu"] for line in steady),
-            "watts": median(line["watts"] for line in steady),
-        }
-    return found
-
-
-def gradient_norms(history: Path) -> list[float]:
-    """Norm of the gradient at each step, before clipping; empty for a training that was ended."""
-    import pandas
-
-    return pandas.read_csv(history).grad_norm.tolist() if history.exists() else []
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--cached", required=True, type=Path)
     parser.add_argument("--work", required=True, type=Path)
@@ -253,32 +141,6 @@ def main() -> None:
     for name, changes in args.runs.items():
         runs.append(train(args, name, {**SETTINGS, **changes}))
         write_record(args, runs)
-
-
-def figures(runs: list[dict[str, Any]]) -> dict[str, float]:
-    """The figures that there are targets for, of the runs named fast and plain."""
-    named = {run["name"]: run for run in runs}
-    fast, plain = named.get("fast"), named.get("plain")
-    if fast and plain and fast["tokens_a_step"] == plain["tokens_a_step"]:
-        return differences(fast, plain)
-    found = {name: fast[name] for name in TARGETS if name in (fast or {})}
-    if fast and not fast["dialogues"]:
-        found.pop("first_step_after_start_seconds")
-    if fast and plain:
-        found["times_plain"] = fast["tokens_per_second"] / plain["tokens_per_second"]
-    return found
-
-
-def differences(fast: dict[str, Any], plain: dict[str, Any]) -> dict[str, float]:
-    """How far two trainings on the same data are apart: the largest relative difference of a loss,
-    and that of the first gradient.
-    """
-    losses = zip(fast["losses"], plain["losses"], strict=True)
-    first, wanted = fast["gradient_norms"][0], plain["gradient_norms"][0]
-    return {
-        "loss_difference": max(abs(mine - other) / other for mine, other in losses),
-        "first_gradient_difference": abs(first - wanted) / wanted,
-    }
 
 
 def write_record(args: argparse.Namespace, runs: list[dict[str, Any]]) -> None:

@@ -17,6 +17,24 @@ ROOT = Path(__file__).resolve().parents[2]
 SEED = 42
 
 
+def near_tools(plain: Path, peers: str) -> dict[str, Callable[[Path], list[Any]]]:
+    """{name: command line that keeps rows of `plain` in a file} of ours and of the peers that are
+    installed.
+    """
+
+    def module(python: str, tool: str) -> Callable[[Path], list[Any]]:
+        return lambda kept: [python, "-m", "bench.peers", tool, plain, kept]
+
+    def convmerge(kept: Path) -> list[Any]:
+        program = Path(peers).with_name("convmerge")
+        return [program, "dedupe", "--near", "--workers", 2, "-i", plain, "-o", kept]
+
+    tools = {"ours": module(sys.executable, "ours"), "rensa loop": module(sys.executable, "rensa")}
+    if peers:
+        tools |= {"convmerge": convmerge, "datatrove cmn_Hani": module(peers, "datatrove")}
+    return tools
+
+
 def measure_near(size: int, scratch: Path, pool: bench_corpus.Pool, peers: str) -> dict[str, Any]:
     """Near-duplicate search alone, ours and the peers', on the same rows."""
     corpus = scratch / "near.jsonl"
@@ -25,32 +43,8 @@ def measure_near(size: int, scratch: Path, pool: bench_corpus.Pool, peers: str) 
     ids = {f"bench-{number}" for number in range(size)}
     plain = scratch / "plain.jsonl"
     bench_peers.write_plain(corpus, plain)
-    tools: dict[str, Callable[[Path], list[Any]]] = {
-        "ours": lambda kept: [sys.executable, "-m", "bench.peers", "ours", plain, kept],
-        "rensa loop": lambda kept: [sys.executable, "-m", "bench.peers", "rensa", plain, kept],
-    }
-    if peers:
-        tools["convmerge"] = lambda kept: [
-            Path(peers).with_name("convmerge"),
-            "dedupe",
-            "--near",
-            "--workers",
-            2,
-            "-i",
-            plain,
-            "-o",
-            kept,
-        ]
-        tools["datatrove cmn_Hani"] = lambda kept: [
-            peers,
-            "-m",
-            "bench.peers",
-            "datatrove",
-            plain,
-            kept,
-        ]
     runs = []
-    for name, command in tools.items():
+    for name, command in near_tools(plain, peers).items():
         kept = scratch / f"kept-{name.split()[0]}.jsonl"
         took = timed(command(kept), OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT / "scripts"))
         removed = ids - {orjson.loads(line)["id"] for line in kept.read_bytes().splitlines()}
@@ -63,15 +57,16 @@ def measure_near(size: int, scratch: Path, pool: bench_corpus.Pool, peers: str) 
         tool: round(rates["ours"] / rate, 2) for tool, rate in rates.items() if tool != "ours"
     }
     wanted = {"convmerge": 5, "datatrove cmn_Hani": 5, "rensa loop": 1}
-    met = set(ratios) == set(wanted) and all(
-        ratios[tool] >= least for tool, least in wanted.items()
+    met = set(ratios) == set(wanted) and all(ratios[tool] >= wanted[tool] for tool in wanted)
+    times = ", ".join(f"{ratio} times {tool}" for tool, ratio in ratios.items())
+    return record(
+        "Near-duplicates of dialogues, the search alone",
+        runs,
+        {f"times {tool}": least for tool, least in wanted.items()},
+        met,
+        f"Ours is {times}. One process but convmerge's two workers and datatrove's two; reading "
+        "and writing included.",
     )
-    return record("Near-duplicates of dialogues, the search "
-"alone", runs, {f"times {tool}": least for tool, least in wanted.items()}, met,
-                  f"Ours is "
-f"{', '.join(f'{ratio} times {tool}' for tool, ratio in ratios.items())}. One process but "
-f"convmerge's two workers "
-                  "and datatrove's two; reading and writing included.")  # fmt: skip
 
 
 def measure_tokens(scratch: Path, pool: bench_corpus.Pool, tokenizer: Path) -> dict[str, Any]:

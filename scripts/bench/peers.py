@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 PERMUTATIONS, BANDS, NGRAM, THRESHOLD = 128, 16, 5, 0.8
 
@@ -70,9 +71,8 @@ def rensa_loop(plain: Path, kept: Path) -> None:
                 stream.write(line)
 
 
-def datatrove(plain: Path, kept: Path) -> None:
-    """datatrove's four MinHash stages with its tokenizer for Mandarin, two workers."""
-    from datatrove.executor import LocalPipelineExecutor
+def datatrove_stages(folder: str) -> list[tuple[list[Any], int]]:
+    """(pipeline, tasks) of datatrove's four stages on the two files in `folder`/parts."""
     from datatrove.pipeline.dedup import (
         MinhashDedupBuckets,
         MinhashDedupCluster,
@@ -84,6 +84,23 @@ def datatrove(plain: Path, kept: Path) -> None:
     from datatrove.pipeline.writers import JsonlWriter
 
     config = MinhashConfig(n_grams=NGRAM, num_buckets=14, hashes_per_bucket=8)
+    reader = JsonlReader(f"{folder}/parts")
+    signatures, buckets, removed = (
+        f"{folder}/{name}" for name in ("signatures", "buckets", "removed")
+    )
+    kept = JsonlWriter(f"{folder}/kept", compression=None)
+    return [
+        ([reader, MinhashDedupSignature(signatures, config=config, language="cmn_Hani")], 2),
+        ([MinhashDedupBuckets(signatures, buckets, config=config)], config.num_buckets),
+        ([MinhashDedupCluster(buckets, removed, config=config)], 1),
+        ([reader, MinhashDedupFilter(removed), kept], 2),
+    ]
+
+
+def datatrove(plain: Path, kept: Path) -> None:
+    """datatrove's four MinHash stages with its tokenizer for Mandarin, two workers."""
+    from datatrove.executor import LocalPipelineExecutor
+
     with TemporaryDirectory() as folder:
         lines = plain.read_bytes().splitlines(keepends=True)
         parts = Path(folder, "parts")
@@ -92,32 +109,7 @@ def datatrove(plain: Path, kept: Path) -> None:
             (parts / f"{part}.jsonl").write_bytes(
                 b"".join(lines[part * len(lines) // 2 : (part + 1) * len(lines) // 2])
             )
-        reader = JsonlReader(str(parts))
-        stages = [
-            (
-                [
-                    reader,
-                    MinhashDedupSignature(
-                        f"{folder}/signatures", config=config, language="cmn_Hani"
-                    ),
-                ],
-                2,
-            ),
-            (
-                [MinhashDedupBuckets(f"{folder}/signatures", f"{folder}/buckets", config=config)],
-                config.num_buckets,
-            ),
-            ([MinhashDedupCluster(f"{folder}/buckets", f"{folder}/removed", config=config)], 1),
-            (
-                [
-                    reader,
-                    MinhashDedupFilter(f"{folder}/removed"),
-                    JsonlWriter(f"{folder}/kept", compression=None),
-                ],
-                2,
-            ),
-        ]
-        for number, (pipeline, tasks) in enumerate(stages):
+        for number, (pipeline, tasks) in enumerate(datatrove_stages(folder)):
             LocalPipelineExecutor(
                 pipeline, tasks=tasks, workers=2, logging_dir=f"{folder}/logs/{number}"
             ).run()

@@ -124,7 +124,8 @@ def rollback(store: Path, demand: Demand) -> str:
     return switch(store, name)
 
 
-def main() -> int:
+def parse_args() -> argparse.Namespace:
+    """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -153,7 +154,11 @@ def main() -> int:
     parser.add_argument(
         "--python", default=sys.executable, help="that has model-signing, for --public-key"
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")
     demand = Demand(args.expect, args.public_key, args.python)

@@ -11,7 +11,6 @@ Reads   an export folder, the configuration, the key file
 Writes  the key file, if there is none
 """
 
-import argparse
 import os
 import re
 import secrets
@@ -22,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.config import read_files, read_schema, resolve, serve_settings
 from mindtune.environments import ROOT, serve_env, venv_name, venvs_folder
 from mindtune.secret_files import check_secret
@@ -142,9 +141,7 @@ def command(export: Path, engine: dict[str, Any], port: int, port_file: Path) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--export", required=True, type=Path)
     parser.add_argument(
         "--configfile", type=Path, help="laid over config/config.yaml, as for the workflow"

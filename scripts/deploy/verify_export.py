@@ -19,6 +19,8 @@ then Python takes no module from a folder that somebody else filled.
 Reads DIR, writes nothing.
 """
 
+# Kept long: a receiver reads and runs this one file, without anything else of ours.
+
 import sys
 
 # Python looks for modules beside a program first: a copy of it in an export would run that

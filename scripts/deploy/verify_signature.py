@@ -6,13 +6,12 @@ Needs no network. Ends with one verdict: OK, or what is wrong.
 Reads   an export folder and a public key (PEM); writes nothing
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from verify_export import MARKER, SIGNATURE, check, check_expected, digest_word, shown
 
 MOST = 16 << 20  # bytes of a signature, which lists every file
@@ -76,9 +75,7 @@ def verify(folder: Path, key: Path, expect: str | None = None) -> tuple[int, int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="export folder")
     parser.add_argument("--public-key", required=True, type=Path)
     parser.add_argument(

@@ -23,17 +23,20 @@ class UserError(Exception):
     """
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """A program's argument parser, whose help is the program's docstring as it stands."""
+def argument_parser(description: str | None, **options: Any) -> argparse.ArgumentParser:
+    """A program's argument parser, whose help is the program's docstring as it stands; `options` go
+    to argparse.
+    """
     return argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **options
     )
 
 
-def settings(*keys: str) -> Callable[[str], dict[str, Any]]:
-    """The type of an argument that is a JSON object with these keys; what they hold, the schema of
+def add_json(parser: argparse.ArgumentParser, flag: str, *keys: str) -> None:
+    """Add a required argument: a JSON object with exactly these keys. What they hold, the schema of
     the configuration has checked.
     """
+    expected = f"a JSON object with the keys {', '.join(keys)}"
 
     def read(text: str) -> dict[str, Any]:
         try:
@@ -43,12 +46,11 @@ def settings(*keys: str) -> Callable[[str], dict[str, Any]]:
         wrong = set(keys) ^ set(found) if isinstance(found, dict) else keys
         if wrong:
             raise argparse.ArgumentTypeError(
-                f"{text!r} should be a JSON object with the keys {', '.join(keys)}; look at "
-                f"{', '.join(sorted(wrong))}"
+                f"{text!r} should be {expected}; look at {', '.join(sorted(wrong))}"
             )
         return found
 
-    return read
+    parser.add_argument(flag, required=True, type=read, help=expected)
 
 
 def run(main: Callable[[], None]) -> int:

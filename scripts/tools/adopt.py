@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from mindtune.audit.folder import WRONG, Hasher, audit, find_records
-from mindtune.cli import UserError, parser, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.made import KEPT, not_kept, read_made, restore
 from mindtune.provenance import Record
 
@@ -54,11 +54,11 @@ def same_times(folder: Path) -> None:
 
 def parse_args() -> argparse.Namespace:
     """Command line."""
-    arguments = parser(__doc__)
-    arguments.add_argument(
+    parser = argument_parser(__doc__)
+    parser.add_argument(
         "--workdir", type=Path, default=Path(), help="folder in which results/ lies"
     )
-    return arguments.parse_args()
+    return parser.parse_args()
 
 
 def main() -> None:

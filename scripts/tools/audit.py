@@ -25,7 +25,7 @@ from mindtune.audit.archived import look_over
 from mindtune.audit.folder import WRONG, Finding, Hasher, audit, find_records
 from mindtune.audit.last_audit import write_last_audit
 from mindtune.audit.unpack import verified
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.records import read_json, write_json
 
 KNOWN = Path("state/audit.json")
@@ -68,9 +68,7 @@ def refuse(findings: list[Finding]) -> None:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--workdir", type=Path, default=Path(), help="folder in which results/ lies"
     )

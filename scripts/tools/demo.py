@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.records import write_json
 from mindtune.strict_yaml import read_strictly
 
@@ -88,10 +88,9 @@ def show(workdir: Path, tier: str, seconds: float) -> None:
     print(f"lineage: {workdir / 'results/report/lineage.html'}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_args() -> argparse.Namespace:
+    """Command line; what does not fit is a UserError."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, help="tiny or smollm2")
     parser.add_argument(
         "--data", default="", help="a file or folder of dialogues; empty: the project's own samples"
@@ -109,8 +108,7 @@ def main() -> None:
         raise UserError(
             f"MODEL is {args.model!r} and should be one of {', '.join(TIERS)}; give one of them"
         )
-    data = Path(args.data) if args.data else None
-    if data and not data.exists():
+    if args.data and not Path(args.data).exists():
         raise UserError(
             f"DATA is {args.data}, which does not exist; give the path of a file of dialogues "
             f"(JSONL, JSON or Parquet)"
@@ -119,6 +117,12 @@ def main() -> None:
         raise UserError(
             f"WORKDIR is {args.workdir}, where the real results lie; give a folder of its own"
         )
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    data = Path(args.data) if args.data else None
     args.workdir.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     done = subprocess.run(

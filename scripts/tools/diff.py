@@ -3,7 +3,6 @@
 Reads records only: below results/ of the working directory, or in the archives. Writes nothing.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -11,13 +10,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from mindtune.audit.difference import difference, side
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     for name in ("a", "b"):
         parser.add_argument(f"--{name}", required=True, help="a run's name, or an archive's file")
     parser.add_argument(

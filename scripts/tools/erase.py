@@ -10,7 +10,6 @@ Writes  the list of erased rows; removes files below results/, state/, logs/, .c
         .snakemake/
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.data.contents import contents
 from mindtune.data.readers import parse
 from mindtune.erased import read_erased, row_digest
@@ -180,9 +179,7 @@ def erase(workdir: Path, dataset: str, identity: str, listed: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--id", required=True)

@@ -4,7 +4,6 @@ Reads the configuration, what Snakemake stored of the last run and benchmarks/. 
 runs nothing.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,14 +13,12 @@ from mindtune.audit.dag import read_plan
 from mindtune.audit.plan_text import plan_lines
 from mindtune.audit.settings_changed import read_starts
 from mindtune.audit.workdir import add_workdir, configured_by
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.code import SCRIPTS
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     add_workdir(parser)
     parser.add_argument("--targets", nargs="+", default=["all"], help="what to make")
     args = parser.parse_args()

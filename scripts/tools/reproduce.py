@@ -6,7 +6,6 @@ record reproduction.json. Exit status 0 if all results are identical or within t
 is not, 2 if the archive is refused or the run fails.
 """
 
-import argparse
 import subprocess
 import sys
 from collections import Counter
@@ -18,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 from deploy.verify_archive import MANIFEST
 from mindtune.audit.comparing import DIFFERENT, MISSING, compare
 from mindtune.audit.unpack import unpack, verified
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.records import read_json, sha256_path, write_json
 
 MEMORY_MB = 4000  # two trainings side by side on a small machine, as make demo has it
@@ -67,9 +66,7 @@ def show(found: dict[str, tuple[str, str]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--archive", type=Path, required=True)
     parser.add_argument(
         "--workdir", type=Path, required=True, help="a folder that is not there yet"

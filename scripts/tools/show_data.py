@@ -8,7 +8,6 @@ Rows are judged one by one, by the default settings. Near-duplicates, lines said
 lengths in tokens need the whole set and the model's tokenizer: `clean_dialogues` judges these.
 """
 
-import argparse
 import re
 import sys
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.config import read_schema, with_defaults
 from mindtune.data import forms, hub, readers
 from mindtune.data.cleaning import Cleaner
@@ -171,9 +170,7 @@ def look_at_all(folder: Path, names: list[str], cleaner: Cleaner, until: float) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a file or folder of dialogues")
     parser.add_argument("--hotlines", type=Path, required=True)
     arguments = parser.parse_args()

@@ -6,7 +6,6 @@ what was written. Reads results/data/DATASET/ and results/base/tokenizer of a wo
 Writes nothing.
 """
 
-import argparse
 import difflib
 import json
 import sys
@@ -18,7 +17,7 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.data import readers
 from mindtune.data.readers import RawRow
 from mindtune.data.row_cleaning import Chunk, Worker
@@ -123,9 +122,7 @@ def check(kept: list[dict[str, Any]], replayed: list[bytes]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--workdir", type=Path, required=True, help="working directory of a run, such as demo"
     )

@@ -4,7 +4,6 @@ Reads the configuration, what Snakemake stored of the last run and benchmarks/. 
 runs nothing.
 """
 
-import argparse
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,14 +14,12 @@ from mindtune.audit.dag import read_plan
 from mindtune.audit.plan_text import why_lines
 from mindtune.audit.settings_changed import read_starts
 from mindtune.audit.workdir import add_workdir, below, configured_by
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.code import SCRIPTS
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     add_workdir(parser)
     parser.add_argument("--file", required=True, help="a file or folder below results/")
     args = parser.parse_args()

@@ -5,7 +5,6 @@ Reads   tests/judgement/reasons.jsonl, repairs.jsonl (a step, turns, and what a 
 Writes  the tables between the two marks of docs/data-hand-check.md
 """
 
-import argparse
 import functools
 import json
 import re
@@ -18,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.data.cleaning import STEPS, Cleaner
 from mindtune.data.crisis import speaks_of_it
 from mindtune.data.personal_data import Hotlines, load_hotlines
@@ -143,9 +142,7 @@ def page(old: str) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argument_parser(__doc__).parse_args()
     write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))
     print(f"wrote {PAGE.relative_to(ROOT)}")
 

@@ -9,7 +9,6 @@ Reads   envs/*.lock, envs/*.torch, envs/build.txt, CITATION.cff
 Writes  one JSON file
 """
 
-import argparse
 import hashlib
 import re
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.environments import ROOT
 from mindtune.records import to_json, write_text
 
@@ -99,9 +98,7 @@ def bill(paths: list[Path], version: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")

@@ -5,6 +5,8 @@ It answers the page's own questions for whoever has the printed address: nobody 
 method, no other path.
 """
 
+# Kept long: one dashboard and one training are started for all of these tests.
+
 import csv
 import http.client
 import json

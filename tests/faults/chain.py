@@ -7,6 +7,8 @@ equal, byte by byte. Both are made once a process, and removed at its end; MINDT
 leaves them to look at.
 """
 
+# Kept long: a chain is one class, with all that the faults do to its folder.
+
 import atexit
 import functools
 import json

@@ -2,6 +2,8 @@
 what an undisturbed run gives.
 """
 
+# Kept long: one small disk and one chain are made for all of these tests.
+
 import os
 import re
 import signal

@@ -3,7 +3,7 @@ where they were put.
 
 The rest of the ground is covered beside the code: refused model folders and links that lead out of
 a folder in tests/unit/data/test_hub.py, the escaping of the report in test_report.py, the server's
-key in tests/unit/serve/test_engine.py.
+key in tests/unit/serve/test_transformers_server.py.
 """
 
 import json
@@ -49,7 +49,7 @@ def test_rows_and_file_names_are_only_text(tmp_path):
     folder.mkdir()
     texts = hostile(mark)
     for number, text in enumerate(texts):
-        # names with braces (tested below) and with line breaks (tests/unit/data/test_readers.py)
+        # names with braces (tested below) and with line breaks (tests/unit/data/test_torn_files.py)
         # are refused
         name = f"{number} {text.translate(str.maketrans('/{}' + chr(10), '∕() '))[:60]}.jsonl"
         row = {

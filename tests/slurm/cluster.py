@@ -1,12 +1,11 @@
-"""A real SLURM on this machine, for tests: one node, fake H100 devices, no systemd, cgroups or
-database.
+"""A real SLURM on this machine, for tests: one node, fake H100s, no systemd, cgroups, database.
 
-    python tests/slurm/cluster.py up FOLDER        prints the PATH to export; installs slurm-wlm
-    and munge where they are missing python tests/slurm/cluster.py down FOLDER
+    python tests/slurm/cluster.py up FOLDER        prints the PATH to export
+    python tests/slurm/cluster.py down FOLDER
 
-Everything lies in FOLDER (configuration, munge key and socket, state, logs, pid files), and the
-daemons listen on ports of their own, so that a SLURM which this machine may belong to is not
-touched. Needs root, as slurmd does.
+It installs slurm-wlm and munge where they are missing. Everything lies in FOLDER (configuration,
+munge key and socket, state, logs, pid files), and the daemons listen on ports of their own, so that
+a SLURM which this machine may belong to is not touched. Needs root, as slurmd does.
 """
 
 import argparse
@@ -24,53 +23,12 @@ from pathlib import Path
 DAEMONS = ("slurmctld", "slurmd", "munged")
 PACKAGES = ("slurm-wlm", "munge")
 CLIENTS = (
-    "sbatch",
-    "srun",
-    "squeue",
-    "scancel",
-    "scontrol",
-    "sinfo",
-    "sacctmgr",
-    "sacct",
-    "sshare",
+    *("sbatch", "srun", "squeue", "scancel", "scontrol"),
+    *("sinfo", "sacctmgr", "sacct", "sshare"),
 )
 GPUS, CPUS = 8, 32  # as the cluster shall believe; the jobs share the real cores
 
-CONF = """\
-ClusterName=mindtune
-SlurmctldHost={host}
-SlurmctldPort={ctld_port}
-SlurmdPort={d_port}
-SlurmUser=root
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket,cred_expire=5
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-MpiDefault=none
-ReturnToService=2
-MinJobAge=600
-KillWait=5
-JobRequeue=1
-GresTypes=gpu
-SlurmdParameters=config_overrides
-SchedulerParameters=sched_interval=2,bf_interval=2
-NodeName={host} CPUs={cpus} Sockets=1 CoresPerSocket={cpus} ThreadsPerCore=1 RealMemory={memory} Gres=gpu:h100:{gpus} State=UNKNOWN
-PartitionName=cpu Nodes={host} Default=YES MaxTime=UNLIMITED PriorityTier=10 PreemptMode=OFF State=UP
-PartitionName=gpu Nodes={host} MaxTime=UNLIMITED PriorityTier=10 State=UP
-PartitionName=scavenge Nodes={host} MaxTime=UNLIMITED PriorityTier=1 State=UP
-"""  # noqa: E501  slurm.conf has a node a line
+CONF = Path(__file__).with_name("slurm.conf.in").read_text(encoding="utf-8")
 
 
 class Unavailable(Exception):

@@ -31,11 +31,13 @@ ENVIRONMENT_OF = {
     "deploy": "core",
     "bench": "train",
     # single files that need another one than their room
+    "ground/test_chain.py": "train",
     "ground/test_preflight.py": "train",
     "ground/test_processes.py": "core",
     "ground/test_chat_templates.py": "core",
     "ground/test_made_by.py": "train",
     "ground/test_markdown.py": "core",
+    "ground/test_refused_models.py": "train",
     "ground/test_safe_loading.py": "train",
     "ground/test_swift_names.py": "train",
     "audit/test_folder.py": "driver",
@@ -46,6 +48,7 @@ ENVIRONMENT_OF = {
     "tools/test_sbom.py": "driver",
     "tools/test_makefile.py": "driver",
     "deploy/test_deployment.py": "driver",
+    "deploy/test_serve_export.py": "driver",
     "deploy/test_units.py": "driver",
     "deploy/test_terminal.py": "driver",
 }

@@ -6,6 +6,8 @@ of the rules, so the expected set is complete: a rule that reruns beyond it, or 
 behind, fails.
 """
 
+# Kept long: one table says of every key and program what its edit reruns.
+
 import re
 import shutil
 

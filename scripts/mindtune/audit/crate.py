@@ -5,14 +5,13 @@ https://www.researchobject.org/workflow-run-crate/profiles/provenance_run_crate.
 the archive holds and Snakemake noted; what is not known is left out, not invented.
 """
 
-import mimetypes
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mindtune.audit.entities import Entity, file_entity, known, ref
 from mindtune.audit.jobs_done import DoneJob
 
-Entity = dict[str, Any]
 CONTEXT = [
     "https://w3id.org/ro/crate/1.1/context",
     "https://w3id.org/ro/terms/workflow-run/context",
@@ -28,11 +27,6 @@ BIOSCHEMAS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
 HOME, DONE = "https://snakemake.github.io", "http://schema.org/CompletedActionStatus"
 LANGUAGE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
-# Of endings that Python's own list lacks; all the others of ours are text
-TYPES = {".md": "text/markdown", ".jsonl": "application/jsonl", ".yaml": "application/yaml",
-    ".cff": "application/yaml",
-         ".tsv": "text/tab-separated-values", ".safetensors": "application/octet-stream",
-         ".parquet": "application/octet-stream", ".arrow": "application/octet-stream"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,33 +41,6 @@ class Story:
     licence: str
     snakemake: str | None
     version: str | None
-
-
-def ref(*names: str) -> list[dict[str, str]]:
-    """References to other entities."""
-    return [{"@id": name} for name in names]
-
-
-def known(**values: Any) -> Entity:
-    """An entity without the properties whose value is unknown; `id` and `type` get their @, and a
-    list of one is that one.
-    """
-    names = {"id": "@id", "type": "@type"}
-    return {
-        names.get(name, name): value[0] if isinstance(value, list) and len(value) == 1 else value
-        for name, value in values.items()
-        if value not in (None, [])
-    }
-
-
-def file_entity(name: str, about: Mapping[str, Any]) -> Entity:
-    """A file of the archive."""
-    suffix = f".{name.rsplit('.', 1)[-1]}" if "." in name else ""
-    kind = TYPES.get(suffix) or mimetypes.types_map.get(suffix, "text/plain")
-    size, digest = str(about["bytes"]), about["sha256"]
-    return known(
-        id=name, type="File", name=name, contentSize=size, sha256=digest, encodingFormat=kind
-    )
 
 
 def place(path: str, story: Story) -> list[str]:

@@ -11,6 +11,7 @@ with all lower ranks (as `transformers` does when it converts tiktoken files), w
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 from mindtune.cli import UserError
 
@@ -111,12 +112,8 @@ def vocabulary_and_merges(ranks: dict[bytes, int]) -> tuple[dict[str, int], list
     return {text[token]: rank for token, rank in ranks.items()}, merges
 
 
-def build_qwen_tokenizer(rank_file: Path, folder: Path, size: int | None = None) -> None:
-    """Write tokenizer.json, tokenizer_config.json, chat_template.jinja, vocab.json and merges.txt.
-
-    With `size`, only the first `size` ranks are kept (a prefix of a BPE is a BPE): small and fast,
-    for tests of plumbing; the special tokens move down with it.
-    """
+def byte_level_bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Any:
+    """A BPE over bytes that cuts and joins text as Qwen's does, with its special tokens."""
     from tokenizers import (
         AddedToken,
         Regex,
@@ -127,12 +124,7 @@ def build_qwen_tokenizer(rank_file: Path, folder: Path, size: int | None = None)
         processors,
     )
     from tokenizers.models import BPE
-    from transformers import PreTrainedTokenizerFast
 
-    ranks = {
-        token: rank for token, rank in read_ranks(rank_file).items() if size is None or rank < size
-    }
-    vocabulary, merges = vocabulary_and_merges(ranks)
     tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=merges, fuse_unk=False, byte_fallback=False))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -149,8 +141,23 @@ def build_qwen_tokenizer(rank_file: Path, folder: Path, size: int | None = None)
     tokenizer.add_tokens(
         [AddedToken(token, special=False, normalized=False) for token in ADDED_TOKENS]
     )
+    return tokenizer
+
+
+def build_qwen_tokenizer(rank_file: Path, folder: Path, size: int | None = None) -> None:
+    """Write tokenizer.json, tokenizer_config.json, chat_template.jinja, vocab.json and merges.txt.
+
+    With `size`, only the first `size` ranks are kept (a prefix of a BPE is a BPE): small and fast,
+    for tests of plumbing; the special tokens move down with it.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    ranks = {
+        token: rank for token, rank in read_ranks(rank_file).items() if size is None or rank < size
+    }
+    vocabulary, merges = vocabulary_and_merges(ranks)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=byte_level_bpe(vocabulary, merges),
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         additional_special_tokens=SPECIAL_TOKENS[1:],

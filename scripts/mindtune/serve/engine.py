@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
+from mindtune.model_shape import weight_bytes
 from mindtune.safe_loading import check_folder
 from mindtune.serve.client import Client
 from mindtune.serve.engine_settings import (
@@ -56,11 +57,6 @@ class Server:
         request.
         """
         return Client(self.base_url, self.api_key, self.model_name, timeout)
-
-
-def weight_bytes(model: Path) -> int:
-    """Size of the safetensors files of a model folder."""
-    return sum(path.stat().st_size for path in model.glob("*.safetensors"))
 
 
 def deadline_s(engine: Mapping[str, Any], model: Path) -> float:

@@ -11,7 +11,6 @@ Writes  to standard output JSON: for each chat {"texts", "margins", "resumes", "
         are the k whose text gives the same tokens again, so that a server can go on from it
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from mindtune.chat_template import ChatTemplate, load_chat_template
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.safe_loading import end_tokens, load_model, load_tokenizer
 
 
@@ -72,9 +71,7 @@ def main() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--max-tokens", required=True, type=int)
     parser.add_argument("--device", required=True, choices=("cpu", "gpu"))

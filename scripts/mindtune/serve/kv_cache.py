@@ -15,19 +15,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mindtune.model_shape import key_value_width, weight_bytes
 from mindtune.records import read_json
+from mindtune.tensors import DTYPES
 
-VALUE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 MIB = 2**20
 
 
 def bytes_per_token(config: Mapping[str, Any]) -> int:
     """Bytes that one token keeps in the cache of a model with this config.json."""
-    head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    dtype = config.get("dtype") or config.get("torch_dtype")
-    return (
-        2 * config["num_hidden_layers"] * config["num_key_value_heads"] * head * VALUE_BYTES[dtype]
-    )
+    _, value = DTYPES[config.get("dtype") or config["torch_dtype"]]
+    return 2 * config["num_hidden_layers"] * key_value_width(config) * value
 
 
 def kv_budget(
@@ -39,7 +37,7 @@ def kv_budget(
     Without a card there is no budget to compute, only what a token and a whole session cost.
     """
     per_token = bytes_per_token(read_json(model / "config.json"))
-    weights = sum(path.stat().st_size for path in model.glob("*.safetensors"))
+    weights = weight_bytes(model)
     facts: dict[str, Any] = {
         "bytes_per_token": per_token,
         "bytes_per_session": per_token * engine["session_len"],

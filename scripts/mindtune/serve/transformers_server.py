@@ -19,7 +19,7 @@ from pathlib import Path
 # last on the path: our programs have names that a library's module may have
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.serve.decoder import Decoder
 
 KEY_VARIABLE = "MINDTUNE_API_KEY_FILE"
@@ -39,9 +39,7 @@ def parse_args() -> argparse.Namespace:
     """Command line; the key is not on it, since everybody on the machine can read a command
     line.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--model-name", required=True)
     parser.add_argument("--session-len", required=True, type=int)

@@ -41,11 +41,30 @@ def method_flags(settings: Mapping[str, Any]) -> dict[str, Any]:
     return flags
 
 
+def step_flags(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags that say what a step is, how many there are, and when one is looked at or kept."""
+    return {
+        "per_device_train_batch_size": settings["batch_size"],
+        "per_device_eval_batch_size": settings["batch_size"],
+        "gradient_accumulation_steps": settings["grad_accumulation"],
+        "num_train_epochs": settings["epochs"],
+        "learning_rate": settings["learning_rate"],
+        "warmup_ratio": settings["warmup_ratio"],
+        "save_steps": settings["save_steps"],
+        "eval_steps": settings["save_steps"],
+        "save_total_limit": settings["save_total_limit"],
+        "logging_steps": settings["logging_steps"],
+        "seed": settings["seed"],
+        "data_seed": settings["seed"],
+    }
+
+
 def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Flags of `swift sft` for a run's settings; paths are added by the caller."""
     return (
         data_flags(model, settings)
         | method_flags(settings)
+        | step_flags(settings)
         | {
             "check_model": False,
             "add_version": False,
@@ -57,20 +76,8 @@ def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
             "packing": settings["packing"],
             "packing_num_proc": 1,
             "gradient_checkpointing": settings["gradient_checkpointing"],
-            "per_device_train_batch_size": settings["batch_size"],
-            "per_device_eval_batch_size": settings["batch_size"],
-            "gradient_accumulation_steps": settings["grad_accumulation"],
-            "num_train_epochs": settings["epochs"],
-            "learning_rate": settings["learning_rate"],
-            "warmup_ratio": settings["warmup_ratio"],
-            "save_steps": settings["save_steps"],
-            "eval_steps": settings["save_steps"],
-            "save_total_limit": settings["save_total_limit"],
-            "logging_steps": settings["logging_steps"],
             # a worker process would double the memory of a small machine
             "dataloader_num_workers": 0 if settings["device"] == "cpu" else 4,
-            "seed": settings["seed"],
-            "data_seed": settings["seed"],
             # a loss that is no number must show; looking for one makes the GPU wait each time
             "logging_nan_inf_filter": False,
             "use_liger_kernel": settings["kernels"] == "fast" and settings["device"] == "gpu",

@@ -4,8 +4,9 @@ merge is another model.
 
 import pytest
 import torch
-from bench.bench_proof import check, false_rates, logits_of, random_adapter, table, trained_adapter
 from bench.measuring import wilson
+from bench.proof_checks import check, logits_of, random_adapter, trained_adapter
+from bench.proof_table import false_rates, table
 from bench.wrong_merges import Merging, truncated, wrong_adapters
 from mindtune.tensors import load_tensor, read_model
 from peft import PeftModel

@@ -31,8 +31,8 @@ def build_small_model(folder: Path, seed: int = 0) -> Path:
     Qwen2.5 publishes.
     """
     import torch
-    from build_demo_model import tiny_config
     from mindtune.data.tiktoken_ranks import build_qwen_tokenizer
+    from mindtune.data.toy_model import tiny_config
     from transformers import AutoTokenizer, GenerationConfig, Qwen2ForCausalLM
 
     folder.mkdir(parents=True)

@@ -1,5 +1,6 @@
 """A small export as export_model.py leaves it, with a manifest and a signature."""
 
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -39,7 +40,14 @@ def seal(folder: Path) -> None:
     """Write block hashes, manifest and seal anew over the files as they are, as whoever may write
     to a folder can.
     """
-    from export_model import BLOCKS, MANIFEST, SEAL, SIGNATURE, hash_folder, write_manifest
+    from mindtune.export.manifest import (
+        BLOCKS,
+        MANIFEST,
+        SEAL,
+        SIGNATURE,
+        hash_folder,
+        write_manifest,
+    )
 
     for name in (BLOCKS, MANIFEST, SEAL):
         (folder / name).unlink(missing_ok=True)
@@ -51,7 +59,7 @@ def seal(folder: Path) -> None:
 
 def make_export(folder: Path, private: Path | None = None, text: str = "第一版") -> Path:
     """The folder, signed if there is a key."""
-    from export_model import sign
+    from mindtune.export.manifest import sign
 
     folder.mkdir(parents=True)
     for name, content in CONTENT.items():
@@ -64,3 +72,11 @@ def make_export(folder: Path, private: Path | None = None, text: str = "第一�
     if private:
         sign(folder, private)
     return folder
+
+
+def write_list(folder, content):
+    """Write a manifest and the seal that fits."""
+    (folder / "manifest.json").write_bytes(content)
+    (folder / "manifest.json.sha256").write_text(
+        f"{hashlib.sha256(content).hexdigest()}  manifest.json\n"
+    )

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from cleaning_runs import program as clean
+from cleaning_runs import sharegpt
 from sealed import write_sealed
-from test_cleaning import program as clean
-from test_cleaning import sharegpt, tokenizer  # noqa: F401 (a fixture)
-from test_splitting import program as split
-from test_splitting import read
+from test_split_program import program as split
+from test_split_program import read
 
 ROOT = Path(__file__).parents[3]
 SPEC = {
@@ -26,7 +26,7 @@ SPEC = {
 
 
 @pytest.fixture(scope="module")
-def described(tmp_path_factory, tokenizer):  # noqa: F811
+def described(tmp_path_factory, tokenizer):
     folder = tmp_path_factory.mktemp("dataset")
     (folder / "raw").mkdir()
     for name in ("dirty", "zh"):

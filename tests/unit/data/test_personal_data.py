@@ -136,7 +136,8 @@ def test_a_broken_hotline_file_is_one_sentence(tmp_path):
 
 def test_recall_and_false_positives_on_the_labelled_set():
     """Every kind of the set, numbers spelt in Chinese figures too."""
-    from bench.bench_masking import labelled_set, masker, measure
+    from bench.bench_masking import masker, measure
+    from bench.labelled_set import labelled_set
 
     rows = {row["kind"]: row for row in measure(labelled_set(60, 7), masker(HOTLINES_FILE))}
     assert rows.pop("none")["left_alone"] == 1

@@ -4,7 +4,7 @@ not heeded is counted.
 
 import json
 
-from test_cleaning import GOOD, program, read, sharegpt, tokenizer  # noqa: F401 (a fixture)
+from cleaning_runs import GOOD, program, read, sharegpt
 
 FIELDS = {"question": "ask", "answer": "reply"}
 
@@ -13,14 +13,14 @@ def facts_of(folder):
     return json.loads((folder / "clean_dialogues.json").read_text(encoding="utf-8"))["facts"]
 
 
-def clean(folder, tokenizer, content, name="a.jsonl", **settings):  # noqa: F811
+def clean(folder, tokenizer, content, name="a.jsonl", **settings):
     raw = folder / "raw"
     raw.mkdir(exist_ok=True)
     (raw / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return program(raw, folder, tokenizer, **settings)
 
 
-def test_a_line_that_is_not_json_costs_that_line(tmp_path, tokenizer):  # noqa: F811
+def test_a_line_that_is_not_json_costs_that_line(tmp_path, tokenizer):
     bad = [b'{"score": NaN}', b"\0" * 9, b'{"a": 1', "是".encode("gbk"), b'"\\x"']
     content = b"\n".join([sharegpt(GOOD).encode(), *bad]) + b"\n"
     done = clean(tmp_path, tokenizer, content)
@@ -32,13 +32,13 @@ def test_a_line_that_is_not_json_costs_that_line(tmp_path, tokenizer):  # noqa: 
     ]  # fmt: skip
 
 
-def test_a_file_that_ends_in_the_middle_of_a_line_is_refused(tmp_path, tokenizer):  # noqa: F811
+def test_a_file_that_ends_in_the_middle_of_a_line_is_refused(tmp_path, tokenizer):
     done = clean(tmp_path, tokenizer, sharegpt(GOOD) + '\n{"conversations": [')
     assert done.returncode == 2 and "a.jsonl row 2" in done.stderr
     assert not (tmp_path / "clean.jsonl").exists()
 
 
-def test_an_unknown_form_is_refused_after_its_first_rows(tmp_path, tokenizer):  # noqa: F811
+def test_an_unknown_form_is_refused_after_its_first_rows(tmp_path, tokenizer):
     """The line that would stop a reader of the whole file is never reached."""
     rows = [json.dumps({"ask": f"问{n}", "reply": "答"}) for n in range(9000)]
     done = clean(tmp_path, tokenizer, "\n".join([*rows, "{"]))
@@ -47,7 +47,7 @@ def test_an_unknown_form_is_refused_after_its_first_rows(tmp_path, tokenizer):  
     assert "datasets.NAME.fields" in done.stderr and "row 9001" not in done.stderr
 
 
-def test_fields_of_the_configuration_are_used(tmp_path, tokenizer):  # noqa: F811
+def test_fields_of_the_configuration_are_used(tmp_path, tokenizer):
     rows = [{"ask": GOOD[0][1], "reply": GOOD[1][1]}, {"ask": "早", "reply": None}]
     content = "\n".join(map(json.dumps, rows))
     assert clean(tmp_path, tokenizer, content, fields=FIELDS).returncode == 0
@@ -57,7 +57,7 @@ def test_fields_of_the_configuration_are_used(tmp_path, tokenizer):  # noqa: F81
     assert done.returncode == 2 and "fields: found question" in done.stderr
 
 
-def test_what_is_not_heeded_is_counted_and_said(tmp_path, tokenizer):  # noqa: F811
+def test_what_is_not_heeded_is_counted_and_said(tmp_path, tokenizer):
     asked = {"role": "user", "content": "我这几天睡不着，怎么办？"}
     answers = [
         {"role": "assistant", "content": "先别急，我们一起看看。", "weight": 0},
@@ -76,7 +76,7 @@ def test_what_is_not_heeded_is_counted_and_said(tmp_path, tokenizer):  # noqa: F
     assert "not read, because they are no data files: notes.zip" in done.stdout
 
 
-def test_the_chosen_reply_is_taken_and_that_is_said(tmp_path, tokenizer):  # noqa: F811
+def test_the_chosen_reply_is_taken_and_that_is_said(tmp_path, tokenizer):
     row = {"prompt": GOOD[0][1], "chosen": GOOD[1][1], "rejected": "别想太多，睡吧。"}
     done = clean(tmp_path, tokenizer, json.dumps(row))
     assert "the chosen one is taken" in done.stdout

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 import verify_export
-from export_model import SIGNATURE, sign
 from mindtune.cli import UserError
+from mindtune.export.manifest import SIGNATURE, sign
 from signed_export import ROOT, keys, make_export
 from verify_signature import verify
 

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from generate_replies import prepared, sha256_prompts
 from mindtune.chat_template import load_chat
 from mindtune.cli import UserError
+from mindtune.evaluate.asked import prepared, sha256_prompts
 from mindtune.evaluate.reply_store import ReplyStore, prompt_key, store_key
 from models import build_small_model
 

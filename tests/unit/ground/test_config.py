@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mindtune.cli import UserError
-from mindtune.config import leaves, merge, read_files, read_schema, resolve, run_settings
+from mindtune.config import leaves, merge, read_schema, resolve, run_settings
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 SCHEMA = read_schema()
@@ -148,15 +148,6 @@ def test_missing_section_is_named():
         resolve({key: value for key, value in SEED.items() if key != "runs"}, SCHEMA)
 
 
-def test_run_overrides_only_itself():
-    config = resolve(edited(DEMO, "runs.rank16", {"dataset": "demo", "lora": {"rank": 16}}), SCHEMA)
-    assert run_settings(config, "rank16")["lora"] == {
-        **run_settings(config, "main")["lora"],
-        "rank": 16,
-    }
-    assert run_settings(config, "main")["lora"]["rank"] == 8
-
-
 def test_every_leaf_is_described():
     def undescribed(schema, path=""):
         for name, part in schema.get("properties", {}).items():
@@ -181,42 +172,11 @@ def test_no_mapping_takes_unknown_keys():
     assert list(open_mappings(SCHEMA)) == []
 
 
-def test_a_dataset_that_no_run_uses_needs_no_licence():
-    resolve(
-        edited(SEED, "datasets.other", {"source": "local", "path": "x", "licence": "none"}), SCHEMA
-    )
-
-
 @pytest.mark.parametrize("pin", [{"revision": "a" * 40}, {"sha256": "0" * 64}])
 def test_a_pinned_source_may_be_exported(pin):
     config = edited(SEED, "export.accept_unpinned", ["model"])
     config["datasets"]["mh"] |= pin
     resolve(config, SCHEMA)
-
-
-def test_an_overlay_removes_a_run_and_a_dataset():
-    overlay = {"runs": {"main": None}, "datasets": {"mh": None}, "export": {"run": "seed43"}}
-    config = resolve(
-        merge(
-            merge(DEMO, overlay),
-            {"data": {"accept_unlicensed": []}, "export": {"accept_unpinned": []}},
-        ),
-        SCHEMA,
-    )
-    assert list(config["runs"]) == ["seed43"] and list(config["datasets"]) == ["demo"]
-    with pytest.raises(UserError, match="export.run is 'main', which is not among runs"):
-        resolve(merge(DEMO, {"runs": {"main": None}}), SCHEMA)
-    with pytest.raises(UserError, match="runs"):
-        resolve(merge(DEMO, {"runs": {"main": None, "seed43": None}}), SCHEMA)
-
-
-def test_what_is_null_by_meaning_stays():
-    assert (
-        resolve(edited(DEMO, "evaluate.dialogue.max_dialogues", None), SCHEMA)["evaluate"][
-            "dialogue"
-        ]["max_dialogues"]
-        is None
-    )
 
 
 def test_an_architecture_with_other_layers_may_name_them():
@@ -242,34 +202,3 @@ def test_every_number_has_a_largest_value():
                 yield from unbounded(schema[name], f"{path}.*")
 
     assert list(unbounded(SCHEMA)) == []
-
-
-def test_arguments_lie_over_files_and_hold_numbers(tmp_path):
-    (tmp_path / "a.yaml").write_text("train: {lora: {rank: 8, alpha: 32}, seed: 1}\n")
-    (tmp_path / "b.json").write_text('{"train": {"seed": 2}}')
-    files = [tmp_path / "a.yaml", tmp_path / "b.json"]
-    config = read_files(
-        files, ["train={lora: {rank: 4}, learning_rate: 1.0e-4}", "export={run: 心}"]
-    )
-    assert config["train"] == {"lora": {"rank": 4, "alpha": 32}, "seed": 2, "learning_rate": 1.0e-4}
-    assert config["export"] == {"run": "心"}
-    with pytest.raises(UserError, match="--config train line 1 has the key 'seed' again"):
-        read_files(files, ["train={seed: 1, seed: 2}"])
-    (tmp_path / "list.yaml").write_text("- a\n")
-    with pytest.raises(UserError, match=r"list\.yaml is no mapping"):
-        read_files([tmp_path / "list.yaml"])
-
-
-def test_the_example_gates_fit_and_a_gate_that_names_no_suite_does_not():
-    overlay = read_files([CONFIG / "config.yaml", CONFIG / "gates.yaml"], [])
-    gates = resolve(overlay, SCHEMA)["gates"]
-    assert gates["knowledge.accuracy"] == {
-        "max_loss": 0.05,
-        "better": None,
-        "level": 0.95,
-        "min_items": 0,
-        "if_missing": "not_certified",
-    }
-    for wrong in ({"accuracy": {"max_loss": 0.05}}, {"knowledge.accuracy": {"max_los": 0.05}}):
-        with pytest.raises(UserError, match="gates"):
-            resolve(overlay | {"gates": wrong}, SCHEMA)

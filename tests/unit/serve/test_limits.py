@@ -2,6 +2,8 @@
 real connections to a real process that may open 1,024 files.
 """
 
+# Kept long: one server with small limits is started for all of these tests.
+
 import http.client
 import json
 import resource

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from mindtune.cli import UserError
-from tools.show_dashboard import METRICS, check, color, leave_settings_behind, listen, trainings
+from tools.show_dashboard import check, color, leave_settings_behind, listen
+from tools.trainings import METRICS, trainings
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 HISTORY = "step,loss,packs,tokens_per_second,mfu,epoch,learning_rate,grad_norm,dev_loss\n"

@@ -11,14 +11,17 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+from cleaning_runs import program as clean
+from cleaning_runs import (
+    sharegpt,
+    tokenizer,  # noqa: F401 (a fixture)
+)
 from mindtune.cli import UserError
 from mindtune.data.erasing import take_out
 from mindtune.data.readers import raw_rows
 from mindtune.erased import read_erased, row_digest, with_erased
 from sealed import write_sealed
-from test_cleaning import GOOD, sharegpt, tokenizer  # noqa: F401 (a fixture)
-from test_cleaning import program as clean
-from test_splitting import program as split
+from test_split_program import program as split
 
 ROOT = Path(__file__).parents[3]
 SAID = "我叫林小满，在城南中学教书，去年离了婚，孩子跟着他爸爸。"

@@ -6,8 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_cleaning import GOOD, program, read, sharegpt, tokenizer  # noqa: F401 (a fixture)
-from test_splitting import program as split
+from cleaning_runs import (
+    GOOD,
+    program,
+    sharegpt,
+    tokenizer,  # noqa: F401 (a fixture)
+)
+from test_split_program import program as split
 
 ROOT = Path(__file__).parents[3]
 

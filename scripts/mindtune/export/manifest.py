@@ -1,0 +1,93 @@
+"""The manifest of an export: a hash of every file and of every block, and a signature over them."""
+
+import hashlib
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from mindtune.cli import UserError
+from mindtune.records import (
+    list_files,
+    sha256_file,
+    to_json,
+)
+from mindtune.secret_files import check_secret
+
+# names and block size are those that verify_export.py reads; it must not import anything of ours
+MANIFEST, SEAL, BLOCKS = "manifest.json", "manifest.json.sha256", "manifest.blocks.json"
+
+
+SIGNATURE = "model.sig"
+
+
+BLOCK = 1 << 20
+
+
+def hash_blocks(path: Path) -> tuple[str, list[str]]:
+    """(SHA-256 of a file, "sha256:adler32" of each of its blocks of 1 MiB, in hex)."""
+    digest, blocks = hashlib.sha256(), []
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+            blocks.append(f"{hashlib.sha256(block).hexdigest()}:{zlib.adler32(block):08x}")
+    return digest.hexdigest(), blocks
+
+
+def hash_folder(folder: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Hashes and block hashes of a folder's files by name, two files at a time."""
+    names = list_files(folder)
+    with ThreadPoolExecutor(2) as pool:
+        hashed = dict(
+            zip(names, pool.map(lambda name: hash_blocks(folder / name), names), strict=True)
+        )
+    return {name: digest for name, (digest, _) in hashed.items()}, {
+        name: blocks for name, (_, blocks) in hashed.items()
+    }
+
+
+def write_manifest(
+    folder: Path, hashes: dict[str, str], blocks: dict[str, list[str]], origin: Mapping[str, Any]
+) -> dict[str, str]:
+    """Write block hashes, manifest and seal; return all hashes, theirs included.
+
+    The seal is the manifest's own hash in the form of sha256sum: without it a changed byte in the
+    manifest would go unseen.
+    """
+    (folder / BLOCKS).write_bytes(
+        (to_json({"block_bytes": BLOCK, "files": blocks}, indent=0) + "\n").encode()
+    )
+    hashes = hashes | {BLOCKS: sha256_file(folder / BLOCKS)}
+    files = {
+        name: {"sha256": digest, "bytes": (folder / name).stat().st_size}
+        for name, digest in hashes.items()
+    }
+    (folder / MANIFEST).write_bytes((to_json({"files": files, **origin}) + "\n").encode())
+    digest = sha256_file(folder / MANIFEST)
+    (folder / SEAL).write_bytes(f"{digest}  {MANIFEST}\n".encode())
+    return hashes | {MANIFEST: digest, SEAL: sha256_file(folder / SEAL)}
+
+
+def sign(folder: Path, key: Path) -> dict[str, str]:
+    """Sign every file of the folder with an elliptic curve's private key (PEM, no password);
+    return the signature's hash.
+
+    The signature is a Sigstore bundle, which the public key alone verifies, with no network
+    (`verify_signature.py`).
+    """
+    from model_signing import signing
+
+    if not key.is_file():
+        raise UserError(
+            f"export.signing_key: {key} is not there; give the path of a private key, or null for "
+            f"no signature"
+        )
+    check_secret(key)
+    try:
+        signing.Config().use_elliptic_key_signer(private_key=key).sign(folder, folder / SIGNATURE)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{key} is no private key that can sign ({error}); make one as docs/deployment.md says"
+        ) from error
+    return {SIGNATURE: sha256_file(folder / SIGNATURE)}

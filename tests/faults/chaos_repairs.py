@@ -1,0 +1,78 @@
+"""What a person does after a chaos round's faults: as the error sentences say, and no more."""
+
+import re
+import subprocess
+
+from chain import (
+    TRAINED,
+    Chain,
+    wait_for,
+)
+from chaos_faults import ADAPTER, KEY
+from mindtune.records import remove
+
+TRIES = 5
+
+
+NOT_JSON = (
+    r"^(?:error: )?(\S+)(?: line \d+)? is not (?:whole )?JSON .*delete (?:it|the file) and "
+    r"run again"
+)
+
+
+GONE = r"^(\S+) is missing, and \S+ speaks of it; to make it again, ask for it by name"
+
+
+NO_KEY = rf"config key export\.signing_key is .*{KEY}.* is not there"
+
+
+OTHER_BYTES = rf"{ADAPTER} has SHA-256 "
+
+
+def repair(made: Chain, targets: list[str], needed: list[str]) -> None:
+    """Rerun to the end, doing what the messages say; what was done is added to `needed`."""
+    for _ in range(TRIES):
+        done = made.run(*targets)
+        # what was made from a file that is gone stands, so nothing else asks for it
+        gone = [path for path in re.findall(GONE, done.stdout, re.MULTILINE) if path not in targets]
+        if gone:
+            needed.append(f"ask for {' '.join(gone)}")
+            targets = [*targets, *gone]
+        elif done.returncode == 0:
+            return
+        else:
+            targets = [*targets, *do_as_told(made, targets, done.stdout, needed)]
+    raise AssertionError(f"{TRIES} reruns were not enough: {needed}")
+
+
+def do_as_told(made: Chain, targets: list[str], said: str, needed: list[str]) -> list[str]:
+    """Do what the messages of a failed start say, and return what to ask for beside the targets."""
+    torn = re.search(NOT_JSON, said, re.MULTILINE)
+    if "LockException" in said and "--unlock" in said:
+        needed.append("unlock")
+        wait_for(lambda: not made.processes(), 120, "an orphan does not end")
+        assert made.run("--unlock", *targets).returncode == 0
+    elif "clock skew" in said:
+        needed.append("touch what is dated in the future")
+        find = ["find", made.work / "results", "-newermt", "now", "-exec", "touch", "{}", "+"]
+        subprocess.run(find, check=True)
+    elif re.search(NO_KEY, said):
+        needed.append("restore the key")
+        (made.work / "elsewhere.pem").rename(made.work / KEY)
+    elif re.search(OTHER_BYTES, said):
+        return make_adapter_anew(made, needed)
+    elif torn:
+        needed.append(f"delete {torn[1]}")
+        (made.work / torn[1]).unlink()
+        return [torn[1]]
+    else:
+        raise AssertionError(said[-3000:])
+    return []
+
+
+def make_adapter_anew(made: Chain, needed: list[str]) -> list[str]:
+    """Delete the adapter and its record, as docs/audit.md says, and return what to ask for."""
+    needed.append(f"remake {ADAPTER}")
+    remove(made.work / ADAPTER)
+    remove(made.work / TRAINED)
+    return [TRAINED]
