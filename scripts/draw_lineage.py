@@ -23,7 +23,7 @@ from mindtune.audit.lineage import (
 )
 from mindtune.audit.lineage_page import page_data, render
 from mindtune.audit.scrub import known_places
-from mindtune.cli import parser, run
+from mindtune.cli import argument_parser, run
 from mindtune.provenance import check_chain, hash_inputs, read_records
 from mindtune.records import partial_folder, sha256_path, write_hashed_record, write_text
 
@@ -33,20 +33,19 @@ FORMS = {"svg": graphs.svg, "mmd": graphs.mermaid, "dot": graphs.dot}
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    arguments = parser(__doc__)
-    arguments.fromfile_prefix_chars = "@"
-    arguments.add_argument("--graph", required=True, help="the graph of jobs, JSON; - for stdin")
-    arguments.add_argument(
+    parser = argument_parser(__doc__, fromfile_prefix_chars="@")
+    parser.add_argument("--graph", required=True, help="the graph of jobs, JSON; - for stdin")
+    parser.add_argument(
         "--records", type=Path, nargs="+", required=True, help="stage records; @FILE: one a line"
     )
-    arguments.add_argument("--table", type=Path, required=True, help="the evaluation, CSV")
-    arguments.add_argument("--start", type=Path, required=True, help="what the start wrote down")
-    arguments.add_argument("--code", type=Path, required=True, help="folder of the workflow")
-    arguments.add_argument("--title", required=True)
-    arguments.add_argument("--page", type=Path, required=True, help="the HTML page to write")
-    arguments.add_argument("--graphs", type=Path, required=True, help="the folder to write")
-    arguments.add_argument("--record", type=Path, required=True)
-    return arguments.parse_args()
+    parser.add_argument("--table", type=Path, required=True, help="the evaluation, CSV")
+    parser.add_argument("--start", type=Path, required=True, help="what the start wrote down")
+    parser.add_argument("--code", type=Path, required=True, help="folder of the workflow")
+    parser.add_argument("--title", required=True)
+    parser.add_argument("--page", type=Path, required=True, help="the HTML page to write")
+    parser.add_argument("--graphs", type=Path, required=True, help="the folder to write")
+    parser.add_argument("--record", type=Path, required=True)
+    return parser.parse_args()
 
 
 def places_of(args: argparse.Namespace) -> dict[str, str]:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where 
 from bench.browser import Page, opened
 from bench.many_jobs import make_page, plan
 from bench.measuring import write_measurement
-from mindtune.cli import parser, run
+from mindtune.cli import argument_parser, run
 from mindtune.records import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,14 +98,14 @@ def measure(page_file: Path) -> dict[str, Any]:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--demo", type=Path, required=True, help="a finished demo")
-    arguments.add_argument("--python", required=True, help="the interpreter of environment core")
-    arguments.add_argument("--jobs", type=int, default=2000)
-    arguments.add_argument("--times", type=int, default=5)
-    arguments.add_argument("--keep", type=Path, help="also write the page here")
-    arguments.add_argument("--record", type=Path, required=True)
-    return arguments.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--demo", type=Path, required=True, help="a finished demo")
+    parser.add_argument("--python", required=True, help="the interpreter of environment core")
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--keep", type=Path, help="also write the page here")
+    parser.add_argument("--record", type=Path, required=True)
+    return parser.parse_args()
 
 
 def main() -> None:

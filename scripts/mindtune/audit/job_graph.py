@@ -12,7 +12,7 @@ from typing import Any
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # scripts/, where mindtune lies
 
 from mindtune.audit.dag import built_dag, numbered  # noqa: E402
-from mindtune.cli import parser, run  # noqa: E402
+from mindtune.cli import argument_parser, run  # noqa: E402
 from mindtune.records import to_json  # noqa: E402
 
 
@@ -42,11 +42,11 @@ def job_graph(dag: Any) -> list[dict[str, Any]]:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--snakefile", type=Path, required=True)
-    arguments.add_argument("--start", required=True, help="what the start wrote down")
-    arguments.add_argument("--targets", nargs="+", default=["all"])
-    return arguments.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--snakefile", type=Path, required=True)
+    parser.add_argument("--start", required=True, help="what the start wrote down")
+    parser.add_argument("--targets", nargs="+", default=["all"])
+    return parser.parse_args()
 
 
 def main() -> None:
