@@ -15,7 +15,8 @@ WEIGHTS = r"results/base/(model|tokenizer)|results/export|results/data/[^/]+/cac
 # Dialogues and questions, as text or as tokens, and what models replied to them
 DATA = (
     r"results/data/[^/]+/(raw|[^/]+\.jsonl)|results/suites/[^/]+/raw"
-    r"|results/(prompts|base/replies|runs/[^/]+/replies|judge)/.+\.jsonl"
+    r"|results/(prompts|base/(replies|conversations)|runs/[^/]+/replies|judge)/.+\.jsonl"
+    r"|results/runs/[^/]+/conversations\.jsonl"
 )
 # A server's log may quote what it was asked
 QUOTES = r"logs/.+\.server\.log"
