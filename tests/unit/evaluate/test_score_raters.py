@@ -55,7 +55,7 @@ def made(tmp_path_factory):
     done = blind_sheet(work)
     assert done.returncode == 0, done.stderr
     fill(work, "r1", lambda model, place: str(int(model == "tuned")))
-    fill(work, "r2", lambda model, place: "１" if model == "tuned" or place == 0 else "０")
+    fill(work, "r2", lambda model, place: "１" if model == "tuned" or place < 2 else "０")
     return work
 
 
@@ -75,7 +75,7 @@ def test_what_people_found_becomes_a_table_with_a_record(rated):
     assert mine.loc["tuned-base", "low"] > 0.5
     assert mine.loc["alpha", "value"] > 0.9 and mine.loc["alpha", "who"] == "human-human"
     assert (mine["raters"] == 2).all() and (mine["clusters"] == 12).all()
-    bad = table[table["question"] == "empathy.plays_down"].set_index("measure")
+    bad = table[table["question"] == "empathy.no_playing_down"].set_index("measure")
     assert bad.loc["tuned-base", "value"] < -0.9  # there a yes is the worse answer
     record = read_json(rated / "results/tables/raters.record")
     assert record["facts"]["raters"] == ["r1", "r2"] and record["facts"]["judges"] == []
@@ -110,14 +110,14 @@ def test_a_judge_stands_beside_the_people(rated):
             "value": float((row["model"] == "tuned") == good),
         }
         for row in key["hidden"]
-        for metric, good in (("names_feeling", True), ("plays_down", False))
+        for metric, good in (("names_feeling", True), ("no_playing_down", False))
     ]  # fmt: skip
     write_items(rated / "empathy.parquet", rows)
     done = score(rated, "back", "--items", "empathy.parquet")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(rated / "results/tables/raters.csv")
     judged = table[table["who"] == "judge-human"]
-    assert set(judged["question"]) == {"empathy.names_feeling", "empathy.plays_down"}
+    assert set(judged["question"]) == {"empathy.names_feeling", "empathy.no_playing_down"}
     raw = judged[judged["measure"] == "raw"]["value"]
     assert raw.tolist() == pytest.approx([(1 + 47 / 48) / 2] * 2)  # 48 replies, one of them differs
     assert "judged by judge" in done.stdout
