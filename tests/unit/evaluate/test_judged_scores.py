@@ -134,7 +134,14 @@ def test_items_are_chosen_by_their_ids_alone():
 )
 def test_people_s_answers_are_checked(row):
     with pytest.raises(UserError, match="people.jsonl line 1: expected question"):
-        read_people([row], "empathy", "people.jsonl")
+        read_people([row], "empathy", "main", "people.jsonl")
+
+
+def test_people_s_answers_about_another_run_are_left_out():
+    row = {"question": "empathy.x", "id": "1", "model": "tuned", "passes": True}
+    rows = [row, row | {"id": "2", "run": "main"}, row | {"id": "3", "run": "seed43"}]
+    found = read_people(rows, "empathy", "main", "people.jsonl")
+    assert found == {("tuned", "1", "x"): 1.0, ("tuned", "2", "x"): 1.0}
 
 
 def test_kinship_goes_by_names():
