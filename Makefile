@@ -58,7 +58,7 @@ export PATH := $(CURDIR)/$(DRIVER_ENV)/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why estimate artifact reproduce diff lint lock docs clean-demo look row erase tables gate blind-sheet score-raters h100-check bench-data verify serve chat dashboard deployment sbom
+.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why estimate artifact reproduce diff lint lock docs clean-demo look row erase tables chart gate blind-sheet score-raters h100-check bench-data verify serve chat dashboard deployment sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -98,6 +98,9 @@ tables: driver ## tables, summary and forest plot again, from the item scores al
 		exec "$$python" "$$at/evaluation_table.py" --items results/runs/*/items/*.parquet --made-by results/runs/*/scores/*.json \
 			$(foreach file,csv=evaluation.csv markdown=evaluation.md latex=evaluation.tex summary=summary.md worse=worse.md seeds=seeds.csv \
 			variants=evaluation_table.json forest=differences.svg record=evaluation_table.json,--$(subst =,=results/tables/,$(file)))
+
+chart: driver ## the CHART checklist of a finished run, each line linked to a record [WORKDIR=demo]
+	@"$$($(DRIVER) $(CORE))" scripts/tools/write_chart.py --workdir="$$WORKDIR"
 
 gate: driver ## which gates each run passed; fails if one failed or is not certified [WORKDIR=demo]
 	@$(DRIVER) scripts/gate.py --gates "$$WORKDIR/results/gates.json"

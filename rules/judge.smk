@@ -108,7 +108,7 @@ rule judge_replies:
         judges=unseen(judges_json()),
         limits=unseen(leaves_json(*(f"judge/{key}" for key in JUDGE_LIMITS))),
         about=unseen(as_json(**judged_replies())),
-        tuned=as_json(model=config["model"]["id"] or config["model"]["type"]),
+        tuned=as_json(id=config["model"]["id"] or "", type=config["model"]["type"]),
         engine=unseen(engine_json(model_name="judge")),
         root=unseen(BASE),
         state="state/judge",

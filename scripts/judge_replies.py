@@ -79,9 +79,7 @@ def parse_args() -> argparse.Namespace:
         "--replies", required=True, type=json.loads, help="JSON {path: {dataset, run, suite}}"
     )
     add_made_by(parser)
-    parser.add_argument(
-        "--tuned", type=json.loads, default={}, help="JSON {model: the base's name}"
-    )
+    parser.add_argument("--tuned", type=json.loads, default={}, help="JSON: the base's id and type")
     parser.add_argument("--engine", type=json.loads, default={}, help="JSON: for a local judge")
     parser.add_argument("--engine-python", default="", help="interpreter that serves")
     parser.add_argument("--state", required=True, type=Path, help="folder of kept answers")

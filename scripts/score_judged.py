@@ -51,7 +51,8 @@ def scored(args: argparse.Namespace) -> dict[str, Any]:
     found = read_scores(args)
     people: judged_facts.People = {}
     for path in args.people:
-        people |= judged_facts.read_people(read_jsonl(path), found.rubric.name, path.as_posix())
+        rows = read_jsonl(path)
+        people |= judged_facts.read_people(rows, found.rubric.name, args.run, path.as_posix())
     between = judged_facts.between_judges(found)
     rates = judged_facts.corrected_rates(found, people)
     said = judged_facts.note(found, found.rubric.note, judging(args.made_by))

@@ -119,8 +119,11 @@ def advice_for_text(text: str, wanted: list[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it stands in a sentence, cut if it is long, without a password in an address."""
+    """A value as it stands in a sentence, cut if it is long, without a password or a query in an
+    address.
+    """
     text = re.sub(r"(://)[^/@\s]*@", r"\1***@", repr(value))
+    text = re.sub(r"(://[^\s?#]*)[?#][^\s']*", r"\1?***", text)
     return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
 
 

@@ -51,6 +51,25 @@ PAGES: dict[str, dict[str, Any]] = {
             "raw": "raw covered",
         },
     },
+    "docs/records/judge.json": {
+        "title": "A judging: killed, its speed, and its error corrected",
+        "headline": "Killed {runs[1][kills]} times in {runs[1][requests]:,} requests, "
+        "{median[paid_twice]} are paid for twice by a server that knows request keys "
+        "({median[lost]} by one that does not); {median[a_minute_by_cpu]:,} judgements a minute "
+        "by CPU; intervals of corrected rates cover {median[least_coverage]:.3f} to "
+        "{median[most_coverage]:.3f}.",
+        "rows": ("having", "requests"),
+        "columns": {
+            "what": "what",
+            "requests": "requests",
+            "kills": "kills",
+            "paid": "paid",
+            "paid twice": "paid twice",
+            "a minute": "a minute",
+            "a minute by CPU": "a minute by CPU",
+            "peak_mb": "peak memory, MB",
+        },
+    },
     "docs/records/serve-soak.json": {
         "title": "Our own server under clients of which a quarter hangs up",
         "headline": "{runs[0][clients]} clients for {runs[0][seconds]} s: {runs[0][failed]} of "

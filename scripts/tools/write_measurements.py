@@ -79,7 +79,12 @@ def inner(record: Row, key: str, name: str) -> list[Row]:
     return [{"of": each[name]} | row for each in record["runs"] for row in each[key]]
 
 
-SOURCES = {"by_name": by_name, "by_step": by_step, "inner": inner}
+def having(record: Row, key: str) -> list[Row]:
+    """The runs that have a key."""
+    return [row for row in record["runs"] if key in row]
+
+
+SOURCES = {"by_name": by_name, "by_step": by_step, "inner": inner, "having": having}
 
 
 def table(rows: list[Row], columns: dict[str, str]) -> list[str]:

@@ -44,6 +44,7 @@ ENVIRONMENT_OF = {
     "audit/test_paper.py": "driver",
     "audit/test_settings_changed.py": "driver",
     "evaluate/test_generate_replies.py": "train",
+    "evaluate/test_local_judge.py": "train",
     "evaluate/test_measure_letters.py": "train",
     "evaluate/test_simulate_conversations.py": "train",
     "tools/test_dashboard.py": "driver",

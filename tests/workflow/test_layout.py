@@ -50,6 +50,15 @@ def test_a_program_serves_a_rule_and_has_its_name():
     assert {path.stem for path in SCRIPTS.glob("*.py")} == {TWINS.get(rule, rule) for rule in rules}
 
 
+def test_every_file_of_rules_has_a_colour_in_the_graph():
+    from mindtune.audit.rulegraph import COLOURS
+
+    assert {path.stem for path in (ROOT / "rules").glob("*.smk")} - set(COLOURS) <= {
+        "common",
+        "start",
+    }
+
+
 def test_a_record_has_the_name_of_a_rule_or_of_what_lies_beside_it():
     """Three have the name of what people ask for; docs/audit.md says so."""
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))

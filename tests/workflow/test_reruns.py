@@ -138,6 +138,8 @@ VALUES = {
     "train.memory": "fixed",
     "evaluate.dialogue.max_turns_per_dialogue": 3,
     "evaluate.dialogue.max_dialogues": 5,
+    "evaluate.conversations.base_url": "http://127.0.0.1:1/v1",
+    "evaluate.conversations.personas": ["zh_widower"],
     **{
         f"evaluate.suites.{suite}.max_items": 3
         for suite in ("dialogue", "knowledge", "crisis", "over_refusal", "safety")

@@ -16,7 +16,8 @@ WEIGHTS = r"results/base/(model|tokenizer)|results/export|results/data/[^/]+/cac
 # Dialogues and questions, as text or as tokens, and what models replied to them
 DATA = (
     r"results/data/[^/]+/(raw|[^/]+\.jsonl)|results/suites/[^/]+/raw"
-    r"|results/(prompts|base/replies|runs/[^/]+/replies)/.+\.jsonl"
+    r"|results/(prompts|base/(replies|conversations)|runs/[^/]+/replies|judge)/.+\.jsonl"
+    r"|results/runs/[^/]+/conversations\.jsonl"
 )
 # A server's log may quote what it was asked
 QUOTES = r"logs/.+\.server\.log"
@@ -47,10 +48,10 @@ def licences_of(config: Mapping[str, Any]) -> list[str]:
 
 
 def typed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A start's configuration without what it read from config/suites, which is in code/: a start
-    takes the rest as it would take it from a user.
+    """A start's configuration without what it read from config/suites and config/rubrics, which are
+    in code/: a start takes the rest as it would take it from a user.
     """
-    return {key: value for key, value in config.items() if key != "suites"}
+    return {key: value for key, value in config.items() if key not in ("suites", "rubrics")}
 
 
 def with_data(choice: str, licences: Iterable[str]) -> bool:

@@ -21,7 +21,7 @@ PLACES = (
     "suites/*/*.json", "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json",
     "runs/*/letters/*.json", "runs/*/scores/*.json", "tables/*.json", "report/*.json",
     "archive/*.json", "starts/*.json", "raters/*/blind_sheet.json",
-    "base/conversations/*.json",
+    "base/conversations/*.json", "judge/judge_replies.json",
 )  # fmt: skip
 # Which record names an output that is in none: a pattern of its path, and the record's path
 MAKERS = (
@@ -49,6 +49,7 @@ MAKERS = (
     (r"(results/runs/[^/]+)/conversations\.jsonl", r"\1/conversations.json"),
     (r"(results/runs/[^/]+)/drift\.(csv|md)", r"\1/score_conversations.json"),
     (r"(results/prompts/.+)\.jsonl", r"\1.json"),
+    (r"(results/judge)/answers\.jsonl", r"\1/judge_replies.json"),
     (r"(results/runs/[^/]+)/items/(.+)\.parquet", r"\1/scores/\2.json"),
     (r"results/tables/raters\.(csv|md|jsonl)", r"results/tables/score_raters.json"),
     (r"(results/raters/[^/]+)/(key\.json|send)", r"\1/blind_sheet.json"),

@@ -15,6 +15,8 @@ COLOURS = {
     "train": ("#fdecd6", "#c9822b"),
     "export": ("#e4ecf9", "#4a72b8"),
     "evaluate": ("#f0e6f6", "#8656a5"),
+    "judge": ("#f6e6f0", "#a5568a"),
+    "conversations": ("#e6e8f6", "#565fa5"),
     "serve": ("#fbe4e6", "#bd5560"),
     "audit": ("#e0f3f4", "#2f8f98"),
     "other": ("#f6f6f6", "#8a8a8a"),

@@ -92,7 +92,7 @@ def config_key(
             key for key, found in leaves(config) if key[-len(path) :] == path and found == value
         ]
         # what a suite's file says stands there too, after what the configuration says of it
-        keys = [key for key in keys if key[0] != "suites"] or keys
+        keys = [key for key in keys if key[0] not in ("suites", "rubrics")] or keys
         if len(keys) > 1 and (other := now if value is was else was) is not ABSENT:
             others = [dict(leaves(each)) for each in configs if each is not config]
             keys = [k for k in keys if any(side.get(k, ABSENT) == other for side in others)] or keys

@@ -22,9 +22,9 @@ DECIMALS = 6
 People = dict[tuple[str, str, str], float]
 
 
-def read_people(rows: Iterable[Mapping[str, Any]], rubric: str, place: str) -> People:
+def read_people(rows: Iterable[Mapping[str, Any]], rubric: str, run: str, place: str) -> People:
     """{(model, id, behaviour): 1 or 0} from rows {"question": RUBRIC.BEHAVIOUR, "id", "model",
-    "passes"} of people's answers.
+    "passes"} of people's answers; a row that names another run is left out.
     """
     found: People = {}
     for number, row in enumerate(rows, 1):
@@ -39,7 +39,7 @@ def read_people(rows: Iterable[Mapping[str, Any]], rubric: str, place: str) -> P
                 "tuned) and passes (true or false); correct the line"
             )
         name, _, behaviour = row["question"].partition(".")
-        if name == rubric:
+        if name == rubric and row.get("run", run) == run:
             found[row["model"], row["id"], behaviour] = float(row["passes"])
     return found
 

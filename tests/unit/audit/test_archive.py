@@ -139,6 +139,7 @@ def test_data_goes_in_by_licence_or_by_choice(work, tmp_path):
     "results/data/数据/contamination.jsonl",
     "results/data/数据/cached", "results/runs/main/cached", "results/suites/考试/raw",
     "results/prompts/数据/dialogue.jsonl", "results/base/replies/数据/dialogue.jsonl",
+    "results/judge/answers.jsonl",
     "results/runs/main/replies/crisis.jsonl",
 ])  # fmt: skip
 def test_no_file_with_texts_of_dialogues_goes_in_without_leave(path):

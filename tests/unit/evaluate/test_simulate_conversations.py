@@ -131,20 +131,3 @@ def test_an_endpoint_that_fails_ends_the_program_with_a_sentence(place):
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "did not answer (status 401)" in done.stderr and "run again" in done.stderr
     assert not (place / "refused.jsonl").exists()
-
-
-def test_what_was_said_is_scored(place):
-    """Base against itself: no kind of drift differs."""
-    talk(place, "script", "state", "scripted")
-    tables = [word for name in ("csv", "markdown", "record") for word in (f"--{name}", f"d.{name}")]
-    flags = [
-        sys.executable, ROOT / "scripts/score_conversations.py", "--run", "main",
-        "--base", "script.jsonl", "--tuned", "script.jsonl",
-        "--personas", CLIENTS / "personas.yaml", "--styles", CLIENTS / "styles.yaml", *tables,
-    ]  # fmt: skip
-    done = subprocess.run(flags, cwd=place, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "The client is a script" in done.stdout
-    record = read_json(place / "d.record")
-    assert all(row["difference"] == 0 for row in record["facts"]["drift"])
-    assert {row["kind"] for row in record["facts"]["drift"]} >= {"counsellor", "any", "disclosed"}

@@ -17,13 +17,18 @@ CONFIG = {
     },
     "model": {"source": "local", "path": "模型"},
     "data": {"contamination": {"files": ["题.jsonl"]}},
+    "evaluate": {
+        "conversations": {"client": "endpoint", "key_file": "口令", "path": None},
+        "raters": {"path": "评分"},
+    },
     "export": {"signing_key": "钥匙.pem"},
 }
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("数据/甲.jsonl", "模型/config.json", "题.jsonl", "钥匙.pem"):
+    files = ("数据/甲.jsonl", "模型/config.json", "题.jsonl", "钥匙.pem", "口令", "评分/key.json")
+    for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     return tmp_path
@@ -43,6 +48,8 @@ def test_what_is_there_passes(folder):
         ("数据/甲.jsonl", "datasets.对话.path"),
         ("模型/config.json", "model.path"),
         ("题.jsonl", "data.contamination.files"),
+        ("口令", "evaluate.conversations.key_file"),
+        ("评分/key.json", "evaluate.raters.path"),
         ("钥匙.pem", "export.signing_key"),
     ],
 )
