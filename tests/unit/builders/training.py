@@ -45,6 +45,7 @@ SETTINGS = {
     "kernels": "fast",
     "memory": "auto",
 }
+OF_PACKS = ("max_length", "packing", "batch_size", "grad_accumulation", "epochs", "gpus")
 QUANTIZER = f"{venvs_folder()}/{venv_name('qlora', on_gpu=False)}/lib/python3.11/site-packages"
 KIND = {"id": "small", "type": "qwen2", "template": "qwen2_5"}
 FIRST, REPLY = "我最近总是失眠，", "听起来你很辛苦，我们一起看看可以怎么办。"
@@ -122,10 +123,12 @@ class Training:
 
     def __init__(self, prepared, work, kind=KIND, **changes):
         self.work = work
-        settings = json.dumps({**SETTINGS, **changes})
+        chosen = {**SETTINGS, **changes}
+        settings = json.dumps(chosen)
+        packs = json.dumps({key: chosen[key] for key in OF_PACKS})
         plan = program(
             "pack_stats.py",
-            *("--cached", prepared / "cached", "--settings", settings),
+            *("--cached", prepared / "cached", "--settings", packs),
             *("--lengths-figure", work / "l.svg", "--fill-figure", work / "f.svg"),
             *("--record", work / "plan.json"),
         )
