@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_variants(path: Path) -> dict[str, dict[str, Any]]:
-    """{run: {"variant", "seed"}}; a record of an earlier version, which has none, is a UserError."""
+    """{run: {"variant", "seed"}}; a record of an earlier version has none: a UserError."""
     found = json.loads(path.read_text(encoding="utf-8"))["params"].get("variants")
     if found is None:
         raise UserError(
