@@ -9,8 +9,9 @@ SVG, and a record; prints the summary.
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
-from mindtune.cli import argument_parser, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.provenance import add_made_by, hash_inputs, read_records
 from mindtune.records import write_record, write_text
 
@@ -40,10 +41,21 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def read_variants(path: Path) -> dict[str, dict[str, Any]]:
+    """{run: {"variant", "seed"}}; a record of an earlier version has none: a UserError."""
+    found = json.loads(path.read_text(encoding="utf-8"))["params"].get("variants")
+    if found is None:
+        raise UserError(
+            f"{path} does not say which runs differ by their seed alone, since an earlier version "
+            f"wrote it; make the tables once by snakemake [your options] results/tables/seeds.csv"
+        )
+    return found
+
+
 def main() -> None:
     args = parse_args()
     inputs = hash_inputs(args.items, args.made_by)
-    variants = json.loads(args.variants.read_text(encoding="utf-8"))["params"]["variants"]
+    variants = read_variants(args.variants)
     from mindtune.evaluate import tables
     from mindtune.evaluate.compare import compare, system_values
     from mindtune.evaluate.forest import forest

@@ -70,6 +70,12 @@ PAGES: dict[str, dict[str, Any]] = {
             "peak_mb": "peak memory, MB",
         },
     },
+    "docs/records/archive.json": {
+        "title": "The archive of the demo",
+        "headline": "Made in {runs[0][value]:.1f} s, {runs[1][value]:.2f} MB; "
+        "{runs[2][value]:,} of 1,000 one-byte changes are found.",
+        "columns": {"figure": "figure", "value": "measured", "target": "target"},
+    },
     "docs/records/serve-soak.json": {
         "title": "Our own server under clients of which a quarter hangs up",
         "headline": "{runs[0][clients]} clients for {runs[0][seconds]} s: {runs[0][failed]} of "

@@ -205,8 +205,12 @@ class Chain:
         return chain
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of every result, the export's files among them."""
-        files = [path for path in sorted((self.work / "results").rglob("*")) if path.is_file()]
+        """SHA-256 of every result, the export's files among them; what a start notes of itself,
+        with times, is none.
+        """
+        results = self.work / "results"
+        found = [path for path in sorted(results.rglob("*")) if path.is_file()]
+        files = [path for path in found if path.parent != results / "starts"]
         return {
             path.relative_to(self.work).as_posix(): sha256_file(path)
             for path in files

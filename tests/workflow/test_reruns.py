@@ -330,7 +330,12 @@ def edited(project):
             "scripts/mindtune/evaluate/compare.py",
             {"score_dialogue", "score_suite", "evaluation_table"},
         ),
+        ("scripts/mindtune/evaluate/seeds.py", {"evaluation_table"}),
         ("scripts/mindtune/evaluate/gates.py", set()),  # the demo has none
+        ("scripts/mindtune/export/choosing.py", set()),  # the demo names its run
+        ("scripts/mindtune/choice.py", {"publish_export"}),
+        ("scripts/mindtune/matrix.py", set()),
+        ("scripts/mindtune/audit/starts.py", set()),
         ("scripts/gate.py", set()),
         ("scripts/mindtune/train/swift.py", {"cache_dataset", "train_lora"}),
         ("scripts/mindtune/train/flags.py", {"train_lora"}),

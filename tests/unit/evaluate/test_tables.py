@@ -26,6 +26,8 @@ WRITTEN = {
     "seeds": "n.csv", "forest": "f.svg",
 }  # fmt: skip
 
+MAIN = {"variants": {"main": {"variant": "all runs", "seed": 42}}}
+
 
 def run_items(run="main", loss=0.02, seed=1, prompts=0):
     """Item scores of a run: knowledge, and a dialogue suite with a floor. Runs with the same
@@ -139,10 +141,9 @@ def test_the_forest_plot_is_well_formed_and_shows_every_difference():
     assert "too few clusters" in forest([])
 
 
-def run_script(folder, *items):
+def run_script(folder, *items, variants=MAIN):
     outputs = [part for name, file in WRITTEN.items() for part in (f"--{name}", file)]
-    about = {"params": {"variants": {"main": {"variant": "all runs", "seed": 42}}}}
-    (folder / "v.json").write_text(json.dumps(about), encoding="utf-8")
+    (folder / "v.json").write_text(json.dumps({"params": variants}), encoding="utf-8")
     command = [sys.executable, SCRIPT, "--items", *items, *outputs, "--record", "e.json"]
     command += ["--variants", "v.json"]
     return subprocess.run(command, cwd=folder, check=False, capture_output=True, encoding="utf-8")
@@ -162,6 +163,13 @@ def test_program_writes_all_forms_the_same_again(tmp_path):
     first = {file: (tmp_path / file).read_bytes() for file in (*WRITTEN.values(), "e.json")}
     assert run_script(tmp_path, "i.parquet").returncode == 0
     assert first == {file: (tmp_path / file).read_bytes() for file in first}
+
+
+def test_a_record_of_an_earlier_version_stops_with_one_sentence(tmp_path):
+    write_items(tmp_path / "i.parquet", run_items())
+    done = run_script(tmp_path, "i.parquet", variants={})
+    assert done.returncode == 2 and "since an earlier version wrote it" in done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "e.csv").exists()
 
 
 def test_the_same_scores_twice_stop_with_one_sentence(tmp_path):
