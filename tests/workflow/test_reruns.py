@@ -30,10 +30,8 @@ REPLIES = {"generate_base_replies", "generate_tuned_replies"}
 LETTERS = {"measure_base_letters", "measure_tuned_letters"}
 SERVED = {*REPLIES, "verify_serving"}
 # Suites in which no letter is the answer
-WITHOUT_LETTERS = (
-    "evaluate.dialogue.",
-    *(f"evaluate.suites.{suite}." for suite in ("dialogue", "crisis", "over_refusal")),
-)
+OPEN = ("dialogue", "crisis", "harmful", "identity", "over_refusal")
+WITHOUT_LETTERS = ("evaluate.dialogue.", *(f"evaluate.suites.{suite}." for suite in OPEN))
 PLAN = {"pack_stats", "train_lora"}
 
 # key (a prefix ends with a dot) -> rules that read it; the first match counts
@@ -82,7 +80,7 @@ READERS = [
     ("evaluate.only", None),  # fewer suites are another graph: test_suites.py
     *[
         (f"evaluate.suites.{suite}.{key}", rules)
-        for suite in ("dialogue", "knowledge", "crisis", "over_refusal", "safety")
+        for suite in (*OPEN, "knowledge", "safety")
         for key, rules in (
             ("max_new_tokens", REPLIES),
             ("max_items", {"prepare_suite"}),
@@ -101,7 +99,7 @@ READERS = [
         (f"serve.{key}", set())  # engine transformers does not use them, or not for its replies
         for key in ("backend", "cache_max_entry_count", "tp", "startup_timeout_s")
     ],
-    ("serve.", SERVED),
+    ("serve.", {*SERVED, *LETTERS}),
     ("smoke.", {"verify_serving"}),
 ]
 # Values that cannot be derived from the present one
@@ -129,10 +127,7 @@ VALUES = {
     "train.memory": "fixed",
     "evaluate.dialogue.max_turns_per_dialogue": 3,
     "evaluate.dialogue.max_dialogues": 5,
-    **{
-        f"evaluate.suites.{suite}.max_items": 3
-        for suite in ("dialogue", "knowledge", "crisis", "over_refusal", "safety")
-    },
+    **{f"evaluate.suites.{suite}.max_items": 3 for suite in (*OPEN, "knowledge", "safety")},
     "data.clean.role_map": {"妈妈": "human"},
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",
@@ -188,10 +183,6 @@ def followers(project):
     children = {name: set() for name in names.values()}
     for source, target in re.findall(r"^\s*(\d+) -> (\d+)", output, re.M):
         children[names[source]].add(names[target])
-
-    # the letters are checked against replies, and not made from them
-    for rule in REPLIES:
-        children[rule] -= LETTERS
 
     def closure(rules):
         found, queue = set(), list(rules)

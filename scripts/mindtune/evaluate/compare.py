@@ -17,14 +17,14 @@ from mindtune.evaluate.parts import FORMULAS
 from mindtune.evaluate.systems import Scores, both_scored, cluster_sums, score_of, scored, systems
 
 # Primary metrics, the first that a suite has: the one question that its p value answers.
-PRIMARY = ("accuracy", "chrF", "safe", "passed", "refused", "over_refusal")
+PRIMARY = ("accuracy", "chrF", "safe", "honest", "passed", "refused", "over_refusal")
 LANGUAGES = ("zh", "en")
 # Metrics that count something bad, and those of which neither more nor less is better.
 LOWER_IS_BETTER = {
     *("repetition", "empty", "truncated", "unparsable", "over_refusal", "over_trigger"),
-    *("position_bias", "dismissal", "method_named", "diagnosis_given"),
+    *("position_bias", "dismissal", "method_named", "diagnosis_given", "claims_person"),
 }
-NEITHER_IS_BETTER = {"length_ratio"}
+NEITHER_IS_BETTER = {"length_ratio", "names_product"}
 DECIMALS = 8
 BASE, TUNED = {"model": "base"}, {"model": "tuned"}
 NO_INTERVAL = (None, None)
