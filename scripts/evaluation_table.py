@@ -40,11 +40,12 @@ def main() -> None:
     from mindtune.evaluate.forest import forest
     from mindtune.evaluate.items import read_items, read_signatures
     from mindtune.evaluate.summary import plotted, summary, worse
+    from mindtune.evaluate.wording import note_of
 
     items, signatures = read_items(args.items), read_signatures(args.items)
     values, compared = system_values(items), compare(items)
     said_of = (record["facts"] for record in read_records(args.made_by).values())
-    notes = {facts["suite"]: facts.get("note", "") for facts in said_of}
+    notes = {facts["suite"]: note_of(facts) for facts in said_of}
     long = tables.long_table(values, compared, signatures)
     said = summary(items, values, compared)
     write_text(args.csv, long.to_csv(index=False, lineterminator="\n"))
