@@ -117,6 +117,16 @@ rule write_report:
             ),
         ],
         tables=[f"results/tables/{table}.md" for table in ("summary", "evaluation", "worse")],
+        base=expand(
+            "results/base/replies/{dataset}/{suite}.jsonl",
+            dataset=dataset_of(EXPORT_RUN),
+            suite=DIALOGUE_SUITES,
+        ),
+        tuned=expand(
+            "results/runs/{run}/replies/{suite}.jsonl",
+            run=EXPORT_RUN,
+            suite=DIALOGUE_SUITES,
+        ),
         env=ancient(env_ready("core")),
     output:
         report=report("results/report/report.html", category="report"),
@@ -127,6 +137,7 @@ rule write_report:
     params:
         code=code_hash("write_report.py"),
         title=lambda w: f"MindTune: {config['model']['id'] or 'local model'}, run {EXPORT_RUN}",
+        seed=config["evaluate"]["score"]["seed"],
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -135,6 +146,9 @@ rule write_report:
             --records @<(printf '%s\n' {input.records:q}) \
             --images @<(printf '%s\n' {input.images:q}) \
             --tables {input.tables:q} \
+            --base {input.base:q} \
+            --tuned {input.tuned:q} \
+            --seed {params.seed:q} \
             --title {params.title:q} \
             --report {output.report:q} \
             --record {output.record:q}

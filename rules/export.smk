@@ -82,7 +82,7 @@ rule verify_merge:
             --merged {input.merged:q} \
             --prompts {input.prompts:q} \
             --made-by {input.base_record:q} {input.adapter_record:q} \
-                {input.merged_record:q} {input.prompts_record:q} \
+            {input.merged_record:q} {input.prompts_record:q} \
             --model {params.model:q} \
             --settings {params.settings:q} \
             --threads {threads} \
