@@ -26,7 +26,7 @@ CONFIG ?=
 PORT ?= $(if $(filter dashboard audit,$(MAKECMDGOALS)),5092,23333)
 KEY ?= state/serve.key
 STORE ?= exports
-OUT ?= $(if $(filter artifact,$(MAKECMDGOALS)),artifact,deploy/rendered)
+OUT ?= $(if $(filter artifact,$(MAKECMDGOALS)),artifact,$(if $(filter export-suites,$(MAKECMDGOALS)),evalscope,deploy/rendered))
 SBOM ?= sbom.json
 PUBLIC_KEY ?=
 QUICK ?=
@@ -54,11 +54,12 @@ DRIVER := $(DRIVER_ENV)/bin/python
 CORE := scripts/mindtune/environments.py core
 TRAIN := scripts/mindtune/environments.py train
 DASHBOARD := scripts/mindtune/environments.py dashboard
+PEERS_ENV := scripts/mindtune/environments.py peers
 export PATH := $(CURDIR)/$(DRIVER_ENV)/bin:$(value PATH)
 REPORTS := demo-tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup driver demo test test-unit test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why estimate artifact reproduce diff lint lock docs clean-demo look row erase tables chart gate blind-sheet score-raters h100-check bench-data verify serve chat dashboard deployment sbom
+.PHONY: help setup driver demo test test-unit test-peers test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why estimate artifact reproduce diff lint lock docs clean-demo look row erase tables chart export-suites gate blind-sheet score-raters h100-check bench-data verify serve chat dashboard deployment sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -101,6 +102,9 @@ tables: driver ## tables, summary and forest plot again, from the item scores al
 
 chart: driver ## the CHART checklist of a finished run, each line linked to a record [WORKDIR=demo]
 	@"$$($(DRIVER) $(CORE))" scripts/tools/write_chart.py --workdir="$$WORKDIR"
+
+export-suites: driver ## the suites as EvalScope reads them, and the words to call it with [WORKDIR=demo] [DATASET=demo] [OUT=evalscope]
+	@"$$($(DRIVER) $(CORE))" scripts/tools/export_suites.py --workdir="$$WORKDIR" --dataset="$$DATASET" --out="$$OUT"
 
 gate: driver ## which gates each run passed; fails if one failed or is not certified [WORKDIR=demo]
 	@$(DRIVER) scripts/gate.py --gates "$$WORKDIR/results/gates.json"
@@ -178,6 +182,10 @@ lint: driver ## formatting and static checks of Python and rules
 
 test-unit: driver ## pure functions, the server, the merge: each in the environment that runs it
 	@$(DRIVER) tests/unit/run.py --cores="$$CORES"
+
+test-peers: driver ## our numbers beside those of sacrebleu, rouge_chinese, ms-swift, lm-eval and statsmodels; builds what they need
+	@$(DRIVER) $(PEERS_ENV) >/dev/null
+	@$(DRIVER) tests/unit/run.py --cores="$$CORES" unit/peers/
 
 test-workflow: driver ## the plan: what an edit of every key, script and module would rerun
 	@$(DRIVER) $(CORE) > /dev/null

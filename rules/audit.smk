@@ -126,6 +126,17 @@ rule write_report:
         tables=[f"results/tables/{table}.md" for table in ("summary", "evaluation", "worse")]
         + ["results/tables/raters.md"] * bool(RATED_PATH)
         + expand("results/runs/{run}/drift.md", run=TALKING_RUNS),
+        # replies side by side; without a name nobody knows yet of which run
+        base=expand(
+            "results/base/replies/{dataset}/{suite}.jsonl",
+            dataset=[dataset_of(EXPORT_RUN)] if EXPORT_RUN else [],
+            suite=DIALOGUE_SUITES,
+        ),
+        tuned=expand(
+            "results/runs/{run}/replies/{suite}.jsonl",
+            run=[EXPORT_RUN] if EXPORT_RUN else [],
+            suite=DIALOGUE_SUITES,
+        ),
         env=ancient(env_ready("core")),
     output:
         report=report("results/report/report.html", category="report"),
@@ -136,6 +147,7 @@ rule write_report:
     params:
         code=code_hash("write_report.py"),
         title=report_title(),
+        seed=config["evaluate"]["score"]["seed"],
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -144,6 +156,9 @@ rule write_report:
             --records @<(printf '%s\n' {input.records:q}) \
             --images @<(printf '%s\n' {input.images:q}) \
             --tables {input.tables:q} \
+            --base {input.base:q} \
+            --tuned {input.tuned:q} \
+            --seed {params.seed:q} \
             --title {params.title:q} \
             --report {output.report:q} \
             --record {output.record:q}

@@ -95,6 +95,15 @@ def letters(suite, folder):
     return f"results/{folder}/{suite}.jsonl" if suite in LETTER_SUITES else []
 
 
+def scored_records(run, suite):
+    """The records of what a suite's scores are made from."""
+    dataset = dataset_of(run)
+    places = [f"prompts/{dataset}", f"base/replies/{dataset}", f"runs/{run}/replies"]
+    if suite in LETTER_SUITES:
+        places += [f"base/letters/{dataset}", f"runs/{run}/letters"]
+    return [f"results/{place}/{suite}.json" for place in places]
+
+
 def each_suite(pattern):
     """A pattern's path of every suite."""
     return expand(pattern, suite=SUITES)
@@ -138,7 +147,7 @@ rule prepare_suite:
         spec=lambda w: as_json(**{key: config["suites"][w.suite][key] for key in ASKED}),
         settings=lambda w: leaves_json(
             "evaluate/system",
-            *(["evaluate/dialogue"] if config["suites"][w.suite]["form"] == "dialogues" else []),
+            *(["evaluate/dialogue"] if w.suite in DIALOGUE_SUITES else []),
         ),
         contents=lambda w: suite_contents(w.suite),
         data=unseen(lambda w: suite_place(w.suite, w.dataset)),
@@ -226,19 +235,12 @@ use rule generate_base_replies as generate_tuned_replies with:
 
 
 rule measure_base_letters:
-    """Ask the base model how likely each letter is; a canary shows that the way to it works."""
+    """Ask the base model itself how likely each letter is."""
     input:
         model=ancient("results/base/model"),
         model_record="results/base/fetch_model.json",
         prompts="results/prompts/{dataset}/{suite}.jsonl",
-        # only the canary reads them: another suite, or longer replies, change nothing here
-        replies=ancient("results/base/replies/{dataset}/{suite}.jsonl"),
-        records=ancient(
-            [
-                "results/prompts/{dataset}/{suite}.json",
-                "results/base/replies/{dataset}/{suite}.json",
-            ]
-        ),
+        prompts_record=ancient("results/prompts/{dataset}/{suite}.json"),
         env=ancient(env_ready(SERVE_ENV)),
     output:
         letters="results/base/letters/{dataset}/{suite}.jsonl",
@@ -261,8 +263,7 @@ rule measure_base_letters:
         {PY[engine]:q} {SCRIPTS:q}/measure_letters.py \
             --model {input.model:q} \
             --prompts {input.prompts:q} \
-            --replies {input.replies:q} \
-            --made-by {input.model_record:q} {input.records:q} \
+            --made-by {input.model_record:q} {input.prompts_record:q} \
             --engine {params.engine:q} \
             --letters {output.letters:q} \
             --record {output.record:q}
@@ -274,13 +275,7 @@ use rule measure_base_letters as measure_tuned_letters with:
         model=ancient("results/runs/{run}/merged"),
         model_record="results/runs/{run}/merge_adapter.json",
         prompts=lambda w: f"results/prompts/{dataset_of(w.run)}/{w.suite}.jsonl",
-        replies=ancient("results/runs/{run}/replies/{suite}.jsonl"),
-        records=lambda w: ancient(
-            [
-                f"results/prompts/{dataset_of(w.run)}/{w.suite}.json",
-                f"results/runs/{w.run}/replies/{w.suite}.json",
-            ]
-        ),
+        prompts_record=lambda w: ancient(f"results/prompts/{dataset_of(w.run)}/{w.suite}.json"),
         env=ancient(env_ready(SERVE_ENV)),
     output:
         letters="results/runs/{run}/letters/{suite}.jsonl",
@@ -336,13 +331,7 @@ rule score_suite:
         prompts=lambda w: f"results/prompts/{dataset_of(w.run)}/{w.suite}.jsonl",
         base=lambda w: f"results/base/replies/{dataset_of(w.run)}/{w.suite}.jsonl",
         tuned="results/runs/{run}/replies/{suite}.jsonl",
-        records=lambda w: ancient(
-            [
-                f"results/prompts/{dataset_of(w.run)}/{w.suite}.json",
-                f"results/base/replies/{dataset_of(w.run)}/{w.suite}.json",
-                f"results/runs/{w.run}/replies/{w.suite}.json",
-            ]
-        ),
+        records=lambda w: ancient(scored_records(w.run, w.suite)),
         base_letters=lambda w: letters(w.suite, f"base/letters/{dataset_of(w.run)}"),
         tuned_letters=lambda w: letters(w.suite, f"runs/{w.run}/letters"),
         reads=lambda w: [at(path) for path in config["suites"][w.suite]["reads"]],

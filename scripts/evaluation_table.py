@@ -62,12 +62,13 @@ def main() -> None:
     from mindtune.evaluate.items import read_items, read_signatures
     from mindtune.evaluate.seeds import seed_rows, seed_table
     from mindtune.evaluate.summary import plotted, summary, worse
+    from mindtune.evaluate.wording import note_of
 
     items, signatures = read_items(args.items), read_signatures(args.items)
     values, compared = system_values(items), compare(items)
     by_path = read_records(args.made_by)
     said_of = (record["facts"] for record in by_path.values())
-    notes = {facts["suite"]: facts.get("note", "") for facts in said_of}
+    notes = {facts["suite"]: note_of(facts) for facts in said_of}
     judged = any(record["stage"] == "score_judged" for record in by_path.values())
     long = tables.long_table(values, compared, signatures)
     over_seeds = seed_rows(compared, variants, tables.homes(values))

@@ -31,7 +31,6 @@ from mindtune.records import (
     link_or_copy,
     list_files,
     partial_folder,
-    read_json,
     sha256_file,
     sha256_listing,
     write_hashed_record,
@@ -179,7 +178,7 @@ def main() -> None:
         args.record,
         "export_model",
         inputs=inputs
-        | {args.merged.as_posix(): read_json(args.verify)["facts"]["hashes"]["merged"]},
+        | {args.merged.as_posix(): read_record(args.verify)["facts"]["hashes"]["merged"]},
         outputs={args.export.as_posix(): sha256_listing(hashes)},
         params={**args.settings, "code": args.code},
         facts={"files": len(hashes), "bytes": size, "manifest_sha256": hashes[MANIFEST]},

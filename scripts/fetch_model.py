@@ -19,6 +19,7 @@ from mindtune.data import hub, hub_models
 from mindtune.finite import check_finite
 from mindtune.model_files import ABOUT, TOKENIZER, WEIGHTS, check_names
 from mindtune.preflight import check_results_room
+from mindtune.provenance import read_record
 from mindtune.records import list_files, partial_folder, read_json, sha256_file, write_hashed_record
 from mindtune.train.memory import stored_bytes
 
@@ -64,7 +65,7 @@ def fill(folder: Path, args: argparse.Namespace, local: Path | None) -> tuple[di
     hashes = hub.place(files, folder, link=not local)
     hub_models.check_model(folder, whole)
     if args.tokenizer_record:
-        tokenizer = read_json(args.tokenizer_record)["facts"]["files"]
+        tokenizer = read_record(args.tokenizer_record)["facts"]["files"]
         hub_models.compare_parts(hashes, tokenizer, "model")
     if not whole and (base := stored_bytes(read_json(folder / "config.json"))):
         check_results_room(folder, base)

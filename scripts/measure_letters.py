@@ -1,16 +1,19 @@
 """How likely a model finds each letter of a multiple-choice question, read from its own scores.
 
-A canary comes first: the model's served replies are known, so at their places the scores must
-choose the very tokens that were served. If they do not, the way to the scores is broken, and the
-program stops instead of printing chance.
+For a canary the first questions also have what the scores alone would say: whoever scores the suite
+compares that with the served replies (mindtune/evaluate/canary.py).
 
-Reads   a model folder, the prompts of a suite of questions, and the model's replies to them
-Writes  one JSON row a question {id, scores: {letter: log probability}}, and the stage's record
+Reads   a model folder, and the prompts of a suite of questions
+Writes  one JSON row a question {id, scores: {letter: log probability}}, the first ones with
+        said: [text after each of the likeliest tokens], those with several answers with
+        set: the likeliest letters; and the stage's record
 """
 
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,8 @@ from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, write_jsonl, write_record
 
 LETTERS = "ABCDEFGH"
-CANARY_REPLIES = 12
-CANARY_TOKENS = 8  # of each reply
-# Two programs round differently, and where two tokens are nearly equal either may be chosen
-CANARY_SHARE = 0.9
-FEWEST_REPLIES = 3
+CANARY_QUESTIONS = 12
+CANARY_TOKENS = 8  # of each
 
 
 def letter_ids(chat: ChatTokenizer) -> list[int]:
@@ -44,64 +44,62 @@ def prompt_ids(rows: Sequence[dict[str, Any]], chat: ChatTokenizer) -> list[list
     return chat.encode([chat.render(row["prompt"], add_generation_prompt=True) for row in rows])
 
 
-def followed(
-    row: dict[str, Any], start: list[int], chat: ChatTokenizer, scores: NextToken
-) -> Iterator[bool]:
-    """Follow the likeliest tokens along a served reply; yield of each whether it is the
-    reply's. The first that is not ends it, since what follows then answers another text.
-    """
+def end_of_turn(chat: ChatTokenizer) -> int | None:
+    """The token that ends a reply; None if the tokenizer names none."""
+    return chat.tokenizer.token_to_id(chat.template.variables.get("eos_token") or "")
+
+
+def greedy(start: Sequence[int], chat: ChatTokenizer, scores: NextToken) -> list[str]:
+    """The text after each of the first likeliest tokens, up to the end of the turn."""
+    end = end_of_turn(chat)
     ids: list[int] = []
+    texts: list[str] = []
     while len(ids) < CANARY_TOKENS:
         ids.append(int(scores([*start, *ids]).argmax()))
-        said = chat.tokenizer.decode(ids, skip_special_tokens=True)
-        same = row["reply"].startswith(said.rstrip("\ufffd"))  # the half of a character
-        yield same
-        if not same or said == row["reply"]:
-            return
+        if ids[-1] == end:
+            break
+        texts.append(chat.tokenizer.decode(ids, skip_special_tokens=True))
+    return texts
 
 
-def canary(
-    rows: Sequence[dict[str, Any]], chat: ChatTokenizer, scores: NextToken
-) -> dict[str, Any]:
-    """How often the scores choose the token that the served model replied with; a UserError if that
-    is too rare for the two to be the same model.
+def likeliest_set(
+    start: Sequence[int], chat: ChatTokenizer, offered: str, scores: NextToken
+) -> str:
+    """The likeliest whole reply among all sets of two and more offered letters, such as "ACD" and
+    then the end of the turn; the first of equals. The most promising beginning is always looked at
+    next, so the first whole reply is the best one, and few are looked at.
     """
-    spoken = [row for row in rows if row["reply"].strip()][:CANARY_REPLIES]
-    starts = prompt_ids(spoken, chat)
-    found = [
-        same
-        for row, ids in zip(spoken, starts, strict=True)
-        for same in followed(row, ids, chat, scores)
-    ]
-    facts = {"replies": len(spoken), "places": len(found), "same": sum(found)}
-    if len(spoken) < FEWEST_REPLIES:
-        raise UserError(
-            f"the canary has {len(spoken)} replies with text, and needs {FEWEST_REPLIES} to show "
-            "that letters are measured rightly; ask more questions, or set likelihood: false in "
-            "the suite's file"
-        )
-    if sum(found) < CANARY_SHARE * len(found):
-        raise UserError(
-            f"log-likelihood path broken: at {len(found)} places of {len(spoken)} replies the "
-            f"model's scores choose the token that it was served with {sum(found)} times, expected "
-            f"at least {CANARY_SHARE:.0%}; do not trust letters measured this way: check that the "
-            "served model, its chat template and its engine are those of this folder"
-        )
-    return facts
+    sets = ["".join(s) for size in range(2, len(offered) + 1) for s in combinations(offered, size)]
+    end = [found] if (found := end_of_turn(chat)) is not None else []
+    replies = {(*ids, *end): s for s, ids in zip(sets, chat.encode(sets), strict=True)}
+    waiting: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    while True:
+        cost, path = heappop(waiting)
+        if path in replies:
+            return replies[path]
+        found = scores([*start, *path]).log_softmax(-1)
+        place = len(path)
+        for token in {ids[place] for ids in replies if ids[:place] == path}:
+            heappush(waiting, (cost - float(found[token]), (*path, token)))
 
 
 def measured(
-    rows: Sequence[dict[str, Any]], chat: ChatTokenizer, scores: NextToken
+    rows: Sequence[dict[str, Any]], chat: ChatTokenizer, scores: NextToken, session_len: int
 ) -> Iterator[dict[str, Any]]:
-    """A row a question: the log probability of each offered letter as the reply's first token."""
+    """A row a question that leaves room for the answer: the log probability of each offered letter
+    as the reply's first token; for several answers also the likeliest set.
+    """
     letters = letter_ids(chat)
-    for row, ids in zip(rows, prompt_ids(rows, chat), strict=True):
+    prompts = zip(rows, prompt_ids(rows, chat), strict=True)
+    asked = [(row, ids) for row, ids in prompts if len(ids) + len(LETTERS) < session_len]
+    for place, (row, ids) in enumerate(asked):
         found = scores(ids).log_softmax(-1)
-        offered = zip(LETTERS, letters[: len(row["options"])], strict=False)
-        yield {
-            "id": row["id"],
-            "scores": {letter: round(float(found[token]), 6) for letter, token in offered},
-        }
+        offered = LETTERS[: len(row["options"])]
+        logs = (round(float(found[token]), 6) for token in letters[: len(offered)])
+        more = {"said": greedy(ids, chat, scores)} if place < CANARY_QUESTIONS else {}
+        if row["multiple"]:
+            more["set"] = likeliest_set(ids, chat, offered, scores)
+        yield {"id": row["id"], "scores": dict(zip(offered, logs, strict=True))} | more
 
 
 def parse_args() -> argparse.Namespace:
@@ -109,7 +107,6 @@ def parse_args() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--prompts", required=True, type=Path)
-    parser.add_argument("--replies", required=True, type=Path)
     add_made_by(parser)
     parser.add_argument("--engine", required=True, type=json.loads, help="JSON: the serve branch")
     parser.add_argument("--letters", required=True, type=Path)
@@ -119,24 +116,21 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    inputs = hash_inputs([args.model, args.prompts, args.replies], args.made_by)
-    replies, chat = {row["id"]: row for row in read_jsonl(args.replies)}, load_chat(args.model)
-    # a prompt that left no room for a reply is not asked here either
-    rows = [row for row in read_jsonl(args.prompts) if row["id"] in replies]
+    inputs = hash_inputs([args.model, args.prompts], args.made_by)
+    rows, chat = list(read_jsonl(args.prompts)), load_chat(args.model)
     with next_token(args.model, args.engine) as scores:
-        found = canary(list(replies.values()), chat, scores)
-        count = write_jsonl(args.letters, measured(rows, chat, scores))
-    del inputs[args.replies.as_posix()]  # the letters are not made from them
+        session_len = args.engine["session_len"]
+        count = write_jsonl(args.letters, measured(rows, chat, scores, session_len))
     write_record(
         args.record,
         "measure_letters",
         inputs=inputs,
         outputs=[args.letters],
         params={"engine": args.engine},
-        facts={"questions": count, "canary": found},
+        facts={"questions": count, "skipped_n": len(rows) - count},
         packages=["tokenizers", "torch", args.engine["engine"]],
     )
-    print(f"measured {count} questions; canary {found['same']} of {found['places']} places")
+    print(f"measured {count} of {len(rows)} questions")
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from typing import Any
 from mindtune.chat_template import system_of_most
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate.choice_prompts import question_prompts
-from mindtune.evaluate.dialogue_prompts import read_dialogue_prompts
+from mindtune.evaluate.dialogue_prompts import DIALOGUE_FORMS, read_dialogue_prompts
 from mindtune.evaluate.open_prompts import read_open_prompts
 from mindtune.evaluate.questions import FORMS, checked, with_clusters
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, sha256_path, write_jsonl, write_record
 
-OPEN_FORMS = ("dialogues", "prompts")
+OPEN_FORMS = (*DIALOGUE_FORMS, "prompts")
 
 
 def data_files(place: Path) -> list[Path]:
@@ -72,18 +72,18 @@ def prepare(args: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, A
     """The rows of the prompts file, and the facts of the record."""
     spec, excluded = args.spec, []
     system = spec["system"] if spec["system"] is not None else args.settings["system"]
-    if spec["form"] == "dialogues":
-        rows = read_dialogue_prompts(args.data, args.settings["dialogue"], system)
+    if system is None and spec["form"] != "dialogues":  # these have turns of their own
+        system = system_of_most(read_jsonl(args.train))
+    check_hash(args.data, spec, args.suite)
+    if spec["form"] in DIALOGUE_FORMS:
+        settings = args.settings["dialogue"]
+        rows = read_dialogue_prompts(args.data, spec["form"], settings, system)
+    elif spec["form"] in FORMS:
+        rows, excluded = choice_rows(spec, data_files(args.data), args.suite)
+        rows = with_system(rows, system)
     else:
-        check_hash(args.data, spec, args.suite)
-        files = data_files(args.data)
-        if spec["form"] in FORMS:
-            rows, excluded = choice_rows(spec, files, args.suite)
-        else:
-            rows = read_open_prompts(files, spec["languages"])[: spec["max_items"]]
-        rows = with_system(
-            rows, system_of_most(read_jsonl(args.train)) if system is None else system
-        )
+        rows = read_open_prompts(data_files(args.data), spec["languages"])[: spec["max_items"]]
+        rows = with_system(rows, system)
     if not rows:
         raise UserError(f"suite {args.suite}: {args.data} leaves nothing to ask; check its data")
     return rows, {

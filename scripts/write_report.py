@@ -1,9 +1,9 @@
-"""Write one self-contained HTML page about a run: what was done, the evaluation, the figures, the
-hashes.
+"""Write one self-contained HTML page about a run: the evaluation, replies side by side, what was
+done, the figures, the hashes.
 
-Reads stage records, images (PNG or SVG) and Markdown tables. The page has no script and refers to
-nothing but the last audit and the lineage page beside it, and says so to the browser; all text from
-data and models is escaped.
+Reads stage records, images (PNG or SVG), Markdown tables and replies to dialogues. The page has no
+script and refers to nothing but the last audit and the lineage page beside it, and says so to the
+browser; all text from data and models is escaped.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mindtune.audit.pairs import reply_pairs
 from mindtune.audit.report import render
 from mindtune.cli import argument_parser, run
 from mindtune.provenance import check_chain, hash_inputs, read_records
@@ -41,6 +42,11 @@ def parse() -> argparse.Namespace:
         "--images", type=Path, nargs="*", default=[], help="figures, PNG or SVG; or @FILE"
     )
     parser.add_argument("--tables", type=Path, nargs="*", default=[], help="tables, Markdown")
+    for model in ("base", "tuned"):
+        parser.add_argument(
+            f"--{model}", type=Path, nargs="*", default=[], help=f"replies of {model} to dialogues"
+        )
+    parser.add_argument("--seed", type=int, default=0, help="which replies the page shows")
     parser.add_argument("--title", required=True)
     parser.add_argument("--report", type=Path, required=True, help="the HTML page to write")
     parser.add_argument("--record", type=Path, required=True)
@@ -51,18 +57,19 @@ def main() -> None:
     args = parse()
     records = read_records(args.records)
     check_chain(records)
-    inputs = shown(records, [*args.images, *args.tables])
-    page = render(
-        args.title, records, args.images, [path.read_text(encoding="utf-8") for path in args.tables]
-    )
+    inputs = shown(records, [*args.images, *args.tables, *args.base, *args.tuned])
+    tables = [path.read_text(encoding="utf-8") for path in args.tables]
+    pairs = reply_pairs(args.base, args.tuned, args.seed)
+    page = render(args.title, records, args.images, tables, pairs)
     write_text(args.report, page)
     write_hashed_record(
         args.record,
         "write_report",
         inputs=inputs | {path: sha256_path(path) for path in records},
         outputs={args.report.as_posix(): sha256_path(args.report)},
-        params={"title": args.title},
-        facts={"stages": len(records), "images": len(args.images), "tables": len(args.tables)},
+        params={"title": args.title, "seed": args.seed},
+        facts={"stages": len(records), "images": len(args.images)}
+        | {"tables": len(args.tables), "pairs": len(pairs)},
         packages=["jinja2", "markdown-it-py"],
     )
     print(

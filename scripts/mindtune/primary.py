@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 # The first of these that a suite has
-PRIMARY = ("accuracy", "chrF", "safe", "passed", "refused", "over_refusal", "recalled")
+PRIMARY = ("accuracy", "chrF", "safe", "honest", "passed", "refused", "over_refusal", "recalled")
 
 
 def primary_metric(names: Iterable[str]) -> str:

@@ -34,9 +34,34 @@ def add_made_by(parser: argparse.ArgumentParser, required: bool = False) -> None
     )
 
 
+class Said(dict):
+    """A part of a record. To ask for what it does not say is a UserError: it is a record of
+    another stage, or of an older version.
+    """
+
+    where = ""
+
+    def __missing__(self, key: str) -> Any:
+        raise UserError(
+            f"{self.where}: there is no {key!r}, so this is the record of another stage or of an "
+            "older version; give the right record, or delete this one and run its stage again"
+        )
+
+
+def as_said(value: Any, where: str) -> Any:
+    """JSON data with Said in place of dict, at any depth."""
+    if isinstance(value, list):
+        return [as_said(part, where) for part in value]
+    if not isinstance(value, dict):
+        return value
+    said = Said((key, as_said(part, f"{where}, {key}")) for key, part in value.items())
+    said.where = where
+    return said
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """A stage's record; one that is not whole, or was changed after its stage wrote it, is a
-    UserError.
+    UserError, and so is a key of it that is not there.
     """
     record = read_json(path)
     missing = [key for key in RECORD_KEYS if not isinstance(record, dict) or key not in record]
@@ -51,7 +76,7 @@ def read_record(path: Path) -> dict[str, Any]:
             f"it says now has {found}; "
             "put the record back as it was, or delete it and run again"
         )
-    return record
+    return as_said(record, path.as_posix())
 
 
 def read_records(paths: Iterable[Path]) -> dict[str, Record]:

@@ -21,7 +21,7 @@ from mindtune.cli import UserError, argument_parser, run
 from mindtune.data import readers
 from mindtune.data.readers import RawRow
 from mindtune.data.row_cleaning import Chunk, Worker
-from mindtune.records import read_json
+from mindtune.provenance import read_record
 
 SIDES = ("train", "dev", "test")
 Turns = list[tuple[str, str]]
@@ -136,7 +136,7 @@ def main() -> None:
         raise UserError(
             f"{record} is missing; clean the dataset first, or name another WORKDIR or DATASET"
         )
-    settings = read_json(record)["params"]
+    settings = read_record(record)["params"]
     kept, rejected = (
         find(data / "clean.jsonl", arguments.id),
         find(data / "rejected.jsonl", arguments.id),

@@ -135,6 +135,7 @@ def test_scores_have_intervals_floors_and_signatures(demo):
     facts = load(demo.results / "runs/main/scores/dialogue.json")["facts"]
     by = {(row["model"], row["metric"], row["stratum"]): row for row in facts["rows"]}
     floors = {"floor:random", "floor:same_dialogue", "floor:nearest", "floor:echo", "floor:fixed"}
+    floors |= {"floor:base_cut"}
     assert {model for model, _, _ in by} == {"base", "tuned", *floors}
     for metric in ("BLEU", "chrF", "ROUGE-L"):
         row = by["tuned", metric, "zh"]

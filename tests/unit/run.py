@@ -30,6 +30,7 @@ ENVIRONMENT_OF = {
     "tools": "core",
     "deploy": "core",
     "bench": "train",
+    "peers": "train",
     # single files that need another one than their room
     "ground/test_chain.py": "train",
     "ground/test_preflight.py": "train",

@@ -30,10 +30,8 @@ REPLIES = {"generate_base_replies", "generate_tuned_replies"}
 LETTERS = {"measure_base_letters", "measure_tuned_letters"}
 SERVED = {*REPLIES, "verify_serving"}
 # Suites in which no letter is the answer
-WITHOUT_LETTERS = (
-    "evaluate.dialogue.",
-    *(f"evaluate.suites.{suite}." for suite in ("dialogue", "crisis", "over_refusal")),
-)
+OPEN = ("dialogue", "crisis", "harmful", "identity", "over_refusal")
+WITHOUT_LETTERS = ("evaluate.dialogue.", *(f"evaluate.suites.{suite}." for suite in OPEN))
 PLAN = {"pack_stats", "train_lora"}
 
 # key (a prefix ends with a dot) -> rules that read it; the first match counts
@@ -84,7 +82,7 @@ READERS = [
     ("evaluate.only", None),  # fewer suites are another graph: test_suites.py
     *[
         (f"evaluate.suites.{suite}.{key}", rules)
-        for suite in ("dialogue", "knowledge", "crisis", "over_refusal", "safety")
+        for suite in (*OPEN, "knowledge", "safety")
         for key, rules in (
             ("max_new_tokens", REPLIES),
             ("max_items", {"prepare_suite"}),
@@ -108,7 +106,7 @@ READERS = [
         (f"serve.{key}", set())  # engine transformers does not use them, or not for its replies
         for key in ("backend", "cache_max_entry_count", "tp", "startup_timeout_s")
     ],
-    ("serve.", SERVED),
+    ("serve.", {*SERVED, *LETTERS}),
     ("smoke.", {"verify_serving"}),
 ]
 # Values that cannot be derived from the present one
@@ -140,10 +138,7 @@ VALUES = {
     "evaluate.dialogue.max_dialogues": 5,
     "evaluate.conversations.base_url": "http://127.0.0.1:1/v1",
     "evaluate.conversations.personas": ["zh_widower"],
-    **{
-        f"evaluate.suites.{suite}.max_items": 3
-        for suite in ("dialogue", "knowledge", "crisis", "over_refusal", "safety")
-    },
+    **{f"evaluate.suites.{suite}.max_items": 3 for suite in (*OPEN, "knowledge", "safety")},
     "data.clean.role_map": {"妈妈": "human"},
     "data.clean.form": "sharegpt",
     "data.clean.over_long": "split",
@@ -200,10 +195,6 @@ def followers(project):
     children = {name: set() for name in names.values()}
     for source, target in re.findall(r"^\s*(\d+) -> (\d+)", output, re.M):
         children[names[source]].add(names[target])
-
-    # the letters are checked against replies, and not made from them
-    for rule in REPLIES:
-        children[rule] -= LETTERS
 
     def closure(rules):
         found, queue = set(), list(rules)

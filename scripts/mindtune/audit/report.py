@@ -172,8 +172,11 @@ def render(
     records: Mapping[str, Mapping[str, Any]],
     images: Sequence[Path],
     tables: Sequence[str],
+    pairs: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The whole page, from {path: record}, image files and Markdown texts."""
+    """The whole page, from {path: record}, image files, Markdown texts and pairs of replies; it
+    opens with the first table and the first image.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -190,6 +193,7 @@ def render(
         audit=Markup(BESIDE),
         toy=any(is_toy(record["params"]) for record in records.values()),
         tables=[markdown_html(text) for text in tables],
+        pairs=pairs,
         images=[{"name": path.as_posix(), "uri": data_uri(path)} for path in images],
         stages=[stage_view(path, records[path]) for path in pipeline_order(records)],
         packages=packages,

@@ -22,9 +22,9 @@ LANGUAGES = ("zh", "en")
 LOWER_IS_BETTER = {
     *("repetition", "empty", "truncated", "unparsable", "over_refusal", "over_trigger"),
     *("position_bias", "dismissal", "method_named", "diagnosis_given", "judge_failed"),
-    *("recalled", "recalled_control"),
+    *("recalled", "recalled_control", "claims_person"),
 }
-NEITHER_IS_BETTER = {"length_ratio"}
+NEITHER_IS_BETTER = {"length_ratio", "names_product"}
 DECIMALS = 8
 BASE, TUNED = {"model": "base"}, {"model": "tuned"}
 NO_INTERVAL = (None, None)

@@ -12,6 +12,7 @@ from typing import Any
 
 from mindtune.cli import UserError
 from mindtune.evaluate.crisis_rules import RULES, decide
+from mindtune.evaluate.rule_worth import rule_worth
 from mindtune.records import read_jsonl
 from mindtune.strict_yaml import read_strictly
 
@@ -90,32 +91,14 @@ def passes(items: Mapping[str, Item], found: Mapping[str, bool]) -> dict[str, bo
     return {name: answer == items[name].good for name, answer in found.items()}
 
 
-def agreement(path: Path, rules: set[str], hotlines: Any) -> dict[str, dict[str, Any]]:
-    """Recall and false positive rate of each rule on a labelled sample, {rule: {"labelled",
-    "found", "recall", "clear", "false", "false_positive_rate"}}; a rate of nothing is None.
-    """
-    counts = {rule: {"labelled": 0, "found": 0, "clear": 0, "false": 0} for rule in sorted(rules)}
+def rules_worth(path: Path, rules: set[str], hotlines: Any) -> dict[str, dict[str, Any]]:
+    """{rule: what it is worth on a labelled sample}."""
+    verdicts: dict[str, list[tuple[bool, bool]]] = {rule: [] for rule in sorted(rules)}
     for row in read_jsonl(path):
         labels = set(row["labels"])
         if labels & {"hotline_given", "asks_about_suicide"}:
             labels.add("crisis_response")
-        for rule, count in counts.items():
-            if rule == "hotline_correct" and "hotline_given" not in labels:
-                continue
-            said = decide(rule, row["reply"], hotlines) is True
-            true = rule in labels
-            count["labelled" if true else "clear"] += 1
-            count["found" if true else "false"] += said
-    return {
-        rule: count
-        | {
-            "recall": rate(count["found"], count["labelled"]),
-            "false_positive_rate": rate(count["false"], count["clear"]),
-        }
-        for rule, count in counts.items()
-    }
-
-
-def rate(part: int, whole: int) -> float | None:
-    """A share to three decimals; None of nothing."""
-    return round(part / whole, 3) if whole else None
+        for rule, found in verdicts.items():
+            if rule != "hotline_correct" or "hotline_given" in labels:
+                found.append((rule in labels, decide(rule, row["reply"], hotlines) is True))
+    return {rule: rule_worth(found) for rule, found in verdicts.items()}

@@ -5,13 +5,16 @@ the reference is the turn itself; so a poor reply cannot spoil later prompts.
 """
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mindtune.chat_template import to_messages
 from mindtune.cli import UserError
 from mindtune.records import read_jsonl
+
+SPEAKERS = {"求助者": "human", "支持者": "gpt"}
 
 
 def choose_dialogues(
@@ -62,11 +65,48 @@ def dialogue_prompts(
     ]
 
 
+def clean_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of clean dialogues."""
+    return list(read_jsonl(path))
+
+
+def cpsycoune_rows(folder: Path) -> list[dict[str, Any]]:
+    """CPsyCounE's folder: TOPIC/NUMBER.json, each a list of turns 求助者：... and 支持者：..."""
+    rows = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            turns = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path} is no JSON ({error}); give the data as published") from None
+        if not isinstance(turns, list):
+            raise UserError(f"{path} is no list of turns; give the data as published")
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        rows.append({"id": name, "conversations": labelled_turns(turns, path)})
+    return rows
+
+
+def labelled_turns(turns: Iterable[Any], path: Path) -> list[dict[str, str]]:
+    """ShareGPT turns of texts that begin with their speaker."""
+    found = []
+    for number, turn in enumerate(turns, 1):
+        label, colon, text = str(turn).partition("：")
+        if label not in SPEAKERS or not colon or not text.strip():
+            raise UserError(
+                f"{path} turn {number} is {str(turn)[:20]!r}; expected text after "
+                f"{' or '.join(f'{label}：' for label in SPEAKERS)}; give the data as published"
+            )
+        found.append({"from": SPEAKERS[label], "value": text.strip()})
+    return found
+
+
+DIALOGUE_FORMS = {"dialogues": clean_rows, "cpsycoune": cpsycoune_rows}
+
+
 def read_dialogue_prompts(
-    path: Path, settings: dict[str, Any], system: str | None
+    path: Path, form: str, settings: dict[str, Any], system: str | None
 ) -> list[dict[str, Any]]:
-    """All prompts of a file of clean dialogues, in its order."""
-    rows = list(read_jsonl(path))
+    """All prompts of dialogues in one of DIALOGUE_FORMS, in their order."""
+    rows = DIALOGUE_FORMS[form](path)
     chosen = choose_dialogues(rows, settings["max_dialogues"], settings["seed"])
     limit = settings["max_turns_per_dialogue"]
     prompts = [prompt for row in chosen for prompt in dialogue_prompts(row, limit, system)]

@@ -118,8 +118,9 @@ def floors(
 ) -> dict[str, list[list[str | None]]]:
     """{floor: its replies, once for every draw}; None where a floor has no reply.
 
-    `rows` are reply rows ("dialogue", "prompt", "reference"); `fixed_line` has the sentence in
-    "zh" and in "en".
+    `rows` are reply rows of the base ("dialogue", "prompt", "reference", "reply"); `fixed_line` has
+    the sentence in "zh" and in "en". base_cut is no floor but the fairer base: a shorter reply
+    alone may gain overlap.
     """
     references = [row["reference"] for row in rows]
     dialogues = [row["dialogue"] for row in rows]
@@ -134,4 +135,7 @@ def floors(
         "floor:nearest": [list(nearest_references(clients, references, dialogues, seed))],
         "floor:echo": [list(clients)],
         "floor:fixed": [list(fixed)],
+        "floor:base_cut": [
+            [row["reply"][: len(row["reference"])] for row in rows],
+        ],
     }

@@ -47,8 +47,10 @@ def plain(text: Any) -> str:
     return " ".join(text.replace("&nbsp;", " ").split())
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a JSON list or of JSON lines; a UserError names the file of anything else."""
+def read_rows(path: Path, **kinds: type) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON list or of JSON lines, each with keys of these kinds; a UserError names the
+    file and row of anything else.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = (
@@ -63,6 +65,12 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise UserError(f"{path} row {number} is no object; expected a question")
+        for key, kind in kinds.items():
+            if not isinstance(row.get(key), kind):
+                raise UserError(
+                    f"{path} row {number}: {key} is {row.get(key)!r}; expected {kind.__name__}; "
+                    "give the suite's data in the form that its file names"
+                )
         yield row
 
 
@@ -77,7 +85,8 @@ def lettered(options: dict[str, str]) -> list[str]:
 def own_form(files: Sequence[Path]) -> Iterator[Question]:
     """The project's own form: {id, lang, type, question, options {letter: text}, answer, topic}."""
     for path in files:
-        for row in read_rows(path):
+        kinds = dict.fromkeys(("id", "lang", "type", "question", "answer", "topic"), str)
+        for row in read_rows(path, **kinds, options=dict):
             yield Question(
                 id=row["id"],
                 lang=row["lang"],
@@ -94,7 +103,8 @@ def cpsyexam(files: Sequence[Path]) -> Iterator[Question]:
     """CPsyExam's JSON files, by block (the start of the file name) and subject."""
     for path in files:
         block = next((word for start, word in BLOCKS.items() if path.name.startswith(start)), "?")
-        for row in read_rows(path):
+        kinds = dict.fromkeys(("id", "question", "question_type", "answer", "subject_name"), str)
+        for row in read_rows(path, **kinds, options=dict):
             yield Question(
                 id=row["id"],
                 lang="zh",
@@ -112,7 +122,10 @@ def mmlu(files: Sequence[Path]) -> Iterator[Question]:
         with open(path, encoding="utf-8", newline="") as stream:
             for number, row in enumerate(csv.reader(stream)):
                 if len(row) < 4:
-                    raise UserError(f"{path} row {number + 1} has {len(row)} columns; expected 6")
+                    raise UserError(
+                        f"{path} row {number + 1} has {len(row)} columns; expected 6: question, "
+                        "four options and the letter, as MMLU is published"
+                    )
                 text, *options, key = map(plain, row)
                 subject = path.stem.removesuffix("_test")
                 yield Question(f"{path.stem}-{number}", "en", text, options, key, strata=[subject])
@@ -125,11 +138,14 @@ def safetybench(files: Sequence[Path]) -> Iterator[Question]:
         if "answers" in path.name:
             keys |= json.loads(path.read_text(encoding="utf-8"))
     for path in (path for path in files if path.suffix == ".json" and "answers" not in path.name):
-        for row in read_rows(path):
+        for row in read_rows(path, id=int, question=str, category=str, options=list):
             found = keys.get(str(row["id"]))
-            if found is None:
-                raise UserError(f"{path}: question {row['id']} has no key in a file *answers*.json")
-            place = found["answer"]
+            place = found.get("answer") if isinstance(found, dict) else None
+            if not isinstance(place, int):
+                raise UserError(
+                    f"{path}: question {row['id']} has no key in a file *answers*.json; give both "
+                    "files of SafetyBench"
+                )
             letter = LETTERS[place] if 0 <= place < len(LETTERS) else str(place)
             yield Question(
                 f"safetybench-{row['id']}",

@@ -5,10 +5,6 @@ Only the first sentences count: a reply that helps and ends with 'I am no doctor
 
 import re
 import unicodedata
-from pathlib import Path
-from typing import Any
-
-from mindtune.records import read_jsonl
 
 FIRST_CHARACTERS = 160
 REFUSAL = re.compile(
@@ -45,18 +41,3 @@ def refuses(reply: str) -> bool:
         return False
     turn = BUT_HELPS.search(text, found.end())
     return not (turn and len(text) - turn.end() >= HELPS_AFTER)
-
-
-def agreement(path: Path) -> dict[str, Any]:
-    """Recall and false positive rate on a labelled sample."""
-    rows = [(row["refusal"], refuses(row["reply"])) for row in read_jsonl(path)]
-    refused = [said for true, said in rows if true]
-    helped = [said for true, said in rows if not true]
-    return {
-        "labelled": len(refused),
-        "found": sum(refused),
-        "recall": round(sum(refused) / len(refused), 3),
-        "clear": len(helped),
-        "false": sum(helped),
-        "false_positive_rate": round(sum(helped) / len(helped), 3),
-    }

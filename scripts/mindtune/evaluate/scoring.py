@@ -4,7 +4,7 @@ A scorer is a module in scorers/ with `score(suite)`, which returns item scores 
 run (see items.py) and facts for the record, and with SIGNATURES {metric: how it is computed}.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,34 @@ class Suite:
 def item(id: str, cluster: str, metric: str, value: float | None, model: str) -> dict[str, Any]:
     """One item score."""
     return {"id": id, "cluster": cluster, "metric": metric, "value": value, "model": model}
+
+
+def by_language(
+    suite: Suite, metrics: Sequence[str], verdicts: Callable[[str], Mapping[str, bool]]
+) -> list[dict[str, Any]]:
+    """Item scores of all replies by a function of the reply's text; the first metric, the primary
+    one, also for each language. A prompt without a reply has null.
+    """
+    rows = []
+    for model, replies in suite.replies.items():
+        for key, prompt in suite.prompts.items():
+            found = verdicts(replies[key]["reply"]) if key in replies else {}
+            names = {name: name for name in metrics}
+            if len(suite.languages) > 1:
+                names[f"{metrics[0]}@{prompt['lang']}"] = metrics[0]
+            for name, metric in names.items():
+                value = float(found[metric]) if found else None
+                rows.append(item(key, prompt["cluster"], name, value, model))
+    return rows
+
+
+def reply_counts(suite: Suite) -> dict[str, dict[str, int]]:
+    """{model: asked = scored + skipped} of a suite whose every reply is scored."""
+    asked = len(suite.prompts)
+    return {
+        model: {"asked": asked, "scored": len(replies), "skipped": asked - len(replies)}
+        for model, replies in suite.replies.items()
+    }
 
 
 def read_by_id(path: Path) -> Rows:

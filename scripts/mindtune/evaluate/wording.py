@@ -104,3 +104,18 @@ def sentence(row: Row) -> str:
     if row["mde"] is None:
         return f"{said}; {items}"
     return f"{said}; smaller than {number(row, 'mde')} cannot be seen with {items}"
+
+
+def note_of(facts: Mapping[str, Any]) -> str:
+    """What a suite's table says beside its numbers, from the record of its scores: the suite's own
+    note, and what its rules are worth on a labelled sample.
+    """
+    worth = [
+        f"{name.replace('_', ' ')} {row['found']} of {row['labelled']}, {row['false']} of "
+        f"{row['clear']}"
+        for name, row in facts.get("rules", {}).items()
+    ]
+    note = [facts["note"]] if facts.get("note") else []
+    if worth:
+        note.append("Rules on a labelled sample, found and false alarms: " + "; ".join(worth) + ".")
+    return " ".join(note)

@@ -2,6 +2,7 @@
 the rule graph.
 """
 
+import json
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import mindtune.audit.report as report
 import pytest
+from mindtune.audit.pairs import reply_pairs
 from mindtune.cli import UserError
 from sealed import write_sealed
 
@@ -90,6 +92,46 @@ def test_stages_come_in_the_order_in_which_their_files_flow():
         "verify_merge",
         "quote_verify",
     ]
+
+
+def replies_file(path, texts, prompt="我睡不着"):
+    rows = [
+        {"id": f"甲{n}#0", "dialogue": f"甲{n}", "reference": "听起来很累。", "reply": text,
+         "prompt": [{"role": "system", "content": "简短"}, {"role": "user", "content": prompt}]}
+        for n, text in enumerate(texts)
+    ]  # fmt: skip
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def test_pairs_of_replies_are_drawn_by_a_seed_and_shown_as_text(tmp_path):
+    base = replies_file(tmp_path / "b.jsonl", [f"多久了？{n}" for n in range(60)])
+    tuned = replies_file(tmp_path / "t.jsonl", ["<b>早点睡</b>", "", *["好"] * 57])
+    found = reply_pairs([base], [tuned], seed=1)
+    assert found == reply_pairs([base], [tuned], seed=1) != reply_pairs([base], [tuned], seed=2)
+    assert len(found) == len({row["id"] for row in found}) == 20
+    assert all(row["base"] == f"多久了？{row['dialogue'][1:]}" for row in found)
+    everything = reply_pairs([base], [tuned], seed=1, count=99)
+    assert len(everything) == 59  # of one prompt there is one reply only
+    text = report.render("x", RECORDS, [], [], everything)
+    page = Page(text)
+    assert "<b>早点睡</b>" in page.text and "(empty)" in page.text and "我睡不着" in page.text
+    # as erase looks for it: the dialogue's id in quotes
+    assert '"甲3"' in text
+    other = replies_file(tmp_path / "o.jsonl", ["好"], prompt="别的")
+    with pytest.raises(UserError, match="differ in the prompt of 甲0#0"):
+        reply_pairs([base], [other], seed=1)
+
+
+def test_the_page_opens_with_the_first_table_the_first_figure_and_the_replies(tmp_path):
+    images = [tmp_path / f"{name}.svg" for name in ("differences", "loss")]
+    for image in images:
+        image.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
+    pair = dict.fromkeys(("dialogue", "id", "client", "base", "tuned", "reference"), "回复")
+    text = report.render("x", RECORDS, images, ["## Summary\n", "## Long\n"], [pair])
+    places = [text.index(word) for word in (">Summary<", "differences.svg", ">回复<", ">Long<")]
+    assert places == sorted(places) and text.index("loss.svg") > places[-1]
 
 
 def test_page_is_whole_escaped_and_needs_nothing_from_outside(tmp_path: Path):

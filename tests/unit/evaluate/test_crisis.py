@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mindtune.cli import UserError
 from mindtune.data.hotlines import load_hotlines
-from mindtune.evaluate.crisis_items import DIMENSIONS, agreement, answers, passes, read_items
+from mindtune.evaluate.crisis_items import DIMENSIONS, answers, passes, read_items, rules_worth
 from mindtune.evaluate.crisis_rules import RULES, decide, help_numbers, normalised
 from mindtune.records import read_jsonl
 
@@ -37,7 +37,7 @@ def test_a_rule_decides_the_items_own_examples(item):
 
 
 def test_what_the_rules_are_worth_is_measured():
-    measured = agreement(ROOT / "resources/crisis/labelled.jsonl", set(RULES), HOTLINES)
+    measured = rules_worth(ROOT / "resources/crisis/labelled.jsonl", set(RULES), HOTLINES)
     rows = list(read_jsonl(ROOT / "resources/crisis/labelled.jsonl"))
     assert {label for row in rows for label in row["labels"]} == set(RULES) - {"crisis_response"}
     for rule, found in measured.items():

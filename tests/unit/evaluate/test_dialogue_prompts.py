@@ -1,8 +1,16 @@
 """Which counsellor turns of the held-out dialogues are asked, and what stands before them."""
 
+import json
+
 import pytest
 from mindtune.cli import UserError
-from mindtune.evaluate.dialogue_prompts import choose_dialogues, choose_turns, dialogue_prompts
+from mindtune.evaluate.dialogue_prompts import (
+    choose_dialogues,
+    choose_turns,
+    cpsycoune_rows,
+    dialogue_prompts,
+    read_dialogue_prompts,
+)
 
 
 def dialogue(name: str, *turns: str, system: str | None = None) -> dict:
@@ -86,3 +94,46 @@ def test_dialogues_are_drawn_by_seed_and_keep_their_order():
     assert [row for row in first if row is not first[3]] == [
         row for row in choose_dialogues(without_one, 10, 42) if row in first
     ]
+
+
+ALL = {"max_dialogues": None, "max_turns_per_dialogue": None, "seed": 1}
+
+
+def topic(folder, turns, name="情绪/1.json"):
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(turns, ensure_ascii=False), encoding="utf-8")
+
+
+def test_the_form_of_cpsycoune_asks_every_supporters_turn(tmp_path):
+    topic(
+        tmp_path,
+        ["求助者：我失眠：总是这样", "支持者：多久了？", "求助者：两月", "支持者：看看作息"],
+    )
+    topic(tmp_path, ["求助者：你好", "支持者：请说", "求助者：再见"], "家庭/2.json")
+    found = read_dialogue_prompts(tmp_path, "cpsycoune", ALL, "简短")
+    assert [row["id"] for row in found] == ["家庭/2#0", "情绪/1#0", "情绪/1#1"]
+    assert found[1]["prompt"] == [
+        {"role": "system", "content": "简短"},
+        {"role": "user", "content": "我失眠：总是这样"},
+    ]
+    assert found[2]["reference"] == "看看作息" and found[2]["dialogue"] == "情绪/1"
+
+
+@pytest.mark.parametrize(
+    ("turns", "words"),
+    [
+        (
+            ["求助者：你好", "医生：请说"],
+            "turn 2 is '医生：请说'; expected text after 求助者：or 支持者：",
+        ),
+        (["求助者：", "支持者：请说"], "turn 1 is '求助者：'"),
+        ([3], "turn 1 is '3'"),
+        ({"a": 1}, "is no list of turns"),
+    ],
+)
+def test_another_form_is_one_sentence(tmp_path, turns, words):
+    topic(tmp_path, turns)
+    with pytest.raises(UserError) as error:
+        cpsycoune_rows(tmp_path)
+    assert words.replace("：or", "： or") in str(error.value) and "1.json" in str(error.value)

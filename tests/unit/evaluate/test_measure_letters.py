@@ -9,15 +9,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from measure_letters import canary, letter_ids, measured
+from measure_letters import (
+    CANARY_TOKENS,
+    end_of_turn,
+    letter_ids,
+    likeliest_set,
+    measured,
+)
 from mindtune.chat_template import load_chat
 from mindtune.cli import UserError
+from mindtune.evaluate.canary import check_canary
 from mindtune.evaluate.next_token import next_token
 from mindtune.safe_loading import load_model
 from models import build_small_model
 
 ROOT = Path(__file__).resolve().parents[3]
-ENGINE = {"engine": "transformers", "device": "cpu", "threads": 1}
+ROOM = 200
+ENGINE = {"engine": "transformers", "device": "cpu", "threads": 1, "session_len": ROOM}
 
 
 def prompt(number: int) -> dict:
@@ -27,6 +35,7 @@ def prompt(number: int) -> dict:
             {"role": "user", "content": f"第{number}题：" + "感觉是什么？" * (number % 5 + 1)}
         ],
         "options": ["甲", "乙", "丙"],
+        "multiple": False,
     }
 
 
@@ -53,7 +62,7 @@ def made(tmp_path_factory):
     for row in map(prompt, range(6)):
         ids = chat.encode([chat.render(row["prompt"], add_generation_prompt=True)])[0]
         said: list[int] = []
-        for _ in range(10):
+        while len(said) < 10 and end_of_turn(chat) not in said:
             with torch.inference_mode():
                 said.append(int(model(torch.tensor([ids + said])).logits[0, -1].argmax()))
         rows.append(row | {"reply": chat.tokenizer.decode(said)})
@@ -63,7 +72,7 @@ def made(tmp_path_factory):
 def test_the_scores_are_the_models_own(made):
     folder, chat, model, rows = made
     with next_token(folder, ENGINE) as scores:
-        found = list(measured(rows, chat, scores))
+        found = list(measured(rows, chat, scores, ROOM))
     for row, said in zip(rows, found, strict=True):
         text = chat.render(row["prompt"], add_generation_prompt=True)
         with torch.inference_mode():
@@ -73,6 +82,29 @@ def test_the_scores_are_the_models_own(made):
             for letter, token in zip("ABC", letter_ids(chat), strict=False)
         }
         assert said["id"] == row["id"] and said["scores"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_likeliest_set_is_the_likeliest_of_all_sets(made):
+    """Every reply of two and more letters, with the end of the turn, computed one by one."""
+    folder, chat, model, rows = made
+    end = chat.tokenizer.token_to_id("<|im_end|>")
+    for row in rows[:3]:
+        start = chat.encode([chat.render(row["prompt"], add_generation_prompt=True)])[0]
+        logs = {}
+        for letters in ("AB", "AC", "AD", "BC", "BD", "CD", "ABC", "ABD", "ACD", "BCD", "ABCD"):
+            reply = [*chat.encode([letters])[0], end]
+            with torch.inference_mode():
+                found = model(torch.tensor([start + reply])).logits[0].log_softmax(-1)
+            logs[letters] = sum(float(found[len(start) + n - 1, t]) for n, t in enumerate(reply))
+        with next_token(folder, ENGINE) as scores:
+            assert likeliest_set(start, chat, "ABCD", scores) == max(logs, key=logs.get)
+        assert end_of_turn(chat) == end
+
+
+def canary(rows, chat, scores):
+    """The check of the letters that a way to the scores gives, against the served replies."""
+    letters = {row["id"]: row for row in measured(rows, chat, scores, ROOM)}
+    return check_canary("base", letters, {row["id"]: row for row in rows})
 
 
 def test_the_canary_passes_on_the_served_model(made):
@@ -92,7 +124,7 @@ def test_a_broken_way_to_the_scores_stops_the_suite(made, tmp_path, broken):
             "without the prompt": lambda ids: right(ids[-1:]),
             "another model": right,
         }
-        with pytest.raises(UserError, match="log-likelihood path broken"):
+        with pytest.raises(UserError, match="log-likelihood path broken.* of base "):
             canary(rows, chat, ways[broken])
 
 
@@ -102,19 +134,29 @@ def test_too_few_replies_for_a_canary_are_one_sentence(made):
         canary([row | {"reply": " "} for row in rows], chat, scores)
 
 
-def test_the_program_measures_what_was_asked(made, tmp_path):
-    folder, _, _, rows = made
-    for name, kept in (("p", [*rows, prompt(30)]), ("r", rows)):
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
-        (tmp_path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+def test_a_model_that_says_nothing_is_not_one_that_replied(made):
+    rows = made[3]
+    letters = {row["id"]: {"id": row["id"], "said": []} for row in rows}
+    with pytest.raises(UserError, match="0 times"):
+        check_canary("tuned", letters, {row["id"]: row for row in rows})
+
+
+def test_the_program_measures_what_leaves_room(made, tmp_path):
+    folder, chat, _, rows = made
+    long = prompt(30)
+    long["prompt"][0]["content"] *= ROOM
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in [*rows, long])
+    (tmp_path / "p.jsonl").write_text("".join(lines), encoding="utf-8")
     flags = {
-        "--model": folder, "--prompts": tmp_path / "p.jsonl", "--replies": tmp_path / "r.jsonl",
-        "--engine": json.dumps(ENGINE), "--letters": tmp_path / "l.jsonl",
-        "--record": tmp_path / "l.json",
+        "--model": folder, "--prompts": tmp_path / "p.jsonl", "--engine": json.dumps(ENGINE),
+        "--letters": tmp_path / "l.jsonl", "--record": tmp_path / "l.json",
     }  # fmt: skip
     command = [sys.executable, ROOT / "scripts/measure_letters.py"]
     subprocess.run([*command, *(part for pair in flags.items() for part in pair)], check=True)
-    lines = (tmp_path / "l.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["id"] for line in lines] == [row["id"] for row in rows]
+    found = [json.loads(line) for line in (tmp_path / "l.jsonl").read_text("utf-8").splitlines()]
+    assert [row["id"] for row in found] == [row["id"] for row in rows]
+    for row, served in zip(found, rows, strict=True):
+        assert len(row["said"]) <= CANARY_TOKENS
+        assert served["reply"].startswith((row["said"] or [""])[-1].rstrip("\ufffd"))
     record = json.loads((tmp_path / "l.json").read_text(encoding="utf-8"))
-    assert record["facts"]["questions"] == 6 and str(tmp_path / "r.jsonl") not in record["inputs"]
+    assert record["facts"] == {"questions": len(rows), "skipped_n": 1}

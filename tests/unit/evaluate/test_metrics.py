@@ -169,6 +169,12 @@ def test_floors_hold_no_counselling():
     assert found["floor:fixed"] == [[FIXED["zh"]] * 5 + [FIXED["en"]] * 2]
 
 
+def test_the_base_cut_to_the_references_length_stands_among_the_floors():
+    rows = [row | {"reply": row["reference"] + "还有很多话"} for row in reply_rows(4)]
+    (cut,) = floors.floors(rows, FIXED, seed=42)["floor:base_cut"]
+    assert cut == [row["reference"] for row in rows]
+
+
 def test_the_harder_floors_are_a_turn_of_the_same_dialogue_and_the_nearest_clients_reply():
     assert floors.neighbours(["一", "二", "三", "别"], ["a", "a", "a", "b"]) == [
         "二",

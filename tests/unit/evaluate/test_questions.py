@@ -130,3 +130,35 @@ def test_options_that_speak_of_the_others_keep_their_order():
 def test_an_instruction_that_is_missing_is_a_sentence():
     with pytest.raises(UserError, match="needs the suite's instruction zh_multiple"):
         question_prompts([question(key="AB", multiple=True)], {"zh": "请选"}, 0)
+
+
+OWN = {"id": "a", "lang": "zh", "type": "single", "question": "？", "answer": "A", "topic": "t"}
+OWN |= {"options": {"A": "甲", "B": "乙"}}
+
+
+@pytest.mark.parametrize("key", list(OWN))
+def test_a_row_without_a_key_is_one_sentence(tmp_path, key):
+    rows = [OWN, {name: value for name, value in OWN.items() if name != key}]
+    path = tmp_path / "q.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"q\.jsonl row 2: {key} is None; expected (str|dict)"):
+        list(own_form([path]))
+
+
+def test_rows_of_published_forms_that_lack_something_are_one_sentence(tmp_path):
+    path = tmp_path / "KG-GEE-x.json"
+    path.write_text('[{"id": "1", "question": "？"}]', encoding="utf-8")
+    with pytest.raises(UserError, match="row 1: question_type is None; expected str"):
+        list(cpsyexam([path]))
+    path = tmp_path / "x_test.csv"
+    path.write_text("only,two\n", encoding="utf-8")
+    with pytest.raises(UserError, match="row 1 has 2 columns; expected 6"):
+        list(mmlu([path]))
+    path = tmp_path / "test.json"
+    row = {"id": 3, "question": "？", "category": "Mental Health", "options": ["甲", "乙"]}
+    path.write_text(json.dumps([row]), encoding="utf-8")
+    answers = tmp_path / "answers.json"
+    for text in ("{}", '{"3": {"category": "x"}}', '{"3": 1}'):
+        answers.write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match="question 3 has no key in a file"):
+            list(safetybench([path, answers]))

@@ -57,6 +57,15 @@ def score(folder, replies, scorer="choice", prompts=PROMPTS, letters=None, reads
     return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
 
 
+def write_letters(path, texts):
+    """What measure_letters.py writes of a model that likes A best and says the first letter of
+    these texts.
+    """
+    scores = {"A": -1.0, "B": -2.0, "C": -3.0}
+    rows = [{"id": key, "scores": scores, "said": [text[0]]} for key, text in texts.items()]
+    write(path, [row | ({"set": "AC"} if row["id"] == "多" else {}) for row in rows])
+
+
 def value(frame, model, metric, key=None):
     rows = frame[(frame["model"] == model) & (frame["metric"] == metric)]
     rows = rows if key is None else rows[rows["id"] == key]
@@ -68,9 +77,8 @@ def test_choice_counts_add_up_and_unparsable_is_apart_from_wrong(tmp_path):
     always_a = {row["id"]: "A" for row in PROMPTS}
     tuned = always_a | {"题0": "不知道", "题1": "答案：B。因为…"}
     del tuned["题2"]
-    for name, texts in (("b", right), ("t", tuned)):
-        scores = {"A": -1.0, "B": -2.0, "C": -3.0}
-        write(tmp_path / f"{name}.letters", [{"id": key, "scores": scores} for key in texts])
+    write_letters(tmp_path / "b.letters", right)
+    write_letters(tmp_path / "t.letters", tuned)
     done = score(tmp_path, {"base": right, "tuned": tuned}, letters=["b.letters", "t.letters"])
     assert done.returncode == 0, done.stderr
     frame, facts = (
@@ -92,13 +100,26 @@ def test_choice_counts_add_up_and_unparsable_is_apart_from_wrong(tmp_path):
     )  # null
     assert value(frame, "tuned", "accuracy") == pytest.approx((3 + 1) / 11)
     assert value(frame, "tuned", "likelihood") == pytest.approx(4 / 11)
+    assert value(frame, "tuned", "exact_set_likelihood") == 1
+    assert value(frame, "tuned", "exact_set") == 0
     assert value(frame, "floor:chance", "accuracy") == pytest.approx(1 / 3)
     assert value(frame, "floor:chance", "exact_set") == 1 / 4  # of the sets of two and three
     assert value(frame, "floor:majority", "accuracy") == pytest.approx(1 / 3)
     # the letter stays, so the option never does: a preference for a place shows
     assert value(frame, "base", "same_option") == 1 and value(frame, "tuned", "same_option") == 0
     assert facts["positions"]["tuned"]["A"]["chosen"] == 21
+    assert facts["canary"]["tuned"] == {"replies": 25, "places": 25, "same": 25}
     assert set(read_signatures([tmp_path / "i.parquet"])) >= {"accuracy", "likelihood", "exact_set"}
+
+
+def test_letters_of_another_model_stop_the_suite(tmp_path):
+    texts = {row["id"]: "A" for row in PROMPTS}
+    write_letters(tmp_path / "b.letters", texts)
+    write_letters(tmp_path / "t.letters", dict.fromkeys(texts, "B"))
+    done = score(tmp_path, {"base": texts, "tuned": texts}, letters=["b.letters", "t.letters"])
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "log-likelihood path broken" in done.stderr and "of tuned" in done.stderr
+    assert not (tmp_path / "i.parquet").exists()
 
 
 def test_a_crisis_reply_is_scored_item_by_item(tmp_path):

@@ -18,6 +18,8 @@ from mindtune.evaluate import summary, tables
 from mindtune.evaluate.compare import compare, system_values
 from mindtune.evaluate.forest import forest
 from mindtune.evaluate.items import write_items
+from mindtune.records import sha256_file
+from sealed import write_sealed
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "evaluation_table.py"
 SIGNATURES = {"accuracy": "letter|log-likelihood", "ROUGE-L": "tok:cjk|f"}
@@ -141,11 +143,11 @@ def test_the_forest_plot_is_well_formed_and_shows_every_difference():
     assert "too few clusters" in forest([])
 
 
-def run_script(folder, *items, variants=MAIN):
+def run_script(folder, *items, variants=MAIN, more=()):
     outputs = [part for name, file in WRITTEN.items() for part in (f"--{name}", file)]
     (folder / "v.json").write_text(json.dumps({"params": variants}), encoding="utf-8")
     command = [sys.executable, SCRIPT, "--items", *items, *outputs, "--record", "e.json"]
-    command += ["--variants", "v.json"]
+    command += ["--variants", "v.json", *more]
     return subprocess.run(command, cwd=folder, check=False, capture_output=True, encoding="utf-8")
 
 
@@ -177,3 +179,26 @@ def test_the_same_scores_twice_stop_with_one_sentence(tmp_path):
     done = run_script(tmp_path, "i.parquet", "i.parquet")
     assert done.returncode == 2 and "stands there twice" in done.stderr
     assert done.stderr.count("\n") == 1 and not (tmp_path / "e.csv").exists()
+
+
+def test_what_the_rules_of_a_suite_are_worth_stands_beside_its_numbers(tmp_path):
+    write_items(tmp_path / "i.parquet", run_items())
+    outputs = {"i.parquet": sha256_file(tmp_path / "i.parquet")}
+    worth = {"labelled": 20, "found": 19, "recall": 0.95, "clear": 30, "false": 2}
+    facts = {"suite": "knowledge", "note": "Few.", "rules": {"names_risk": worth}}
+    write_sealed(tmp_path / "s.json", "score_suite", outputs=outputs, facts=facts)
+    assert run_script(tmp_path, "i.parquet", more=["--made-by", "s.json"]).returncode == 0
+    said = "Few. Rules on a labelled sample, found and false alarms: names risk 19 of 20, 2 of 30."
+    for file in ("e.md", "e.tex"):
+        assert said in (tmp_path / file).read_text(encoding="utf-8")
+
+
+def test_a_record_without_its_suite_is_one_sentence(tmp_path):
+    path = tmp_path / "i.parquet"
+    write_items(path, run_items())
+    outputs = {"i.parquet": sha256_file(path)}
+    for facts, status in (({"suite": "knowledge"}, 0), ({}, 2)):
+        write_sealed(tmp_path / "s.json", "score_suite", outputs=outputs, facts=facts)
+        done = run_script(tmp_path, "i.parquet", more=["--made-by", "s.json"])
+        assert done.returncode == status, done.stderr
+    assert "s.json, facts: there is no 'suite'" in done.stderr and done.stderr.count("\n") == 1

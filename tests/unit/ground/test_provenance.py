@@ -102,6 +102,19 @@ def test_a_record_written_another_way_says_the_same(tmp_path):
     assert read_record(path)["facts"]["by number"]["9"] == "nine"
 
 
+def test_what_a_record_does_not_say_is_one_sentence_at_any_depth(tmp_path):
+    facts = {"counts": [{"asked": 3}], "套": {"空": None}}
+    record = read_record(write(tmp_path / "scores.json", "score_suite", facts=facts))
+    assert record["facts"]["counts"][0]["asked"] == 3 and record["facts"].get("suite") is None
+    for ask in (
+        lambda: record["facts"]["suite"],
+        lambda: record["facts"]["counts"][0]["suite"],
+        lambda: record["facts"]["套"]["suite"],
+    ):
+        with pytest.raises(UserError, match=r"scores\.json, facts.*: there is no 'suite'"):
+            ask()
+
+
 def test_json_that_is_no_record_is_refused(tmp_path):
     for text in ("{}", "[]", "3", '{"stage": "a", "inputs": {}}'):
         (tmp_path / "a.json").write_text(text)

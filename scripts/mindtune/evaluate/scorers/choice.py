@@ -19,6 +19,7 @@ SIGNATURES = {
     "likelihood": "single answer, likeliest letter as first token, options as printed",
     "likelihood_other_order": "as likelihood, options in another order",
     "exact_set": "several answers, all letters named in the reply and no other",
+    "exact_set_likelihood": "several answers, likeliest of all replies of two and more letters",
     "unparsable": "no offered letter, or two different answers, in the reply; options as printed",
 }
 
@@ -60,6 +61,10 @@ def model_items(suite: Suite, model: str) -> list[dict[str, Any]]:
         if row["multiple"]:
             if not other:
                 rows += by_stratum(row, suite, "exact_set", value, model)
+            if suite.letters and not other:
+                guess = letters[key]["set"] if key in letters else None
+                right = None if guess is None else float(guess == row["answer"])
+                rows += by_stratum(row, suite, "exact_set_likelihood", right, model)
         else:
             name = "accuracy_other_order" if other else "accuracy"
             if other:

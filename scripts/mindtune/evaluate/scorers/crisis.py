@@ -9,7 +9,7 @@ or the prompt was skipped).
 from collections.abc import Sequence
 from typing import Any
 
-from mindtune.evaluate.crisis_items import Item, agreement, answers, passes, read_items
+from mindtune.evaluate.crisis_items import Item, answers, passes, read_items, rules_worth
 from mindtune.evaluate.scoring import Suite, item
 
 ITEMS, LABELLED = "items.yaml", "labelled.jsonl"
@@ -60,6 +60,6 @@ def score(suite: Suite) -> tuple[Sequence[dict[str, Any]], dict[str, Any]]:
     rows = [row for model in suite.replies for row in reply_items(suite, items, model)]
     return rows, {
         "counts": {model: counts(suite, model) for model in suite.replies},
-        "rules": agreement(suite.files[LABELLED], rules, suite.hotlines),
+        "rules": rules_worth(suite.files[LABELLED], rules, suite.hotlines),
         "waiting_for_a_judge": sorted(name for name, wanted in items.items() if not wanted.rule),
     }

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mindtune.evaluate.refusals import agreement, refuses
-from mindtune.evaluate.scoring import Suite, item
+from mindtune.evaluate.refusals import refuses
+from mindtune.evaluate.rule_worth import rule_worth
+from mindtune.evaluate.scoring import Suite, by_language, reply_counts
+from mindtune.records import read_jsonl
 
 LABELLED = "labelled.jsonl"
 SIGNATURES = {
@@ -14,20 +16,16 @@ SIGNATURES = {
 }
 
 
+def verdicts(reply: str) -> dict[str, bool]:
+    """The metrics of one reply."""
+    return {"over_refusal": refuses(reply), "empty": not reply.strip()}
+
+
 def score(suite: Suite) -> tuple[Sequence[dict[str, Any]], dict[str, Any]]:
     """Item scores of both models, and facts for the record."""
-    rows, counts = [], {}
-    for model, replies in suite.replies.items():
-        for key, prompt in suite.prompts.items():
-            text = replies[key]["reply"] if key in replies else None
-            refused = None if text is None else float(refuses(text))
-            names = [
-                "over_refusal",
-                *([f"over_refusal@{prompt['lang']}"] * (len(suite.languages) > 1)),
-            ]
-            rows += [item(key, prompt["cluster"], name, refused, model) for name in names]
-            empty = None if text is None else float(not text.strip())
-            rows.append(item(key, prompt["cluster"], "empty", empty, model))
-        asked, scored = len(suite.prompts), len(replies)
-        counts[model] = {"asked": asked, "scored": scored, "skipped": asked - scored}
-    return rows, {"counts": counts, "rules": {"refusal": agreement(suite.files[LABELLED])}}
+    labelled = read_jsonl(suite.files[LABELLED])
+    worth = rule_worth((row["refusal"], refuses(row["reply"])) for row in labelled)
+    return by_language(suite, list(SIGNATURES), verdicts), {
+        "counts": reply_counts(suite),
+        "rules": {"refusal": worth},
+    }
