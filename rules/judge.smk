@@ -121,8 +121,8 @@ rule judge_replies:
             --settings {params.limits:q} \
             --rubrics {input.rubrics:q} \
             --root {params.root:q} \
-            --replies {params.about:q} \
-            --made-by {input.records:q} \
+            --replies @<(printf '%s\n' {params.about:q}) \
+            --made-by @<(printf '%s\n' {input.records:q}) \
             --tuned {params.tuned:q} \
             --engine {params.engine:q} \
             --engine-python {PY[engine]:q} \

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.evaluate.judge_plan import Ask, plan, read_replies
 from mindtune.evaluate.judge_spec import families, kinship, take_key
 from mindtune.evaluate.judge_store import spent_in
@@ -68,9 +68,7 @@ def chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__, fromfile_prefix_chars="@")
     parser.add_argument("--judges", required=True, type=json.loads, help="JSON {name: judge}")
     parser.add_argument("--settings", required=True, type=json.loads, help="JSON: limits")
     parser.add_argument("--rubrics", required=True, nargs="+", type=Path)

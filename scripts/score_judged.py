@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mindtune.cli import UserError, run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate.judged_scores import Scores, counts, score, signatures
 from mindtune.evaluate.rubrics import read_rubric
 from mindtune.provenance import add_made_by, hash_inputs, read_records
@@ -72,9 +72,7 @@ def scored(args: argparse.Namespace) -> dict[str, Any]:
 
 def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--answers", required=True, type=Path)
     parser.add_argument("--rubric", required=True, type=Path)
     parser.add_argument("--root", required=True, type=Path, help="where a rubric's items start")
