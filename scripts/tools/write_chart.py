@@ -3,7 +3,6 @@
 Reads   the records below results/
 """
 
-import argparse
 import sys
 from pathlib import Path
 
