@@ -104,10 +104,14 @@ def with_judge(ratings: Ratings, verdicts: Verdicts) -> dict[str, Agreed] | None
 
 
 def rates(ratings: Ratings, good: bool) -> Iterator[tuple[str, Agreed]]:
-    """The shares of base and tuned, and their difference, each with its interval."""
+    """The shares of base and tuned, and their difference if it was asked of both replies of every
+    pair, each with its interval.
+    """
     scores = ratings.values.mean(axis=1) / ratings.most
     scores = scores if good or ratings.most > 1 else 1 - scores
     _, places = np.unique(ratings.clusters, return_inverse=True)
+    if set(ratings.models) != set(MODELS):
+        return
     few = places.max() + 1 < MIN_CLUSTERS
     sums = {}
     for model in MODELS:
@@ -119,7 +123,9 @@ def rates(ratings: Ratings, good: bool) -> Iterator[tuple[str, Agreed]]:
         won, n = (part[sums[model][1] > 0] for part in sums[model])
         between = (None, None) if few else share_interval(won, n)
         yield model, Agreed(float(won.sum() / n.sum()), *between)
-    (base, n), (tuned, _) = sums["base"], sums["tuned"]
+    (base, n), (tuned, also) = sums["base"], sums["tuned"]
+    if (n != also).any():
+        return
     value = float((tuned - base).sum() / n.sum())
     between = (None, None) if few else binary_difference(tuned - base, n).interval()
     yield DIFFERENCE, Agreed(value, *between)
@@ -177,7 +183,7 @@ def wide(rows: pd.DataFrame, heads: Mapping[str, str]) -> str:
             {"question": row["question"], "who": row["who"], "replies": size},
         )
         entry[heads[row["measure"]]] = shown(row["value"], row["low"], row["high"])
-    found = pd.DataFrame(list(cells.values())).map(markdown_text)
+    found = pd.DataFrame(list(cells.values())).fillna("-").map(markdown_text)
     return found.to_markdown(index=False, disable_numparse=True) + "\n"
 
 

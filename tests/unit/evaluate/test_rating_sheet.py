@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mindtune.cli import UserError
+from mindtune.evaluate.raters import markdown, table
 from mindtune.evaluate.rating_page import MOST_BYTES, page
 from mindtune.evaluate.rating_sheet import blinded, drawn, make_key, pairs_of, shown_prompt
 from mindtune.evaluate.rubrics import Behaviour, Rubric
 from mindtune.evaluate.sheet_csv import as_cell, as_text, empty_sheet
-from mindtune.evaluate.sheet_reading import read_sheet, read_sheets
+from mindtune.evaluate.sheet_reading import Filled, read_sheet, read_sheets
 from rated import HOSTILE, rows_of
 
 TEXT = {"zh": "是否点明感受？", "en": "Does it name a feeling?"}
@@ -59,8 +60,7 @@ def saved(path, rows, encoding="utf-8-sig", delimiter=",", lineterminator="\r\n"
 
 def test_a_sheet_says_nothing_of_models():
     assert all(row["model"] in ("base", "tuned") for row in KEY["hidden"])
-    texts = ["same words"] * 3
-    seen = key_of(texts=texts)["seen"]
+    seen = key_of(texts=["same words"] * 3)["seen"]
     # rows_of ends each reply with its model's name; nothing else may
     said = json.dumps(seen).replace("same words base", "").replace("same words tuned", "")
     assert not re.search("base|tuned|d0#|dialogue|心理咨询师", said)
@@ -158,12 +158,6 @@ def test_other_orders_and_other_ways_to_write_a_number_are_put_right(tmp_path):
     assert {answers["empathy.names"] for answers in found.answers.values()} == {1}
 
 
-def broken(change):
-    rows = filled()
-    change(rows)
-    return rows
-
-
 def put(line, column, text):
     def change(rows):
         rows[line][column] = text
@@ -171,7 +165,7 @@ def put(line, column, text):
     return change
 
 
-# {what is wrong: (what was done, what the sentence says)}; line 3 is the second row
+# {what is wrong: (what was done, what the sentence says)}
 WRONG = {
     "empty": (put(2, 6, ""), r"row P001B, column empathy.names is empty"),
     "date": (put(2, 6, "1900/1/1"), r"column empathy.names is '1900/1/1', which a spreadsheet"),
@@ -203,8 +197,10 @@ WRONG = {
 
 @pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
 def test_an_incomplete_or_edited_sheet_is_refused_by_its_cell(tmp_path, change, said):
+    rows = filled()
+    change(rows)
     with pytest.raises(UserError, match=said) as error:
-        read_sheet(saved(tmp_path / "r1.csv", broken(change)), KEY)
+        read_sheet(saved(tmp_path / "r1.csv", rows), KEY)
     assert str(error.value).startswith(str(tmp_path / "r1.csv"))
 
 
@@ -234,3 +230,21 @@ def test_two_raters_are_needed_and_each_once(tmp_path):
         read_sheets([one, saved(tmp_path / "b.csv", filled())], KEY)
     other = saved(tmp_path / "c.csv", filled(rater="r2", value="0"))
     assert [sheet.rater for sheet in read_sheets([other, one], KEY)] == ["r1", "r2"]
+
+
+def test_a_question_asked_of_some_replies_only_has_shares_and_no_difference():
+    """As after a condition: a difference would compare other replies with each other."""
+    key = key_of(12, 1, 12)
+    for row, hidden in zip(key["seen"]["rows"], key["hidden"], strict=True):
+        if hidden["model"] == "tuned" and row["row"] > "P006":
+            row["asked"] = ["scale.how"]
+    answers = {
+        row["row"]: dict.fromkeys(row["asked"], place % 2)
+        for place, row in enumerate(key["seen"]["rows"])
+    }
+    sheets = [Filled(rater, answers, False) for rater in ("r1", "r2")]
+    found = table(key, sheets, {})
+    assert "| -" in markdown(found, key, [])
+    measures = found[found["who"] == "humans"].groupby("question")["measure"].agg(list)
+    assert measures["empathy.names"] == ["base", "tuned"]
+    assert measures["scale.how"] == ["base", "tuned", "tuned-base"]
