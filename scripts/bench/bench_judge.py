@@ -116,7 +116,8 @@ def main() -> None:
         runs=[*rows, *speed, *covers],
         median=median,
         target={
-            "paid_twice": 0, "kills": args.kills, "a_minute_by_cpu": 10_000, "memory_growth": 1.1, "planted": 0.8,
+            "paid_twice": 0, "kills": args.kills, "a_minute_by_cpu": 10_000,
+            "memory_growth": 1.1, "planted": 0.8,
             "coverage": "0.93 to 0.97",
         },
         met=met,
