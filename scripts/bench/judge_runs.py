@@ -71,6 +71,7 @@ def forks(folder: Path, url: str, kills: int, state: str, concurrency: int = 8) 
         "--record", f"{state}.json", "--log", "server.log",
     ]  # fmt: skip
     program = [PYTHON, str(SCRIPTS / "bench/judge_forks.py"), "--kills", str(kills)]
+    program += ["--most", "5000"]  # so that 100 kills fit into 1,000 requests
     done = subprocess.run(
         [*program, "--", *words], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
     )
