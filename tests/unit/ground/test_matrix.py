@@ -73,7 +73,7 @@ def test_lists_and_switches_are_values_too():
         ({"matrix": AXES | {"seed": []}}, "matrix.seed is []"),
         ({"matrix": AXES | {"seed": [1, 1]}}, "makes the run demo-rank4-seed1 twice"),
         ({"matrix": AXES | {"seed": [1.5]}}, "matrix.seed.0 is 1.5 and should be an integer"),
-        ({"matrix": AXES | {"dataset": ["demoo"]}}, "is 'demoo', which is not among datasets"),
+        ({"matrix": AXES | {"dataset": ["demoo"]}}, "'demoo' is not among datasets"),
         ({"matrix": AXES | {"seed": list(range(6000))}}, "makes 12,000 runs"),
         ({"matrix": AXES | {"max_length": [512]}}, "config key matrix.max_length"),
         ({"matrix": [1]}, "matrix is [1] and should be a mapping"),
