@@ -43,12 +43,19 @@ def syntax_tree(path: Path) -> ast.Module:
     return without_docstrings(ast.parse(path.read_bytes()))
 
 
+@cache
+def tree_digest(path: Path) -> str:
+    """Hex SHA-256 of a Python file's syntax tree."""
+    return hashlib.sha256(ast.dump(syntax_tree(path)).encode()).hexdigest()
+
+
 def content_digest(path: Path) -> str:
     """Hex SHA-256 of what a file computes: of a Python file its syntax tree, of any other its
     bytes.
     """
-    content = ast.dump(syntax_tree(path)).encode() if path.suffix == ".py" else path.read_bytes()
-    return hashlib.sha256(content).hexdigest()
+    if path.suffix == ".py":
+        return tree_digest(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def named_modules(node: ast.AST) -> list[str]:
@@ -58,9 +65,9 @@ def named_modules(node: ast.AST) -> list[str]:
     return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
 
 
-def used_files(path: Path) -> Iterator[Path]:
-    """Files below scripts/ that a Python file imports, anywhere in it, or names by a text: a
-    template or a program beside it.
+def named_files(path: Path) -> Iterator[Path]:
+    """Files below scripts/ that a Python file may import, anywhere in it, or names by a text: a
+    template or a program beside it. Not every one is there.
     """
     for node in ast.walk(syntax_tree(path)):
         for name in named_modules(node):
@@ -71,6 +78,14 @@ def used_files(path: Path) -> Iterator[Path]:
             and node.value.endswith((".py", ".j2"))
         ):
             yield path.parent / node.value
+
+
+@cache
+def used_files(path: Path) -> tuple[Path, ...]:
+    """Files below scripts/ that a Python file uses, but for CHECKS."""
+    return tuple(
+        file for file in sorted({*named_files(path)}) if file.is_file() and not is_check(file)
+    )
 
 
 @cache
@@ -85,9 +100,7 @@ def sources(program: str, *extra: str) -> tuple[Path, ...]:
         if path not in seen:
             seen.add(path)
             if path.suffix == ".py":
-                queue += [
-                    file for file in used_files(path) if file.is_file() and not is_check(file)
-                ]
+                queue += used_files(path)
     return tuple(sorted(seen))
 
 
