@@ -22,7 +22,7 @@ from mindtune.canaries import FILE as CANARIES
 from mindtune.canaries import with_suite
 from mindtune.cards import check_runs, count_cards
 from mindtune.cli import UserError
-from mindtune.code import code_hash
+from mindtune.code import code_hash, recall
 from mindtune.config import (
     deciding_engine,
     exported_by_name,
@@ -101,6 +101,9 @@ def limit_cards():
 
 
 START = config.get("start")
+# What earlier plans found in our own programs, by the hash of each file's bytes
+LOOKED_THROUGH = Path(".snakemake/mindtune/code.json")
+recall(LOOKED_THROUGH)
 
 try:
     STARTED = take_start(config) if START else None

@@ -10,8 +10,10 @@ OUTPUTS  .snakemake/mindtune/{hash}.json, by a start that runs something; its jo
 
 if not STARTED:
     from mindtune.audit.starts import begin, end
+    from mindtune.code import keep
 
     START_TEXT = start_text(config, VENV, rule_files())
+    keep(LOOKED_THROUGH)
     START = str(start_path(START_TEXT))
     # What Snakemake types for a job: this file, and not what it was itself started with
     workflow.config_settings.configfiles = []

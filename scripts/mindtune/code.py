@@ -8,9 +8,13 @@ docs/change.md has the table.
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+import json
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 SCRIPTS = Path(__file__).resolve().parent.parent
 CHECKS = (
@@ -23,39 +27,29 @@ CHECKS = (
 HASHED: dict[str, dict[str, str]] = {}
 
 
-def without_docstrings(tree: ast.Module) -> ast.Module:
-    """The tree with the docstrings of its modules, classes and functions taken out, in place."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
-    return tree
+class Seen(NamedTuple):
+    """What a Python file computes, and what it names: all that is asked of its text."""
+
+    digest: str
+    modules: list[str]
+    beside: list[str]
 
 
-@cache
-def syntax_tree(path: Path) -> ast.Module:
-    """A Python file's syntax tree, without docstrings."""
-    return without_docstrings(ast.parse(path.read_bytes()))
+# {SHA-256 of a file's bytes: what is in it}, also of earlier plans (`recall`)
+KNOWN: dict[str, Seen] = {}
+ASKED: set[str] = set()
 
 
-@cache
-def tree_digest(path: Path) -> str:
-    """Hex SHA-256 of a Python file's syntax tree."""
-    return hashlib.sha256(ast.dump(syntax_tree(path)).encode()).hexdigest()
-
-
-def content_digest(path: Path) -> str:
-    """Hex SHA-256 of what a file computes: of a Python file its syntax tree, of any other its
-    bytes.
-    """
-    if path.suffix == ".py":
-        return tree_digest(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def without_docstring(node: ast.AST) -> None:
+    """Take the docstring out of a module, class or function, in place."""
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        first = node.body[0] if node.body else None
+        if (
+            isinstance(first, ast.Expr)
+            and isinstance(first.value, ast.Constant)
+            and isinstance(first.value.value, str)
+        ):
+            node.body = node.body[1:]
 
 
 def named_modules(node: ast.AST) -> list[str]:
@@ -65,27 +59,80 @@ def named_modules(node: ast.AST) -> list[str]:
     return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
 
 
-def named_files(path: Path) -> Iterator[Path]:
-    """Files below scripts/ that a Python file may import, anywhere in it, or names by a text: a
-    template or a program beside it. Not every one is there.
+def look_through(source: bytes) -> Seen:
+    """What is in a Python file: a digest of its syntax tree without docstrings, the modules that it
+    imports, anywhere, and texts that may name a template or a program beside it.
     """
-    for node in ast.walk(syntax_tree(path)):
-        for name in named_modules(node):
-            yield SCRIPTS.joinpath(*name.split(".")).with_suffix(".py")
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and node.value.endswith((".py", ".j2"))
-        ):
-            yield path.parent / node.value
+    tree, modules, beside = ast.parse(source), set(), set()
+    for node in ast.walk(tree):
+        without_docstring(node)
+    for node in ast.walk(tree):
+        modules.update(named_modules(node))
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and text.endswith((".py", ".j2")):
+            beside.add(text)
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return Seen(digest, sorted(modules), sorted(beside))
+
+
+@cache
+def seen(path: Path) -> Seen:
+    """What is in a Python file; one with the same bytes is not looked through again."""
+    text = path.read_bytes()
+    key = hashlib.sha256(text).hexdigest()
+    ASKED.add(key)
+    if key not in KNOWN:
+        KNOWN[key] = look_through(text)
+    return KNOWN[key]
+
+
+def this_version() -> str:
+    """What decides how a file is looked through: this module, and Python's grammar."""
+    here = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return f"{here} {sys.version_info.major}.{sys.version_info.minor}"
+
+
+def recall(path: Path) -> None:
+    """Take up what earlier plans found, from a file that `keep` wrote; nothing if it is torn, or
+    of another version.
+    """
+    try:
+        kept = json.loads(path.read_bytes())
+        if kept["version"] == this_version():
+            KNOWN.update({key: Seen(*found) for key, found in kept["seen"].items()})
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+
+
+def keep(path: Path) -> None:
+    """Write down what this plan asked for, if some of it is new and the folder is there."""
+    from mindtune.records import write_json
+
+    found = {key: KNOWN[key] for key in sorted(ASKED)}
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        if json.loads(path.read_bytes())["seen"].keys() == found.keys():
+            return
+    if path.parent.parent.is_dir():
+        with suppress(OSError):
+            write_json(path, {"version": this_version(), "seen": found})
+
+
+def content_digest(path: Path) -> str:
+    """Hex SHA-256 of what a file computes: of a Python file its syntax tree, of any other its
+    bytes.
+    """
+    if path.suffix == ".py":
+        return seen(path).digest
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @cache
 def used_files(path: Path) -> tuple[Path, ...]:
-    """Files below scripts/ that a Python file uses, but for CHECKS."""
-    return tuple(
-        file for file in sorted({*named_files(path)}) if file.is_file() and not is_check(file)
-    )
+    """Files below scripts/ that a Python file imports or names, but for CHECKS."""
+    found = seen(path)
+    modules = (SCRIPTS.joinpath(*name.split(".")).with_suffix(".py") for name in found.modules)
+    files = {*modules, *(path.parent / name for name in found.beside)}
+    return tuple(file for file in sorted(files) if file.is_file() and not is_check(file))
 
 
 @cache

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from build_env import build
 from mindtune.cli import UserError
-from mindtune.code import syntax_tree
+from mindtune.code import seen
 from mindtune.environments import ROOT, built_from, torch_pins, venv_name
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
@@ -44,7 +44,7 @@ def test_a_name_follows_locks_and_what_builds_but_no_comment(tmp_path, monkeypat
     names = [venv_name("train", False)]
     for path, text in ((program, "\n# 注释\n"), (program, "\nMORE = 1\n"), (lock, "# pin\n")):
         path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
-        syntax_tree.cache_clear()
+        seen.cache_clear()
         names.append(venv_name("train", False))
     assert names[0] == names[1] and len(set(names)) == 3
 

@@ -2,6 +2,7 @@
 generated pages are current.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def test_code_hash_follows_imports_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr(code, "SCRIPTS", tmp_path)
 
     def digest():
-        for function in (code.syntax_tree, code.sources, code.code_hash):
+        for function in (code.seen, code.used_files, code.sources, code.code_hash):
             function.cache_clear()
         return code.code_hash("program.py")
 
@@ -127,8 +128,35 @@ def test_code_hash_follows_imports_and_nothing_else(tmp_path, monkeypatch):
     with_page = digest()
     (tmp_path / "page.md.j2").write_text("{{ 姓名 }}")
     assert digest() not in (with_page, changed)
-    for function in (code.syntax_tree, code.sources, code.code_hash):
+    for function in (code.seen, code.used_files, code.sources, code.code_hash):
         function.cache_clear()
+
+
+def test_what_was_looked_through_is_taken_up_by_its_bytes_alone(tmp_path, monkeypatch):
+    program, kept = tmp_path / "a.py", tmp_path / ".snakemake/mindtune/code.json"
+    kept.parent.parent.mkdir()
+    program.write_text('"""说明。"""\nimport mindtune.cli\nX = "page.j2"\n', encoding="utf-8")
+    for name, empty in (("KNOWN", {}), ("ASKED", set())):
+        monkeypatch.setattr(code, name, empty)
+    code.seen.cache_clear()
+    found = code.seen(program)
+    assert found.modules == ["mindtune.cli"] and found.beside == ["page.j2"]
+    code.keep(kept)
+    monkeypatch.setattr(code, "KNOWN", {})
+    code.recall(kept)
+    monkeypatch.setattr(code, "look_through", lambda text: 1 / 0)
+    code.seen.cache_clear()
+    assert code.seen(program) == found
+    stamps = program.stat()
+    program.write_text('"""说明。"""\nimport mindtune.cli\nX = "pagf.j2"\n', encoding="utf-8")
+    os.utime(program, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+    code.seen.cache_clear()
+    with pytest.raises(ZeroDivisionError):
+        code.seen(program)
+    for torn in ("", "{", '{"version": "another", "seen": {}}', "[1]"):
+        kept.write_text(torn)
+        code.recall(kept)
+    code.seen.cache_clear()
 
 
 def test_generated_pages_are_current():
