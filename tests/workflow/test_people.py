@@ -8,7 +8,7 @@ import pytest
 from planning import snakemake
 
 TALKING = {"simulate_base_conversations", "simulate_tuned_conversations", "score_conversations"}
-DRAWN = {"draw_rulegraph"}
+DRAWN = {"draw_rulegraph", "draw_lineage"}
 
 
 def talks(**keys):
