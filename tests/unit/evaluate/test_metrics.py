@@ -19,7 +19,8 @@ def scores(replies: list[str], references: list[str]) -> dict[str, float]:
     """{metric: its value for the whole system}."""
     values = metrics.reply_values(replies, references)
     found = {name: float(column.mean()) for name, column in values.items() if ":" not in name}
-    for name, formula in FORMULAS.items():
+    for name in {name.partition(":")[0] for name in values if ":" in name}:
+        formula = FORMULAS[name]
         sums = np.stack([values[part] for part in metrics.columns(name)], axis=1).sum(axis=0)
         found[name] = float(formula.score(sums[None])[0])
     return found
