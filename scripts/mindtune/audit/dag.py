@@ -192,6 +192,7 @@ def take_job(workflow: Any, job: Any) -> Job:
     now, before = set(map(str, job.input)), {path for r in records for path in r.input or ()}
     params = stored.params_changed(job) if needed else None
     inputs_changed = needed and any(stored.input_changed(job))
+    others = other_bytes(records) if needed else set()
     return Job(
         rule=job.rule.name,
         wildcards=dict(sorted(job.wildcards_dict.items())),
@@ -210,11 +211,8 @@ def take_job(workflow: Any, job: Any) -> Job:
         inputs_changed=inputs_changed,
         lost_inputs=sorted(before - now) if inputs_changed else [],
         new_inputs=sorted(now - before) if inputs_changed else [],
-        updated=sorted(
-            {*map(str, reason.updated_input), *(other_bytes(records) if needed else ())}
-            if records  # what never ran has read nothing
-            else ()
-        ),
+        # what never ran has read nothing
+        updated=sorted({*map(str, reason.updated_input), *others} if records else ()),
         missing=sorted(map(str, reason.missing_output)),
         incomplete=sorted(map(str, reason.incomplete_output)),
         forced=reason.forced,
