@@ -94,6 +94,7 @@ rule judge_replies:
         server="logs/judge/judge_replies.server.log",
     benchmark:
         "benchmarks/judge/judge_replies.tsv"
+    localrule: not LOCAL_JUDGES  # compute nodes may see no endpoint
     threads: 8 if ON_GPU and LOCAL_JUDGES else 1
     resources:
         gpu=ON_GPU if LOCAL_JUDGES else 0,

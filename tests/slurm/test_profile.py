@@ -21,8 +21,9 @@ from jobs import slurm
 
 COMMAND = ["--profile", "slurm-h100", "results/export"]
 GPU_RULES = [
-    *("generate_base_replies", "generate_tuned_replies", "measure_base_letters"),
-    *("measure_tuned_letters", "train_lora", "verify_serving"),
+    *("generate_base_replies", "generate_tuned_replies", "judge_replies", "measure_base_letters"),
+    *("measure_tuned_letters", "simulate_base_conversations", "simulate_tuned_conversations"),
+    *("train_lora", "verify_chosen_serving", "verify_serving"),
 ]
 # A rule that is made from another, and takes its resources
 TWIN = re.compile(r"^ *use rule (\w+) as (\w+) with:", re.MULTILINE)
