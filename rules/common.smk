@@ -102,7 +102,7 @@ def limit_cards():
 
 START = config.get("start")
 # What earlier plans found in our own programs, by the hash of each file's bytes
-LOOKED_THROUGH = Path(".snakemake/mindtune/code.json")
+LOOKED_THROUGH = Path(".snakemake/mindtune_code.json")
 recall(LOOKED_THROUGH)
 
 try:

@@ -112,7 +112,7 @@ def keep(path: Path) -> None:
     with suppress(OSError, ValueError, LookupError, TypeError):
         if json.loads(path.read_bytes())["seen"].keys() == found.keys():
             return
-    if path.parent.parent.is_dir():
+    if path.parent.is_dir():
         with suppress(OSError):
             write_json(path, {"version": this_version(), "seen": found})
 

@@ -112,6 +112,10 @@ def write_finished(work: Path, runs: list[str]) -> None:
     ):
         record(path)
     (work / "results/report/rulegraph.svg").write_text("<svg/>")
+    for place in ("base/replies/demo", f"runs/{runs[0]}/replies"):
+        path = work / f"results/{place}/dialogue.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
 
 
 def test_tables_and_report_take_more_runs_than_a_command_has_room_for(tmp_path):

@@ -137,6 +137,7 @@ def test_the_project_knows_its_suites_only_from_their_files():
     programs.remove(ROOT / "scripts/clean_dialogues.py")  # whose setting "crisis" is no suite
     for path in [*(ROOT / "rules").glob("*.smk"), *programs]:
         text = path.read_text(encoding="utf-8")
+        text = text.replace('["data"]["canaries"]', "")  # what is planted is no suite
         for name in names:
             assert f'"{name}"' not in text, f"{path} knows the suite {name}"
     assert '"dialogue"' not in (ROOT / "rules/common.smk").read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from mindtune.cli import UserError
 from mindtune.config_errors import nearest
 from mindtune.evaluate.crisis_items import Item, read_items
 from mindtune.evaluate.crisis_rules import decide
+from mindtune.source_files import check_source
 from mindtune.strict_yaml import read_strictly
 
 LANGUAGES = ("zh", "en")
@@ -157,6 +158,7 @@ def read_rubric(path: Path, root: Path) -> Rubric:
     if ("items" in said) == ("behaviours" in said):
         raise UserError(f"{path} needs behaviours or items, and not both; give one of them")
     if "items" in said:
+        check_source(str(root / said["items"]))
         items = read_items(root / said["items"])
         behaviours = {
             name: of_item(item, items, f"{path}: items")

@@ -133,8 +133,8 @@ def test_code_hash_follows_imports_and_nothing_else(tmp_path, monkeypatch):
 
 
 def test_what_was_looked_through_is_taken_up_by_its_bytes_alone(tmp_path, monkeypatch):
-    program, kept = tmp_path / "a.py", tmp_path / ".snakemake/mindtune/code.json"
-    kept.parent.parent.mkdir()
+    program, kept = tmp_path / "a.py", tmp_path / ".snakemake/mindtune_code.json"
+    kept.parent.mkdir()
     program.write_text('"""说明。"""\nimport mindtune.cli\nX = "page.j2"\n', encoding="utf-8")
     for name, empty in (("KNOWN", {}), ("ASKED", set())):
         monkeypatch.setattr(code, name, empty)
