@@ -58,7 +58,7 @@ def test_a_gpu_program_on_a_node_without_a_driver_ends_with_status_2(tmp_path):
         "--settings",
         json.dumps(settings),
         "--model-kind",
-        "{}",
+        json.dumps({"id": "small", "type": "qwen2", "template": "qwen2_5"}),
         "--state-root",
         str(tmp_path / "state"),
     ]

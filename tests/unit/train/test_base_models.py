@@ -9,7 +9,16 @@ import pytest
 import yaml
 from families import QWEN3_THINKING, build_llama3, build_qwen3
 from proven_run import VERIFY
-from training import ROOT, Training, cache_command, environment, prepare, program, write_dialogues
+from training import (
+    ROOT,
+    Training,
+    cache_command,
+    environment,
+    prepare,
+    program,
+    template_of,
+    write_dialogues,
+)
 
 BUILDERS = {"qwen3": build_qwen3, "llama3": build_llama3}
 # all linear layers, of which a wide head makes some of another width than the hidden size
@@ -48,7 +57,7 @@ def test_a_family_is_cached_trained_merged_and_proven(tmp_path, family):
         "verify_merge.py",
         *folders,
         *("--merged", tmp_path / "merged", "--prompts", tmp_path / "dev.jsonl"),
-        *("--model", json.dumps(kind), "--settings", json.dumps(VERIFY)),
+        *("--model", template_of(kind), "--settings", json.dumps(VERIFY)),
         *("--verify", tmp_path / "verify.json"),
     )
     proof = json.loads((tmp_path / "verify.json").read_text())["facts"]

@@ -4,7 +4,7 @@ import json
 import subprocess
 
 import pytest
-from training import KIND, Training, environment, prepare, program
+from training import KIND, Training, environment, prepare, program, template_of
 
 VERIFY = {
     "n_prompts": 2, "max_prompt_tokens": 64, "logits_dtype": "float32", "device": "cpu",
@@ -53,7 +53,7 @@ def test_a_method_is_trained_merged_and_proven(prepared, tmp_path, method):
     )
     run(
         "verify_merge.py", *paths, "--merged", merged, "--prompts", prepared / "dev.jsonl",
-        "--model", json.dumps(KIND),
+        "--model", template_of(KIND),
         "--settings", json.dumps(VERIFY), "--verify", tmp_path / "verify.json",
     )  # fmt: skip
     proof = json.loads((tmp_path / "verify.json").read_text())["facts"]["tensors"]
