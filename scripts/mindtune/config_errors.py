@@ -4,8 +4,10 @@ what was expected, what to do.
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
+
+from mindtune.cli import UserError
 
 # Flags of ms-swift recipes, as people paste them, and where the same setting lives here
 OLD_NAMES = {
@@ -143,6 +145,15 @@ def unknown_key(path: str, name: str, known: list[str]) -> str:
         f"config key {path} is unknown; the nearest known key is {nearest(name, known)}, so "
         f"correct or remove it"
     )
+
+
+def check_known(said: Iterable[str], known: Collection[str], where: str) -> None:
+    """Raise UserError for the first key that is not among the known ones."""
+    for key in said:
+        if key not in known:
+            raise UserError(
+                f"{where}: the key {key!r} is unknown; the nearest is {nearest(key, known)}"
+            )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
-from mindtune.config_errors import nearest
+from mindtune.config_errors import check_known, nearest
 from mindtune.strict_yaml import read_strictly
 
 LANGUAGES = ("zh", "en")
@@ -74,11 +74,7 @@ def check_keys(said: Any, wanted: Sequence[str], where: str) -> Mapping[str, Any
     """A mapping with these keys and no other."""
     if not isinstance(said, dict):
         raise UserError(f"{where} is {said!r}; expected the keys {', '.join(wanted)}")
-    for key in said:
-        if key not in wanted:
-            raise UserError(
-                f"{where}: the key {key!r} is unknown; the nearest is {nearest(key, wanted)}"
-            )
+    check_known(said, wanted, where)
     if missing := [key for key in wanted if key not in said]:
         raise UserError(f"{where}: the key {missing[0]} is missing; write it")
     return said

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
-from mindtune.config_errors import nearest
+from mindtune.config_errors import check_known, nearest
 from mindtune.evaluate.crisis_items import Item, read_items
 from mindtune.evaluate.crisis_rules import decide
 from mindtune.source_files import check_source
@@ -106,11 +106,7 @@ def read_behaviour(name: str, said: Any, where: str) -> Behaviour:
     """One behaviour of a rubric's file, checked."""
     if not isinstance(said, dict):
         raise UserError(f"{where} is {said!r}; expected question, good, pass and fail")
-    for key in said:
-        if key not in BEHAVIOUR:
-            raise UserError(
-                f"{where}: the key {key!r} is unknown; the nearest is {nearest(key, BEHAVIOUR)}"
-            )
+    check_known(said, BEHAVIOUR, where)
     most, good = said.get("most", 1), said.get("good", True)
     if not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= 10:
         raise UserError(f"{where}.most is {most!r}; give the highest score, a number from 1 to 10")
@@ -148,11 +144,7 @@ def read_rubric(path: Path, root: Path) -> Rubric:
     said = read_strictly(path)
     if not isinstance(said, dict):
         raise UserError(f"{path} is no mapping of keys to values; config/rubrics has examples")
-    for key in said:
-        if key not in KEYS:
-            raise UserError(
-                f"{path}: the key {key!r} is unknown; the nearest is {nearest(key, KEYS)}"
-            )
+    check_known(said, KEYS, str(path))
     if missing := sorted(NEEDED - set(said)):
         raise UserError(f"{path}: the key {missing[0]} is missing; config/rubrics has examples")
     if ("items" in said) == ("behaviours" in said):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
-from mindtune.config_errors import nearest
+from mindtune.config_errors import check_known, nearest
 from mindtune.strict_yaml import read_strictly
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
@@ -51,11 +51,7 @@ def read_suite(path: Path, scorers: Path) -> dict[str, Any]:
     spec = read_strictly(path)
     if not isinstance(spec, dict):
         raise UserError(f"{path} is no mapping of keys to values; docs/change.md shows a suite")
-    for key in spec:
-        if key not in KEYS:
-            raise UserError(
-                f"{path}: the key {key!r} is unknown; the nearest is {nearest(key, KEYS)}"
-            )
+    check_known(spec, KEYS, str(path))
     for key, (types, default) in KEYS.items():
         if key not in spec and default is ...:
             raise UserError(f"{path}: the key {key} is missing; docs/change.md says what it holds")
