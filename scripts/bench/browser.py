@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,19 +95,20 @@ class Page:
         elif method == "Network.requestWillBeSent":
             self.asked += [url for url in [params["request"]["url"]] if not url.startswith("data:")]
 
-    def look(self, width: int, height: int, dark: bool = False) -> None:
-        """Set the size of the window and what the user likes to look at."""
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    def look(self, width: int, height: int, dark: bool = False, mobile: bool = False) -> None:
+        """Set the size of the window, whether it is a phone's, and what the user likes to see."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def open(self, path: Path, ready: str) -> None:
-        """Open a file and wait until a selector is there."""
+        """Open a file and wait until it is loaded and a selector is there."""
         self.call("Page.navigate", url=path.resolve().as_uri())
         self.ask(
             f"new Promise((done, late) => {{ const end = Date.now() + {PATIENCE * 1000};"
-            f"const look = () => document.querySelector({json.dumps(ready)}) ? done()"
+            "const look = () => document.readyState === 'complete'"
+            f" && document.querySelector({json.dumps(ready)}) ? done()"
             " : Date.now() > end ? late('not ready') : setTimeout(look, 5); look(); })"
         )
 
@@ -146,20 +148,32 @@ class Page:
         metrics = self.call("Performance.getMetrics")["metrics"]
         return 1000 * next(each["value"] for each in metrics if each["name"] == "TaskDuration")
 
+    def download(self, expression: str, folder: Path) -> Path:
+        """The one file that the page gives when an expression is run, saved to an empty folder."""
+        self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self.ask(expression)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            found = [path for path in folder.iterdir() if path.suffix != ".crdownload"]
+            if found and found[0].stat().st_size:
+                return found[0]
+            time.sleep(0.05)
+        raise RuntimeError(f"nothing was saved to {folder} in {PATIENCE} s")
+
     def picture(self, path: Path) -> None:
         """Write a PNG of the window."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
 
 @contextmanager
-def opened() -> Iterator[Page]:
-    """A tab of a browser with a profile of its own, which ends with the block."""
+def opened(profile: Path | None = None) -> Iterator[Page]:
+    """A tab of a browser that ends with the block; without a profile's folder it keeps nothing."""
     program = find()
     to_read, to_write = os.pipe(), os.pipe()
     # away from 3 and 4, which the browser reads and writes
     inside = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (to_read[0], to_write[1])]
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        words = [program, *FLAGS, f"--user-data-dir={profile}"]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as passing:
+        words = [program, *FLAGS, f"--user-data-dir={profile or passing}"]
         words += ["--no-sandbox"] if os.geteuid() == 0 else []
         wrapped = ["bash", "-c", f'exec "$@" 3<&{inside[0]} 4>&{inside[1]}', "browser", *words]
         process = subprocess.Popen(
@@ -168,8 +182,12 @@ def opened() -> Iterator[Page]:
         for fd in (to_read[0], to_write[1], *inside):
             os.close(fd)
         try:
-            yield Page(to_write[0], to_read[1])
+            page = Page(to_write[0], to_read[1])
+            yield page
+            page.session = ""
+            page.call("Browser.close")  # what pages stored is written before it ends
+            process.wait(PATIENCE)
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE)
             os.close(to_read[1])

@@ -11,11 +11,11 @@ import warnings
 from pathlib import Path
 
 import pytest
-from browser import browser, chromium, downloaded
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/unit/builders")]
 
+from bench.browser import Unavailable, find, opened  # noqa: E402
 from mindtune.environments import venv_name, venvs_folder  # noqa: E402
 from mindtune.records import read_json  # noqa: E402
 from rated import HOSTILE, rated_run  # noqa: E402
@@ -57,9 +57,11 @@ def core(program, *flags, cwd=None):
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    if chromium() is None:
-        warnings.warn("the page of raters was NOT checked: there is no Chromium", stacklevel=1)
-        pytest.skip("no Chromium (apt-get install chromium)")
+    try:
+        find()
+    except Unavailable as reason:
+        warnings.warn(f"the page of raters was NOT checked: {reason}", stacklevel=1)
+        pytest.skip(f"no browser: {reason}")
     folder = rated_run(tmp_path_factory.mktemp("page"), dialogues=len(HOSTILE), turns=1)
     core(
         "tools/blind_sheet.py", "--workdir", folder, "--run", "main",
@@ -69,22 +71,28 @@ def work(tmp_path_factory):
 
 
 @pytest.fixture
-def page(work, tmp_path):
-    with browser(tmp_path / "profile") as found:
+def page():
+    with opened() as found:
         yield found
 
 
-def address(work):
-    return (work / "results/raters/main/send/sheet.html").as_uri()
+def sheet(work):
+    return work / "results/raters/main/send/sheet.html"
+
+
+def show(page, work, width):
+    """Open the page in a window of this width, a phone's if it is narrow."""
+    page.look(width, 900, mobile=width < 600)
+    page.open(sheet(work), "#rater")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_fits_and_speaks_both_languages(work, page, width):
-    page.open(address(work), width)
-    page.run(CHOOSE.format("r1"))
+    show(page, work, width)
+    page.ask(CHOOSE.format("r1"))
     for language in ("zh", "en"):
-        page.run(f"language = '{language}'; show()")
-        found = json.loads(page.run(LAYOUT))
+        page.ask(f"language = '{language}'; show()")
+        found = json.loads(page.ask(LAYOUT))
         assert found == {
             "wide": False,
             "small": 0,
@@ -92,58 +100,56 @@ def test_the_page_fits_and_speaks_both_languages(work, page, width):
             "columns": 2 if width >= 900 else 1,
             "empty": 0,
         }
-        title = page.run("document.title")
+        title = page.ask("document.title")
         assert title == {"zh": "回复评分", "en": "Rate the replies"}[language]
-        legend = page.run("document.querySelector('legend').textContent")
+        legend = page.ask("document.querySelector('legend').textContent")
         assert ("是否" in legend) == (language == "zh")
-    assert page.requests == [address(work)] and page.log == []
+    assert page.asked == [sheet(work).as_uri()] and page.said == []
 
 
 def test_replies_are_shown_as_text(work, page):
-    page.open(address(work), 768)
-    page.run(CHOOSE.format("r1"))
+    show(page, work, 768)
+    page.ask(CHOOSE.format("r1"))
     shown = []
     for place in range(len(HOSTILE)):
-        page.run(f"go({place})")
+        page.ask(f"go({place})")
         texts = "[...document.querySelectorAll('section .text')].map((one) => one.textContent)"
-        shown += page.run(texts)
+        shown += page.ask(texts)
     key = read_json(work / "results/raters/main/key.json")
     assert shown == [row["reply"] for row in key["seen"]["rows"]]
-    assert page.run("document.querySelectorAll('img').length") == 0
-    assert page.run("document.title") != "taken"
-    assert page.requests == [address(work)]
+    assert page.ask("document.querySelectorAll('img').length") == 0
+    assert page.ask("document.title") != "taken"
+    assert page.asked == [sheet(work).as_uri()]
 
 
 def test_what_was_typed_is_there_again(work, tmp_path):
     """After the browser was closed, for this rater and no other."""
-    with browser(tmp_path / "profile") as page:
-        page.open(address(work), 360)
-        page.run(CHOOSE.format("r1"))
-        page.run("go(3)")
-        page.run(ANSWER)
-        before = page.run("openAnswers()")
-    with browser(tmp_path / "profile") as page:
-        page.open(address(work), 360)
-        page.run(CHOOSE.format("r1"))
-        assert (page.run("openAnswers()"), page.run("place")) == (before, 3)
-        page.run(CHOOSE.format("r2"))
-        every = page.run("sheet.rows.reduce((sum, row) => sum + row.asked.length, 0)")
-        assert page.run("openAnswers()") == every > before
+    with opened(tmp_path / "profile") as page:
+        show(page, work, 360)
+        page.ask(CHOOSE.format("r1"))
+        page.ask("go(3)")
+        page.ask(ANSWER)
+        before = page.ask("openAnswers()")
+    with opened(tmp_path / "profile") as page:
+        show(page, work, 360)
+        page.ask(CHOOSE.format("r1"))
+        assert (page.ask("openAnswers()"), page.ask("place")) == (before, 3)
+        page.ask(CHOOSE.format("r2"))
+        every = page.ask("sheet.rows.reduce((sum, row) => sum + row.asked.length, 0)")
+        assert page.ask("openAnswers()") == every > before
 
 
 def rate(page, work, rater, folder):
     """Rate everything as one rater, and return the file that the page exports."""
     folder.mkdir()
-    page.open(address(work), 360)
-    page.downloads_to(folder)
-    page.run(CHOOSE.format(rater))
+    show(page, work, 360)
+    page.ask(CHOOSE.format(rater))
     for place in range(len(HOSTILE)):
-        page.run(f"go({place})")
-        page.run(ANSWER)
-    page.run("keep('P001A', 'note', '=1+1，\"好\"')")
-    assert page.run("openAnswers()") == 0
-    page.run("document.getElementById('save').click()")
-    return downloaded(folder)
+        page.ask(f"go({place})")
+        page.ask(ANSWER)
+    page.ask("keep('P001A', 'note', '=1+1，\"好\"')")
+    assert page.ask("openAnswers()") == 0
+    return page.download("document.getElementById('save').click()", folder)
 
 
 def test_the_whole_way_from_the_page_to_the_table(work, page, tmp_path):
