@@ -10,6 +10,7 @@ from typing import Any
 from mindtune.audit.ai_act import ai_act_note, compute_share
 from mindtune.audit.claims import claims, claims_table, read_table
 from mindtune.audit.references import bibtex
+from mindtune.audit.starts import in_order
 from mindtune.cli import UserError
 from mindtune.config import run_settings
 from mindtune.mixture import sets_of
@@ -22,7 +23,7 @@ PAGES = ("README.md", "methods.md", "checklist.md")
 
 def latest_start(records: Records) -> dict[str, Any]:
     """The record of the last start: configuration, code, machine."""
-    names = sorted(name for name, record in records.items() if record["stage"] == "start")
+    names = in_order(records)
     if not names:
         raise UserError(
             "results/starts holds no record of a start, so nobody knows the configuration; run "

@@ -7,7 +7,7 @@ made, by their hashes. Nothing is made from these files, so they let nothing run
 """
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,19 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def in_order(paths: Iterable[str]) -> list[str]:
+    """The records of starts among paths, the first start first. Their numbers decide: as text,
+    10000 would come before 9999.
+    """
+    numbers = {path: Path(path).stem for path in paths if Path(path).parent == FOLDER}
+    return sorted((path for path in numbers if numbers[path].isdecimal()), key=number_of)
+
+
+def number_of(path: str | Path) -> int:
+    """The number of a start, by its record's name."""
+    return int(Path(path).stem)
+
+
 def write(path: Path, params: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """The record of a start; nothing that another stage made stands behind it."""
     write_record(path, STAGE, inputs=(), outputs=(), params=params, facts=facts)
@@ -36,10 +49,10 @@ def begin(config: Mapping[str, Any], root: Path, snakemake: str) -> Path:
     """Write down a start before its first job, and return its record's path. A start before it
     that was killed is told from its own results first.
     """
-    earlier = sorted(FOLDER.glob("[0-9]*.json"))
+    earlier = in_order(path.as_posix() for path in FOLDER.glob("*.json"))
     if earlier and read_json(earlier[-1])["facts"]["ended"] is None:
-        end(earlier[-1], None)
-    number = int(earlier[-1].stem) + 1 if earlier else 1
+        end(Path(earlier[-1]), None)
+    number = number_of(earlier[-1]) + 1 if earlier else 1
     path = FOLDER / f"{number:04}.json"
     host = {"name": platform.node(), **hardware()}
     facts = {
@@ -81,7 +94,7 @@ def starts_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     them; the last start may still be at work.
     """
     found = {}
-    for name in sorted(name for name, record in records.items() if record["stage"] == STAGE):
+    for name in in_order(records):
         facts = records[name]["facts"]
         made = facts["made"] if facts["ended"] else made_since(Path(name))
         for path, digest in made.items():

@@ -110,3 +110,13 @@ def test_an_archive_learns_whether_it_holds_the_text_of_what_was_not_committed(w
     assert found["uncommitted_is_here"]
     assert not starts.starts_behind(all_records(), {})[path.as_posix()]["uncommitted_is_here"]
     json.dumps(found)
+
+
+def test_starts_are_counted_by_number_and_strange_files_are_none_of_them(work):
+    first = starts.begin(CONFIG, work, "9.27.1")
+    starts.end(first, True)
+    for name in ("9999", "10000"):
+        (starts.FOLDER / f"{name}.json").write_bytes(first.read_bytes())
+    for name in ("2026-11-28.json", "第一.json", "1a.json"):
+        (starts.FOLDER / name).write_text("{}", encoding="utf-8")
+    assert starts.begin(CONFIG, work, "9.27.1").name == "10001.json"
