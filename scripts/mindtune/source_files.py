@@ -38,6 +38,7 @@ def configured_paths(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "evaluate.conversations.key_file", conversations["key_file"]
     if config["evaluate"]["raters"]["path"]:
         yield "evaluate.raters.path", config["evaluate"]["raters"]["path"]
+        yield "evaluate.raters.path", f"{config['evaluate']['raters']['path']}/key.json"
     if config["export"]["signing_key"]:
         yield "export.signing_key", config["export"]["signing_key"]
 

@@ -50,6 +50,14 @@ WRONG = {
         "evaluate.conversations.base_url",
     ),
     "no room for a prompt": (talks(max_new_tokens=2048), "leaves no room for a prompt"),
+    "sheets without a name": (
+        {"evaluate": {"raters": {"path": ""}}},
+        "config key evaluate.raters.path is ''",
+    ),
+    "a folder without sheets": (
+        {"evaluate": {"raters": {"path": "resources/dialogues"}}},
+        "config key evaluate.raters.path is 'resources/dialogues/key.json'",
+    ),
     "sheets that are not there": (
         {"evaluate": {"raters": {"path": "nowhere"}}},
         "config key evaluate.raters.path is 'nowhere'",
