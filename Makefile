@@ -181,11 +181,11 @@ lint: driver ## formatting and static checks of Python and rules
 	$(DRIVER) -m snakefmt --check Snakefile rules
 
 test-unit: driver ## pure functions, the server, the merge: each in the environment that runs it
-	@$(DRIVER) tests/unit/run.py --cores="$$CORES"
+	@$(DRIVER) tests/unit/run.py
 
 test-peers: driver ## our numbers beside those of sacrebleu, rouge_chinese, ms-swift, lm-eval and statsmodels; builds what they need
 	@$(DRIVER) $(PEERS_ENV) >/dev/null
-	@$(DRIVER) tests/unit/run.py --cores="$$CORES" unit/peers/
+	@$(DRIVER) tests/unit/run.py unit/peers/
 
 test-workflow: driver ## the plan: what an edit of every key, script and module would rerun
 	@$(DRIVER) $(CORE) > /dev/null

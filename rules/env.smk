@@ -4,10 +4,11 @@ Environments: one folder a stage family, pinned by a lock file, built from a pac
 INPUTS   envs/{env}.lock, for a GPU envs/train-cuda.lock, for a CPU envs/train.torch, envs/build.txt
 OUTPUTS  .snakemake/venvs/{env}-{hash of what it is built from}/READY
 
-A rule exists only for an environment that is not there yet. One that is there can never be out of
+A rule builds only an environment that is not there yet. One that is there can never be out of
 date, since its name holds the hash of its lock; and a job that must run again behind an `ancient()`
 input would make Snakemake 9.27.1 drop every job that follows from it (dag.py, update_needrun: they
-are masked, and then not reached).
+are masked, and then not reached). The rule's name stays: whoever asks for an environment a second
+time, or while another start has just built it, is told that there is nothing to do.
 """
 
 from mindtune.environments import (
@@ -92,3 +93,12 @@ for env in ENVIRONMENTS:
                     --torch={params.torch:q} \
                     --ready {output.ready:q}
                 """
+
+    else:
+
+        rule:
+            name:
+                f"build_env_{env}"
+            input:
+                os.path.join(VENV[env], "READY"),
+            localrule: True

@@ -94,15 +94,20 @@ def build(env: str, ready: Path) -> None:
         sys.exit(done.returncode)
 
 
+def interpreter(env: str) -> str:
+    """The interpreter of an environment without a GPU's part; builds what is not there."""
+    folder = Path(venvs_folder(), venv_name(env, False))
+    if not (folder / "READY").is_file():
+        build(env, folder / "READY")
+    return str(folder / "bin" / "python")
+
+
 def main() -> None:
     """Print the interpreter of the environment that is named, after building it if it is not
     there.
     """
     sys.path[0] = str(ROOT / "scripts")  # called by its path, Python looks beside it
-    folder = Path(venvs_folder(), venv_name(sys.argv[1], False))
-    if not (folder / "READY").is_file():
-        build(sys.argv[1], folder / "READY")
-    print(folder / "bin" / "python")
+    print(interpreter(sys.argv[1]))
 
 
 if __name__ == "__main__":

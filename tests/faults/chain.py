@@ -29,7 +29,7 @@ import forked
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from mindtune.environments import venv_name, venvs_folder  # noqa: E402
+from mindtune.environments import interpreter, venvs_folder  # noqa: E402
 from mindtune.records import sha256_file, write_json  # noqa: E402
 
 TARGET = "results/export"
@@ -55,11 +55,6 @@ NOT_COMPARED = ("history.csv", "loss.svg", "train_lora.json", "fetch_dataset.log
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def python(env: str) -> str:
-    """The interpreter of an environment of the workflow."""
-    return f"{venvs_folder()}/{venv_name(env, False)}/bin/python"
-
-
 def environment(**extra: str) -> dict[str, str]:
     """What every call of Snakemake gets: one thread, no hub, and environments that are shared with
     the real runs.
@@ -79,36 +74,14 @@ def base_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="mindtune-faults-"))
     if not os.environ.get("MINDTUNE_KEEP_CHAINS"):
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    missing = [
-        f"build_env_{env}"
-        for env in ("core", "train")
-        if not Path(python(env)).parents[1].joinpath("READY").exists()
-    ]
-    if missing:
-        build = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--quiet",
-            "all",
-            "--cores",
-            "2",
-            "--configfile",
-            "config/demo.yaml",
-        ]
-        subprocess.run(
-            [*build, "--directory", folder / "environments", *missing],
-            cwd=ROOT,
-            env=environment(),
-            check=True,
-        )
+    interpreter("core")
     program = (
         "import sys; from pathlib import Path; from models import build_small_model; "
         "build_small_model(Path(sys.argv[1]))"
     )
     paths = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "tests/unit/builders")])
     subprocess.run(
-        [python("train"), "-c", program, folder / "base"],
+        [interpreter("train"), "-c", program, folder / "base"],
         env=environment(PYTHONPATH=paths),
         check=True,
     )

@@ -14,7 +14,8 @@ import warnings
 from contextlib import contextmanager
 
 import pytest
-from chain import ROOT, Chain, group, python, read, template, undisturbed, wait_for
+from chain import ROOT, Chain, group, read, template, undisturbed, wait_for
+from mindtune.environments import interpreter
 
 # stage -> the target that Snakemake is asked for; in this order each finds what the one before made
 STAGES = {
@@ -158,7 +159,7 @@ def test_a_truncated_shard_is_not_exported_and_is_seen_by_the_receiver():
     shard.write_bytes(shard.read_bytes())  # a file of its own: the export is hard links
     truncate(shard)
     done = subprocess.run(
-        [python("core"), ROOT / "scripts/deploy/verify_export.py", shard.parent],
+        [interpreter("core"), ROOT / "scripts/deploy/verify_export.py", shard.parent],
         capture_output=True,
         text=True,
     )

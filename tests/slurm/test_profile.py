@@ -89,7 +89,7 @@ def test_what_downloads_is_local(clone):
                 found.append(name)
                 assert "localrule: True" in block, f"{name} would run on a compute node"
     fetching = [f"fetch_{what}" for what in ("dataset", "model", "suite", "tokenizer")]
-    assert sorted(found) == ["build_env_", *fetching]
+    assert sorted(found) == ["build_env_", "build_env_", *fetching]
 
 
 def test_readme_explains_every_key(clone):

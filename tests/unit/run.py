@@ -16,7 +16,7 @@ UNIT = Path(__file__).resolve().parent
 ROOT = UNIT.parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from mindtune.environments import venv_name, venvs_folder  # noqa: E402
+from mindtune.environments import interpreter  # noqa: E402
 
 LANES = (("train",), ("driver", "core"))
 ENVIRONMENT_OF = {
@@ -66,11 +66,7 @@ def environment_of(test: Path) -> str:
 
 def python_of(env: str) -> str:
     """The interpreter of an environment; the driver's is this one."""
-    return (
-        sys.executable
-        if env == "driver"
-        else f"{venvs_folder()}/{venv_name(env, on_gpu=False)}/bin/python"
-    )
+    return sys.executable if env == "driver" else interpreter(env)
 
 
 def run_tests(env: str, wanted: list[str]) -> int:
@@ -101,30 +97,12 @@ def run_tests(env: str, wanted: list[str]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cores", required=True)
     parser.add_argument(
         "wanted", nargs="*", help="parts of paths, such as data/ or test_hub; all without one"
     )
     args = parser.parse_args()
-    missing = [
-        f"build_env_{env}"
-        for env in ("core", "train", "qlora", "judge")
-        if not Path(python_of(env)).parents[1].joinpath("READY").exists()
-    ]
-    if missing:
-        build = [
-            "-m",
-            "snakemake",
-            "--quiet",
-            "all",
-            "--cores",
-            args.cores,
-            "--configfile",
-            "config/demo.yaml",
-        ]
-        subprocess.run(
-            [sys.executable, *build, "--directory", "demo-tests", *missing], cwd=ROOT, check=True
-        )
+    for env in ("core", "train", "qlora", "judge"):
+        interpreter(env)  # what is missing is built before tests run side by side
     with ThreadPoolExecutor(len(LANES)) as pool:
         statuses = list(pool.map(lambda lane: [run_tests(env, args.wanted) for env in lane], LANES))
     return int(any(status for lane in statuses for status in lane))

@@ -172,6 +172,13 @@ def test_environments_that_are_older_than_their_locks_hide_nothing(project):
     )
 
 
+def test_asking_for_an_environment_that_is_there_is_no_mistake(project):
+    """Two starts may want the same one, and whoever comes second asks for what is built by then."""
+    for env, sentence in (("core", "Nothing to be done"), ("serve", "build_env_serve")):
+        status, output = snakemake(*project.command("--dry-run", "--", f"build_env_{env}"))
+        assert status == 0 and sentence in output, output
+
+
 def test_a_torn_record_is_named_before_anything_runs(project):
     """Even one that no later stage reads: it would pass for made."""
     record = project.work / "results/data/demo/split_dialogues.json"
