@@ -12,6 +12,8 @@ card reach neither.
 """
 
 SIGNING_KEY = [config["export"]["signing_key"]] if config["export"]["signing_key"] else []
+GATES = "results/gates.json" if config["gates"] else []
+MUST_PASS = bool(config["gates"]) and config["export"]["require_gates"] is not False
 
 
 rule merge_adapter:
@@ -109,6 +111,8 @@ rule export_model:
                 for stage in ("pack_stats", "train_lora", "merge_adapter", "verify")
             ],
         ],
+        # no cycle: what is evaluated is merged/, not the export
+        gates=GATES,
         locks=lambda w: [at(name) for name in lock_files(w.run)],
         key=[at(key) for key in SIGNING_KEY],
         env=ancient(env_ready("core")),
@@ -137,6 +141,8 @@ rule export_model:
             --verify {input.verify:q} \
             --base {input.base:q} \
             --records {input.records:q} \
+            --gates {input.gates:q} \
+            --run {wildcards.run:q} \
             --locks {input.locks:q} \
             --code {params.code:q} \
             --settings {params.settings:q} \
@@ -175,7 +181,7 @@ rule publish_export:
         exports=ancient(expand("results/runs/{run}/export", run=CANDIDATES)),
         export_records=expand("results/runs/{run}/export_model.json", run=CANDIDATES),
         choice=CHOICE,
-        gates="results/gates.json" if config["gates"] else [],
+        gates=GATES,
         env=ancient(env_ready("core")),
     output:
         export=directory("results/export"),
@@ -188,6 +194,7 @@ rule publish_export:
     params:
         code=code_hash("publish_export.py"),
         run=EXPORT_RUN or "",
+        unless_passed="" if MUST_PASS else "--whatever-the-verdict",
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -195,6 +202,7 @@ rule publish_export:
             --exports @<(printf '%s\n' {input.exports:q}) \
             --made-by @<(printf '%s\n' {input.export_records:q}) \
             --gates {input.gates:q} \
+            {params.unless_passed} \
             --run {params.run:q} \
             --choice {input.choice:q} \
             --published {output.export:q} \

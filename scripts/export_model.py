@@ -5,7 +5,8 @@ Nothing is exported without a verify.json whose hash of the merged folder is the
 as it is now. The weights are hard links, so there is no second copy. The manifest is written last:
 a folder with a manifest is whole. A key, if one is given, signs it.
 
-Reads   merged folder, verify.json, base folder (licence files), stage records, environment locks
+Reads   merged folder, verify.json, base folder (licence files), stage records, environment locks,
+        the gates' verdicts if there are any
 Writes  the export folder and the stage's record
 """
 
@@ -118,7 +119,8 @@ def export(args: argparse.Namespace, folder: Path) -> dict[str, str]:
     check_chain({**chain, args.verify.as_posix(): proof})
     records = list(chain.values())
     merged = link_folder(args.merged, args.base, folder)
-    card = model_card(args.settings, [*records, proof])
+    gates = [read_record(path) for path in args.gates]
+    card = model_card(args.settings, [*records, proof, *gates], args.run)
     (folder / "README.md").write_bytes(card.encode("utf-8"))
     # hashed where they will stay, so that a copy that went wrong is seen too
     hashes, blocks = hash_folder(folder)
@@ -150,6 +152,8 @@ def parse_args() -> argparse.Namespace:
         nargs="+",
         help="records of the stages, for the model card",
     )
+    parser.add_argument("--gates", type=Path, nargs="*", default=[], help="the gates' record")
+    parser.add_argument("--run", default="", help="whose verdict by the gates the card shows")
     parser.add_argument(
         "--locks", required=True, type=Path, nargs="+", help="lock files of the environments"
     )
@@ -172,7 +176,8 @@ def main() -> None:
         hashes = export(args, folder)
         size = sum((folder / name).stat().st_size for name in hashes)
     inputs = {
-        path.as_posix(): sha256_file(path) for path in (args.verify, *args.records, *args.locks)
+        path.as_posix(): sha256_file(path)
+        for path in (args.verify, *args.records, *args.gates, *args.locks)
     }
     write_hashed_record(
         args.record,

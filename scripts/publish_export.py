@@ -55,14 +55,16 @@ def export_of(run_name: str, exports: list[Path], made_by: list[Path]) -> tuple[
     return found[0], [path for path in made_by if path.parent == found[0].parent]
 
 
-def check_gates(gates: Path, run_name: str) -> None:
-    """A run that does not pass its gates is not published."""
+def gates_verdict(gates: Path, run_name: str, must_pass: bool) -> str:
+    """The verdict of the gates on a run; if it must pass and does not, a UserError."""
     verdict = read_record(gates)["facts"]["verdicts"].get(run_name, "not among those judged")
-    if verdict != PASSED:
+    if must_pass and verdict != PASSED:
         raise UserError(
             f"{gates}: run {run_name} is {verdict} by its gates, and only a run that passes is "
-            f"published; see the gates' sentences there, or edit gates in the configuration"
+            f"published; see the gates' sentences there, edit gates in the configuration, or "
+            f"publish it with that verdict on its card: export.require_gates: false"
         )
+    return verdict
 
 
 def parse_args() -> argparse.Namespace:
@@ -79,6 +81,11 @@ def parse_args() -> argparse.Namespace:
         default=[],
         help="the record of the gates, if there are any",
     )
+    parser.add_argument(
+        "--whatever-the-verdict",
+        action="store_true",
+        help="publish a run that does not pass its gates, too",
+    )
     add_choice(parser)
     parser.add_argument("--published", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)
@@ -89,8 +96,10 @@ def main() -> None:
     args = parse_args()
     chosen = chosen_run(args)
     export, made_by = export_of(chosen, args.exports, args.made_by)
+    must_pass = not args.whatever_the_verdict
+    verdict = None
     for gates in args.gates:
-        check_gates(gates, chosen)
+        verdict = gates_verdict(gates, chosen, must_pass)
     with partial_folder(args.published) as folder:
         hashes = publish(export, folder)
         listing = sha256_listing(hashes)
@@ -103,9 +112,12 @@ def main() -> None:
         | {path.as_posix(): sha256_file(path) for path in (*args.gates, *args.choice)},
         outputs={args.published.as_posix(): listing},
         params={"run": chosen},
-        facts={"files": len(hashes), "bytes": size, "manifest_sha256": hashes[MANIFEST]},
+        facts={"files": len(hashes), "bytes": size, "manifest_sha256": hashes[MANIFEST]}
+        | {"gates": verdict},
         packages=[],
     )
+    if verdict:
+        print(f"run {chosen} is {verdict} by its gates, as its model card says")
     print(f"published {len(hashes)} files, {size:,} bytes, as {args.published}")
     print(
         f"{MANIFEST} has SHA-256 {hashes[MANIFEST]}: say so where people find the model, they "

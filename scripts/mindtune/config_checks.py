@@ -20,6 +20,7 @@ from mindtune.config import (
 from mindtune.config_errors import nearest
 from mindtune.config_judges import check_judges
 from mindtune.environments import DEMO_MODELS, ROOT
+from mindtune.gate_checks import check_gates
 from mindtune.mixture import check_mixtures, folder_of, parts_of, used_sets
 from mindtune.sources import HUBS, is_licence
 
@@ -236,6 +237,7 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_training,
     check_projections,
     check_serving,
+    check_gates,
     check_shares,
     check_conversations,
     check_field_names,

@@ -74,6 +74,7 @@ READERS = [
     ("export.run", {"publish_export", "verify_serving", "write_report"}),
     ("export.accept_unpinned", set()),  # only whether anything runs at all
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
+    ("export.require_gates", set()),  # the demo has no gates: tested apart
     ("export.signing_key", {"export_model"}),
     ("export.", {"merge_adapter"}),
     ("verify.max_swapped_margin", {"verify_merge", "verify_serving"}),
@@ -121,6 +122,7 @@ VALUES = {
     "export.accept_unpinned": ["model"],
     "export.dtype": "float32",
     "export.max_shard_size": "1GB",
+    "export.require_gates": False,
     "export.signing_key": "config/hotlines.yaml",
     "export.public_key": "config/hotlines.yaml",
     "archive.data": "hashes",
@@ -282,10 +284,14 @@ def test_a_judge_adds_its_rules_and_no_model_is_asked_again(project, followers):
     assert planned == judging | followers({"evaluation_table"}) - {"draw_rulegraph"}
 
 
-def test_a_gate_is_decided_before_anything_is_published_and_nothing_else_reruns(project, followers):
-    planned = project.planned({"gates": {"dialogue.chrF": {"max_loss": 2.0}}})
-    published = followers({"publish_export"}) - {"draw_rulegraph"}
-    assert planned - {"draw_rulegraph"} == {"decide_gates", *published}
+@pytest.mark.parametrize("required", [None, True, False])
+def test_a_gate_is_decided_before_a_card_is_written_and_nothing_else_reruns(
+    project, followers, required
+):
+    gates = {"dialogue.chrF": {"max_loss": 2.0}}
+    planned = project.planned({"gates": gates, "export": {"require_gates": required}})
+    exported = followers({"export_model"}) - {"draw_rulegraph"}
+    assert planned - {"draw_rulegraph"} == {"decide_gates", *exported}
 
 
 @pytest.fixture

@@ -50,9 +50,41 @@ def of_data_sets(
     return dict(sorted(zip(names, (record[part] for record in found), strict=True)))
 
 
-def model_card(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+def data_rows(
+    records: Sequence[Mapping[str, Any]], licences: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """{"source", "licence", "clean"} of each data set, by name."""
+    fetched = of_data_sets(records, "fetch_dataset", "params")
+    return [
+        {
+            "source": source_name(fetched[name]) if name in fetched else "unknown",
+            "licence": licences[name],
+            "clean": facts,
+        }
+        for name, facts in of_data_sets(records, "clean_dialogues", "facts").items()
+    ]
+
+
+def gates_of(records: Mapping[str, Mapping[str, Any]], run: str) -> dict[str, Any] | None:
+    """{"verdict", "sentences"} of a run by its gates; None where no gate was decided."""
+    if "decide_gates" not in records:
+        return None
+    facts = records["decide_gates"]["facts"]
+    if run not in facts["verdicts"]:
+        raise UserError(
+            f"--gates: run {run!r} is not among those judged ({', '.join(facts['verdicts'])}); "
+            f"decide the gates again"
+        )
+    sentences = [row["sentence"] for row in facts["gates"] if row["run"] == run]
+    return {"verdict": facts["verdicts"][run], "sentences": sentences}
+
+
+def model_card(
+    settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]], run: str = ""
+) -> str:
     """Render the card. `settings` are the config's model section and the licence of each data set
-    by its name; a record that it needs and that is not given is a UserError.
+    by its name; `run` is the run whose verdict it shows if the gates' record is given. A record
+    that it needs and that is not given is a UserError.
     """
     model = settings["model"]
     by_stage = {record["stage"]: record for record in records}
@@ -70,14 +102,7 @@ def model_card(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
         name=model.get("id") or Path(model["path"]).name,
         licences={"base": model.get("licence") or "unknown"},
         base=source_name(model),
-        data=[
-            {
-                "source": source_name(fetched[name]) if name in fetched else "unknown",
-                "licence": settings["data_licence"][name],
-                "clean": facts,
-            }
-            for name, facts in of_data_sets(records, "clean_dialogues", "facts").items()
-        ],
+        data=data_rows(records, settings["data_licence"]),
         toy=by_stage.get("fetch_model", {}).get("params", {}).get("toy", False),
         split=split["facts"],
         packing=by_stage.get("pack_stats", {}).get("facts"),
@@ -89,4 +114,5 @@ def model_card(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
         template=by_stage.get("fetch_model", {}).get("facts", {}).get("template"),
         merge=by_stage["merge_adapter"],
         proof=by_stage["verify_merge"]["facts"],
+        gates=gates_of(by_stage, run),
     )

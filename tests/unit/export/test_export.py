@@ -153,6 +153,49 @@ def test_only_a_run_that_passes_its_gates_is_published(exported, tmp_path, verdi
     assert status == 0 or f"run main is {verdict} by its gates" in done.stderr
 
 
+@pytest.mark.parametrize("verdict", ["failed", "not certified"])
+def test_a_run_is_published_whatever_the_verdict_where_that_is_asked_for(
+    exported, tmp_path, verdict
+):
+    gates = write_sealed(
+        tmp_path / "gates.json", "decide_gates", facts={"verdicts": {"main": verdict}}
+    )
+    words = ["--exports", exported / "export", "--gates", gates, "--run", "main"]
+    words += ["--whatever-the-verdict", *published_in(tmp_path)]
+    done = run_program("publish_export.py", *words)
+    assert done.returncode == 0 and f"run main is {verdict} by its gates" in done.stdout
+    record = json.loads((tmp_path / "export.json").read_text())
+    assert record["facts"]["gates"] == verdict
+
+
+def test_the_card_shows_the_verdict_of_its_own_run(run_folder, tmp_path):
+    rows = [
+        {"run": "main", "sentence": "dialogue.chrF: 20 against 25: failed, a loss of 2"},
+        {"run": "other", "sentence": "dialogue.chrF: 26 against 25: passed"},
+    ]
+    verdicts = {"main": "failed", "other": "passed"}
+    facts = {"verdicts": verdicts, "gates": rows}
+    gates = write_sealed(tmp_path / "gates.json", "decide_gates", facts=facts)
+    words = [*export_words(run_folder, tmp_path), "--gates", gates]
+    done = run_program("export_model.py", *words, "--run", "main")
+    assert done.returncode == 0, done.stderr
+    card = (tmp_path / "export" / "README.md").read_text(encoding="utf-8")
+    assert "this model is: **failed**" in card and "25: failed, a loss of 2" in card
+    assert "26 against 25" not in card
+    assert verify(tmp_path / "export").returncode == 0
+    record = json.loads((tmp_path / "export_model.json").read_text())
+    assert gates.as_posix() in record["inputs"]
+
+
+def test_a_card_of_a_run_that_was_not_judged_is_refused(run_folder, tmp_path):
+    facts = {"verdicts": {"other": "passed"}, "gates": []}
+    gates = write_sealed(tmp_path / "gates.json", "decide_gates", facts=facts)
+    words = [*export_words(run_folder, tmp_path), "--gates", gates, "--run", "main"]
+    done = run_program("export_model.py", *words)
+    assert done.returncode == 2 and "'main' is not among those judged (other)" in done.stderr
+    assert not (tmp_path / "export").exists()
+
+
 def test_of_several_exports_the_chosen_run_s_is_published(exported, copied, tmp_path):
     runs = {name: tmp_path / "runs" / name / "export" for name in ("a", "b")}
     for folder, source in zip(runs.values(), (copied, exported / "export"), strict=True):

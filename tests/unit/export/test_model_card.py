@@ -86,7 +86,7 @@ def test_card_of_a_hub_dataset():
     assert "base_model" not in head
     assert "toy" not in card
     assert "fine-tuned from qwen" in card
-    assert "Not part of this card, which is written before the model is evaluated" in card
+    assert "Not part of this card, which is written without waiting for the evaluation" in card
     assert "at each of 2,048 positions, by a root mean square of at most 0.05" in card
     assert "the same token at 99.5 % of them, and at all 1,500 that are no near-ties" in card
     assert "LoRA, merged into the base" in card and "equal base + adapter" in card

@@ -113,6 +113,7 @@ def test_seed_values():
         ("serve.cache_max_entry_count", 0, ["serve.cache_max_entry_count", "more than 0"]),
         ("serve.cache-max-entry-count", 0.8, ["serve.cache_max_entry_count"]),
         ("export.max_shard_size", "2GiB", ["export.max_shard_size", "'2GiB'"]),
+        ("export.require_gates", True, ["export.require_gates is true", "no gate is configured"]),
         ("export.run", "mian", ["export.run", "'mian'", "main"]),
         ("runs.main.dataset", "心理", ["runs.main.dataset", "'心理'"]),
         ("runs.main.max_length", 1024, ["runs.main.max_length", "once, for train.max_length"]),
