@@ -126,17 +126,18 @@ rule write_report:
         tables=[f"results/tables/{table}.md" for table in ("summary", "evaluation", "worse")]
         + ["results/tables/raters.md"] * bool(RATED_PATH)
         + expand("results/runs/{run}/drift.md", run=TALKING_RUNS),
-        # replies side by side; without a name nobody knows yet of which run
+        # replies side by side, of the run that is exported; a choice is among runs on one dataset
         base=expand(
             "results/base/replies/{dataset}/{suite}.jsonl",
-            dataset=[dataset_of(EXPORT_RUN)] if EXPORT_RUN else [],
+            dataset=dataset_of(CANDIDATES[0]),
             suite=DIALOGUE_SUITES,
         ),
         tuned=expand(
             "results/runs/{run}/replies/{suite}.jsonl",
-            run=[EXPORT_RUN] if EXPORT_RUN else [],
+            run=CANDIDATES,
             suite=DIALOGUE_SUITES,
         ),
+        choice=CHOICE,
         env=ancient(env_ready("core")),
     output:
         report=report("results/report/report.html", category="report"),
@@ -147,6 +148,7 @@ rule write_report:
     params:
         code=code_hash("write_report.py"),
         title=report_title(),
+        run=EXPORT_RUN or "",
         seed=config["evaluate"]["score"]["seed"],
     shell:
         r"""
@@ -157,7 +159,9 @@ rule write_report:
             --images @<(printf '%s\n' {input.images:q}) \
             --tables {input.tables:q} \
             --base {input.base:q} \
-            --tuned {input.tuned:q} \
+            --tuned @<(printf '%s\n' {input.tuned:q}) \
+            --run {params.run:q} \
+            --choice {input.choice:q} \
             --seed {params.seed:q} \
             --title {params.title:q} \
             --report {output.report:q} \

@@ -13,7 +13,8 @@ from typing import Any
 
 from mindtune.audit.pairs import reply_pairs
 from mindtune.audit.report import render
-from mindtune.cli import argument_parser, run
+from mindtune.choice import add_choice, chosen_run
+from mindtune.cli import UserError, argument_parser, run
 from mindtune.provenance import check_chain, hash_inputs, read_records
 from mindtune.records import sha256_path, write_hashed_record, write_text
 
@@ -46,6 +47,7 @@ def parse() -> argparse.Namespace:
         parser.add_argument(
             f"--{model}", type=Path, nargs="*", default=[], help=f"replies of {model} to dialogues"
         )
+    add_choice(parser)
     parser.add_argument("--seed", type=int, default=0, help="which replies the page shows")
     parser.add_argument("--title", required=True)
     parser.add_argument("--report", type=Path, required=True, help="the HTML page to write")
@@ -57,9 +59,16 @@ def main() -> None:
     args = parse()
     records = read_records(args.records)
     check_chain(records)
-    inputs = shown(records, [*args.images, *args.tables, *args.base, *args.tuned])
+    name = chosen_run(args)
+    tuned = [path for path in args.tuned if path.parent.parent.name == name]
+    if len(tuned) != len(args.base):
+        raise UserError(
+            f"--tuned has {len(tuned)} files of run {name!r}, and --base {len(args.base)}; name the "
+            f"run, and give replies of both models to the same suites"
+        )
+    inputs = shown(records, [*args.images, *args.tables, *args.base, *tuned])
     tables = [path.read_text(encoding="utf-8") for path in args.tables]
-    pairs = reply_pairs(args.base, args.tuned, args.seed)
+    pairs = reply_pairs(args.base, tuned, args.seed)
     page = render(args.title, records, args.images, tables, pairs)
     write_text(args.report, page)
     write_hashed_record(
@@ -67,7 +76,7 @@ def main() -> None:
         "write_report",
         inputs=inputs | {path: sha256_path(path) for path in records},
         outputs={args.report.as_posix(): sha256_path(args.report)},
-        params={"title": args.title, "seed": args.seed},
+        params={"title": args.title, "seed": args.seed, "run": name},
         facts={"stages": len(records), "images": len(args.images)}
         | {"tables": len(args.tables), "pairs": len(pairs)},
         packages=["jinja2", "markdown-it-py"],

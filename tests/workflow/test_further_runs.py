@@ -61,6 +61,9 @@ def test_an_export_is_chosen_after_all_runs_are_trained(project):
     for run in ("main", "seed43", "demo-rank4-seed1", "demo-rank8-seed3"):
         assert f"results/runs/{run}/train_lora.json" in rule
     assert "--choice results/choose_run.json" in output
+    report = output.partition("rule write_report:")[2].partition("output:")[0]
+    for run in ("main", "seed43", "demo-rank4-seed1", "demo-rank8-seed3"):
+        assert f"results/runs/{run}/replies/dialogue.jsonl" in report
 
 
 def test_a_gate_of_a_chosen_export_asks_for_the_choice(project):

@@ -222,3 +222,30 @@ def test_report_program_gives_equal_bytes_and_refuses_other_json(tmp_path: Path)
     assert run("r.json").returncode == 0 and (tmp_path / "report.html").read_bytes() == first
     refused = run("other.json")
     assert refused.returncode == 2 and "other.json is no stage record" in refused.stderr
+
+
+def test_the_pairs_are_of_the_run_that_was_chosen(tmp_path: Path):
+    write_sealed(tmp_path / "r.json", "clean_dialogues")
+    base = replies_file(tmp_path / "base.jsonl", ["早"])
+    for name in ("a", "b"):
+        folder = tmp_path / name / "replies"
+        folder.mkdir(parents=True)
+        replies_file(folder / "dialogue.jsonl", [f"我是{name}号模型"])
+    write_sealed(tmp_path / "choose_run.json", "choose_run", facts={"chosen": "b"})
+    command = [
+        *(sys.executable, SCRIPTS / "write_report.py", "--records", "r.json", "--title", "x"),
+        *("--base", base, "--tuned", "a/replies/dialogue.jsonl", "b/replies/dialogue.jsonl"),
+        *("--choice", "choose_run.json", "--report", "report.html", "--record", "report.json"),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "我是b号模型" in page and "我是a号模型" not in page
+    made = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert made["facts"]["pairs"] == 1 and made["params"]["run"] == "b"
+    assert "a/replies/dialogue.jsonl" not in made["inputs"]
+    done = subprocess.run([*command, "--run", "c"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "both name a run" in done.stderr
+    named = [word for word in command if word not in ("--choice", "choose_run.json")]
+    done = subprocess.run([*named, "--run", "c"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "0 files of run 'c'" in done.stderr
