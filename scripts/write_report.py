@@ -63,8 +63,8 @@ def main() -> None:
     tuned = [path for path in args.tuned if path.parent.parent.name == name]
     if len(tuned) != len(args.base):
         raise UserError(
-            f"--tuned has {len(tuned)} files of run {name!r}, and --base {len(args.base)}; name the "
-            f"run, and give replies of both models to the same suites"
+            f"--tuned has {len(tuned)} files of run {name!r}, and --base {len(args.base)}; name "
+            f"the run, and give replies of both models to the same suites"
         )
     inputs = shown(records, [*args.images, *args.tables, *args.base, *tuned])
     tables = [path.read_text(encoding="utf-8") for path in args.tables]

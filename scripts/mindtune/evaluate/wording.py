@@ -106,16 +106,23 @@ def sentence(row: Row) -> str:
     return f"{said}; smaller than {number(row, 'mde')} cannot be seen with {items}"
 
 
+def of(row: Row, part: str, whole: str) -> str:
+    """A share of a rule's worth with its numbers, such as "0.86, 19 of 22"."""
+    share = f"{row[part] / row[whole]:.2f}, " if row[whole] else ""
+    return f"{share}{row[part]} of {row[whole]}"
+
+
 def note_of(facts: Mapping[str, Any]) -> str:
     """What a suite's table says beside its numbers, from the record of its scores: the suite's own
     note, and what its rules are worth on a labelled sample.
     """
     worth = [
-        f"{name.replace('_', ' ')} {row['found']} of {row['labelled']}, {row['false']} of "
-        f"{row['clear']}"
+        f"{name.replace('_', ' ')} {of(row, 'found', 'labelled')} and {of(row, 'false', 'clear')}"
         for name, row in facts.get("rules", {}).items()
     ]
     note = [facts["note"]] if facts.get("note") else []
     if worth:
-        note.append("Rules on a labelled sample, found and false alarms: " + "; ".join(worth) + ".")
+        note.append(
+            "Rules on a labelled sample, recall and false positives: " + "; ".join(worth) + "."
+        )
     return " ".join(note)

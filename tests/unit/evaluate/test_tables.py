@@ -188,7 +188,10 @@ def test_what_the_rules_of_a_suite_are_worth_stands_beside_its_numbers(tmp_path)
     facts = {"suite": "knowledge", "note": "Few.", "rules": {"names_risk": worth}}
     write_sealed(tmp_path / "s.json", "score_suite", outputs=outputs, facts=facts)
     assert run_script(tmp_path, "i.parquet", more=["--made-by", "s.json"]).returncode == 0
-    said = "Few. Rules on a labelled sample, found and false alarms: names risk 19 of 20, 2 of 30."
+    said = (
+        "Few. Rules on a labelled sample, recall and false positives: "
+        "names risk 0.95, 19 of 20 and 0.07, 2 of 30."
+    )
     for file in ("e.md", "e.tex"):
         assert said in (tmp_path / file).read_text(encoding="utf-8")
 
