@@ -1,7 +1,7 @@
 """How likely a model finds each letter of a multiple-choice question, read from its own scores.
 
-For a canary the first questions also have what the scores alone would say: whoever scores the suite
-compares that with the served replies (mindtune/evaluate/canary.py).
+For the replay the first questions also have what the scores alone would say: who scores the suite
+compares that with the served replies (mindtune/evaluate/replay.py).
 
 Reads   a model folder, and the prompts of a suite of questions
 Writes  one JSON row a question {id, scores: {letter: log probability}}, the first ones with
@@ -24,8 +24,8 @@ from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, write_jsonl, write_record
 
 LETTERS = "ABCDEFGH"
-CANARY_QUESTIONS = 12
-CANARY_TOKENS = 8  # of each
+REPLAY_QUESTIONS = 12
+REPLAY_TOKENS = 8  # of each
 
 
 def letter_ids(chat: ChatTokenizer) -> list[int]:
@@ -54,7 +54,7 @@ def greedy(start: Sequence[int], chat: ChatTokenizer, scores: NextToken) -> list
     end = end_of_turn(chat)
     ids: list[int] = []
     texts: list[str] = []
-    while len(ids) < CANARY_TOKENS:
+    while len(ids) < REPLAY_TOKENS:
         ids.append(int(scores([*start, *ids]).argmax()))
         if ids[-1] == end:
             break
@@ -96,7 +96,7 @@ def measured(
         found = scores(ids).log_softmax(-1)
         offered = LETTERS[: len(row["options"])]
         logs = (round(float(found[token]), 6) for token in letters[: len(offered)])
-        more = {"said": greedy(ids, chat, scores)} if place < CANARY_QUESTIONS else {}
+        more = {"said": greedy(ids, chat, scores)} if place < REPLAY_QUESTIONS else {}
         if row["multiple"]:
             more["set"] = likeliest_set(ids, chat, offered, scores)
         yield {"id": row["id"], "scores": dict(zip(offered, logs, strict=True))} | more

@@ -14,7 +14,7 @@ from typing import Any
 
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.data.hotlines import load_hotlines
-from mindtune.evaluate.canary import check_canary
+from mindtune.evaluate.replay import check_replay
 from mindtune.evaluate.scoring import Suite, check_paired, read_by_id, read_replies
 from mindtune.provenance import add_made_by, hash_inputs, read_record
 from mindtune.records import write_record
@@ -54,8 +54,8 @@ def scored(args: argparse.Namespace) -> dict[str, Any]:
     from mindtune.evaluate.items import read_items, write_items
 
     suite = read_suite(args)
-    canary = {
-        model: check_canary(model, letters, suite.replies[model])
+    replay = {
+        model: check_replay(model, letters, suite.replies[model])
         for model, letters in suite.letters.items()
     }
     scorer = importlib.import_module(f"mindtune.evaluate.scorers.{args.scorer}")
@@ -68,7 +68,7 @@ def scored(args: argparse.Namespace) -> dict[str, Any]:
     about = {"suite": args.suite, "run": args.run}
     write_items(args.items, [about | row for row in rows], scorer.SIGNATURES)
     frame = read_items([args.items])
-    found = {"suite": args.suite, "note": args.note, "canary": canary}
+    found = {"suite": args.suite, "note": args.note, "replay": replay}
     return found | {"rows": system_values(frame), "paired": compare(frame)} | facts
 
 

@@ -1,4 +1,4 @@
-"""The letters' likelihoods: equal to transformers' own, and a canary that sees a broken way to
+"""The letters' likelihoods: equal to transformers' own, and a replay that sees a broken way to
 them.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from measure_letters import (
-    CANARY_TOKENS,
+    REPLAY_TOKENS,
     end_of_turn,
     letter_ids,
     likeliest_set,
@@ -18,8 +18,8 @@ from measure_letters import (
 )
 from mindtune.chat_template import load_chat
 from mindtune.cli import UserError
-from mindtune.evaluate.canary import check_canary
 from mindtune.evaluate.next_token import next_token
+from mindtune.evaluate.replay import check_replay
 from mindtune.safe_loading import load_model
 from models import build_small_model
 
@@ -101,16 +101,16 @@ def test_the_likeliest_set_is_the_likeliest_of_all_sets(made):
         assert end_of_turn(chat) == end
 
 
-def canary(rows, chat, scores):
+def replay(rows, chat, scores):
     """The check of the letters that a way to the scores gives, against the served replies."""
     letters = {row["id"]: row for row in measured(rows, chat, scores, ROOM)}
-    return check_canary("base", letters, {row["id"]: row for row in rows})
+    return check_replay("base", letters, {row["id"]: row for row in rows})
 
 
 def test_the_canary_passes_on_the_served_model(made):
     folder, chat, _, rows = made
     with next_token(folder, ENGINE) as scores:
-        found = canary(rows, chat, scores)
+        found = replay(rows, chat, scores)
     assert found["replies"] >= 3 and found["same"] == found["places"] >= found["replies"]
 
 
@@ -125,20 +125,20 @@ def test_a_broken_way_to_the_scores_stops_the_suite(made, tmp_path, broken):
             "another model": right,
         }
         with pytest.raises(UserError, match="log-likelihood path broken.* of base "):
-            canary(rows, chat, ways[broken])
+            replay(rows, chat, ways[broken])
 
 
 def test_too_few_replies_for_a_canary_are_one_sentence(made):
     folder, chat, _, rows = made
     with next_token(folder, ENGINE) as scores, pytest.raises(UserError, match="needs 3"):
-        canary([row | {"reply": " "} for row in rows], chat, scores)
+        replay([row | {"reply": " "} for row in rows], chat, scores)
 
 
 def test_a_model_that_says_nothing_is_not_one_that_replied(made):
     rows = made[3]
     letters = {row["id"]: {"id": row["id"], "said": []} for row in rows}
     with pytest.raises(UserError, match="0 times"):
-        check_canary("tuned", letters, {row["id"]: row for row in rows})
+        check_replay("tuned", letters, {row["id"]: row for row in rows})
 
 
 def test_the_program_measures_what_leaves_room(made, tmp_path):
@@ -156,7 +156,7 @@ def test_the_program_measures_what_leaves_room(made, tmp_path):
     found = [json.loads(line) for line in (tmp_path / "l.jsonl").read_text("utf-8").splitlines()]
     assert [row["id"] for row in found] == [row["id"] for row in rows]
     for row, served in zip(found, rows, strict=True):
-        assert len(row["said"]) <= CANARY_TOKENS
+        assert len(row["said"]) <= REPLAY_TOKENS
         assert served["reply"].startswith((row["said"] or [""])[-1].rstrip("\ufffd"))
     record = json.loads((tmp_path / "l.json").read_text(encoding="utf-8"))
     assert record["facts"] == {"questions": len(rows), "skipped_n": 1}

@@ -108,7 +108,7 @@ def test_choice_counts_add_up_and_unparsable_is_apart_from_wrong(tmp_path):
     # the letter stays, so the option never does: a preference for a place shows
     assert value(frame, "base", "same_option") == 1 and value(frame, "tuned", "same_option") == 0
     assert facts["positions"]["tuned"]["A"]["chosen"] == 21
-    assert facts["canary"]["tuned"] == {"replies": 25, "places": 25, "same": 25}
+    assert facts["replay"]["tuned"] == {"replies": 25, "places": 25, "same": 25}
     assert set(read_signatures([tmp_path / "i.parquet"])) >= {"accuracy", "likelihood", "exact_set"}
 
 

@@ -1,6 +1,6 @@
-"""A canary for the letters' likelihoods: the model's served replies are known, so its own scores
-must choose the very tokens that were served. If they do not, the way to the scores is broken, and
-the suite stops instead of printing chance.
+"""The replay, a check of the letters' likelihoods: the model's served replies are known, so its
+own scores must choose the very tokens that were served. If they do not, the way to the scores is
+broken, and the suite stops instead of printing chance.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ def followed(reply: str, said: Sequence[str]) -> Iterator[bool]:
             return
 
 
-def check_canary(
+def check_replay(
     model: str, letters: Mapping[str, Mapping[str, Any]], replies: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, int]:
     """How often the scores choose the token that the served model replied with, {"replies",
@@ -42,7 +42,7 @@ def check_canary(
     found = [same for reply, said in spoken for same in followed(reply, said)]
     if len(spoken) < FEWEST_REPLIES:
         raise UserError(
-            f"the canary has {len(spoken)} replies of {model} with text, and needs "
+            f"the replay has {len(spoken)} replies of {model} with text, and needs "
             f"{FEWEST_REPLIES} to show that letters are measured rightly; ask more questions, or "
             "set likelihood: false in the suite's file"
         )
