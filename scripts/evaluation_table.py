@@ -60,6 +60,7 @@ def main() -> None:
     from mindtune.evaluate.compare import compare, system_values
     from mindtune.evaluate.forest import forest
     from mindtune.evaluate.items import read_items, read_signatures
+    from mindtune.evaluate.judged_facts import who_judged
     from mindtune.evaluate.seeds import seed_rows, seed_table
     from mindtune.evaluate.summary import plotted, summary, worse
     from mindtune.evaluate.wording import note_of
@@ -69,10 +70,10 @@ def main() -> None:
     by_path = read_records(args.made_by)
     said_of = (record["facts"] for record in by_path.values())
     notes = {facts["suite"]: note_of(facts) for facts in said_of}
-    judged = any(record["stage"] == "score_judged" for record in by_path.values())
+    judged = who_judged(by_path.values())
     long = tables.long_table(values, compared, signatures)
     over_seeds = seed_rows(compared, variants, tables.homes(values))
-    said = summary(items, values, compared, over_seeds) + ("" if judged else NOT_JUDGED)
+    said = summary(items, values, compared, over_seeds) + (judged or NOT_JUDGED)
     write_text(args.csv, long.to_csv(index=False, lineterminator="\n"))
     shown = tables.markdown(values, compared, signatures, notes)
     write_text(args.markdown, shown + ("" if judged else NOT_JUDGED))

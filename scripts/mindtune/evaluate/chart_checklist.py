@@ -57,6 +57,7 @@ def checklist(records: Records) -> str:
         links = ", ".join(f"[{markdown_text(path)}](<{path}>)" for path in paths)
         lines.append(f"| {number} | {name} | {links or AUTHORS} |")
     head = (
-        "# CHART checklist\n\nA record says what was done; whether that was wise, authors say.\n\n"
+        "# CHART checklist\n\nA record says what was done; whether that was wise, authors say. The "
+        "checklist of ARR, linked in the same way, is in the folder of `make artifact`.\n\n"
     )
     return f"{head}{judged(records)}\n\n" + "\n".join(lines) + "\n"

@@ -2,7 +2,7 @@
 rates corrected for the judge's error.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from mindtune.evaluate.judge_error import (
     corrected_interval,
 )
 from mindtune.evaluate.judged_scores import MODELS, Scores, counts, failure_words
+from mindtune.markdown import markdown_text
 
 DECIMALS = 6
 People = dict[tuple[str, str, str], float]
@@ -122,18 +123,35 @@ def corrected_row(values: np.ndarray, clusters: list[str], calibration: Any) -> 
     return rounded(row)
 
 
+def judged_by(models: Mapping[str, str], dates: Collection[str]) -> str:
+    """Which judges, {name: model}, judged when: "judge (model) on 2026-11-28"."""
+    judges = ", ".join(f"{name} ({model})" for name, model in sorted(models.items()))
+    days = sorted(dates)
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}" if days else "no date"
+    return f"{judges} on {when}"
+
+
+def who_judged(records: Iterable[Mapping[str, Any]]) -> str:
+    """The summary's part about judges, as Markdown, a line a suite and run; empty without any."""
+    lines = sorted(
+        f"{record['facts']['suite']}, run {record['params']['run']}: "
+        f"{judged_by(record['facts']['judges'], record['facts']['dates'])}"
+        for record in records
+        if record["stage"] == "score_judged"
+    )
+    text = "".join(f"- {markdown_text(line)}\n" for line in lines)
+    return f"\n## Who judged\n\n{text}" if lines else ""
+
+
 def note(found: Scores, about: str, record: Mapping[str, Any]) -> str:
     """What a reader must know before the numbers: judges, dates, numbers, failures, agreement."""
-    judges = ", ".join(f"{name} ({model})" for name, model in sorted(found.models.items()))
-    dates = sorted(found.dates)
-    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}" if dates else "no date"
     asked = sum(side["asked"] for side in counts(found).values())
     failed = sum(side["failed"] for side in counts(found).values())
     items = max(len(rows) for rows in found.replies.values())
     raters = len(found.models)
     said = [
         about,
-        f"Judged by {judges} on {when}: {items} replies a model, {raters} rater"
+        f"Judged by {judged_by(found.models, found.dates)}: {items} replies a model, {raters} rater"
         f"{'s' if raters > 1 else ''}, {asked} answers, {failed} failed"
         + (f" ({failure_words(found)})." if failed else "."),
     ]

@@ -181,6 +181,20 @@ def test_the_same_scores_twice_stop_with_one_sentence(tmp_path):
     assert done.stderr.count("\n") == 1 and not (tmp_path / "e.csv").exists()
 
 
+def test_the_summary_names_judges_and_dates(tmp_path):
+    write_items(tmp_path / "i.parquet", run_items())
+    outputs = {"i.parquet": sha256_file(tmp_path / "i.parquet")}
+    facts = {"suite": "empathy", "note": "", "judges": {"b": "n*2", "a": "m-1"}}
+    facts["dates"] = ["2026-11-27", "2026-11-28"]
+    write_sealed(
+        *(tmp_path / "s.json", "score_judged"), outputs=outputs, facts=facts, params={"run": "main"}
+    )
+    assert run_script(tmp_path, "i.parquet", more=["--made-by", "s.json"]).returncode == 0
+    said = (tmp_path / "s.md").read_text(encoding="utf-8")
+    line = "- empathy, run main: a (m-1), b (n\\*2) on 2026-11-27 to 2026-11-28\n"
+    assert said.endswith(f"## Who judged\n\n{line}") and "not judged" not in said
+
+
 def test_what_the_rules_of_a_suite_are_worth_stands_beside_its_numbers(tmp_path):
     write_items(tmp_path / "i.parquet", run_items())
     outputs = {"i.parquet": sha256_file(tmp_path / "i.parquet")}
