@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, add_json, argument_parser, run
-from mindtune.provenance import add_made_by, hash_inputs
+from mindtune.evaluate.scoring import add_scored
+from mindtune.provenance import hash_inputs
 from mindtune.records import read_jsonl, write_record
 
 TEXT_KEYS = ("id", "dialogue", "reference", "reply", "finish_reason")
@@ -96,13 +97,11 @@ def main() -> None:
     parser.add_argument(
         "--tuned", type=Path, required=True, help="replies of the tuned model, JSONL"
     )
-    add_made_by(parser)
     add_json(parser, "--settings", "seed", "fixed_line")
     parser.add_argument("--suite", required=True, help="the suite's name")
     parser.add_argument("--note", default="", help="what a reader of the table should know")
     parser.add_argument("--run", required=True, help="the name of the tuned model's run")
-    parser.add_argument("--items", type=Path, required=True, help="the item scores to write")
-    parser.add_argument("--scores", type=Path, required=True, help="the record to write")
+    add_scored(parser)
     args = parser.parse_args()
 
     inputs = hash_inputs([args.base, args.tuned], args.made_by)

@@ -13,7 +13,8 @@ from typing import Any
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate.judged_scores import Scores, counts, score, signatures
 from mindtune.evaluate.rubrics import read_rubric
-from mindtune.provenance import add_made_by, hash_inputs, read_records
+from mindtune.evaluate.scoring import add_scored
+from mindtune.provenance import hash_inputs, read_records
 from mindtune.records import read_jsonl, write_record
 
 
@@ -79,9 +80,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--run", required=True)
     parser.add_argument("--dataset", required=True, help="the run's dataset")
     parser.add_argument("--people", type=Path, nargs="*", default=[], help="people's answers")
-    add_made_by(parser)
-    parser.add_argument("--items", required=True, type=Path)
-    parser.add_argument("--scores", required=True, type=Path, help="the record to write")
+    add_scored(parser)
     return parser.parse_args()
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.data.hotlines import load_hotlines
 from mindtune.evaluate.replay import check_replay
-from mindtune.evaluate.scoring import Suite, check_paired, read_by_id, read_replies
-from mindtune.provenance import add_made_by, hash_inputs, read_record
+from mindtune.evaluate.scoring import Suite, add_scored, check_paired, read_by_id, read_replies
+from mindtune.provenance import hash_inputs, read_record
 from mindtune.records import write_record
 
 HOTLINES = "hotlines.yaml"
@@ -84,9 +84,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--tuned", required=True, type=Path, help="replies of the tuned model")
     parser.add_argument("--letters", type=Path, nargs="*", default=[], help="of base and tuned")
     parser.add_argument("--reads", type=Path, nargs="*", default=[], help="files of the scorer")
-    add_made_by(parser)
-    parser.add_argument("--items", required=True, type=Path)
-    parser.add_argument("--scores", required=True, type=Path, help="the record to write")
+    add_scored(parser)
     return parser.parse_args()
 
 

@@ -4,12 +4,14 @@ A scorer is a module in scorers/ with `score(suite)`, which returns item scores 
 run (see items.py) and facts for the record, and with SIGNATURES {metric: how it is computed}.
 """
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
+from mindtune.provenance import add_made_by
 from mindtune.records import read_jsonl
 
 Rows = dict[str, dict[str, Any]]
@@ -34,6 +36,13 @@ class Suite:
     def languages(self) -> set[str]:
         """The languages of the prompts."""
         return {row["lang"] for row in self.prompts.values()}
+
+
+def add_scored(parser: argparse.ArgumentParser) -> None:
+    """The flags that every program has that scores a suite: --made-by, --items, --scores."""
+    add_made_by(parser)
+    parser.add_argument("--items", required=True, type=Path, help="the item scores to write")
+    parser.add_argument("--scores", required=True, type=Path, help="the record to write")
 
 
 def item(id: str, cluster: str, metric: str, value: float | None, model: str) -> dict[str, Any]:
