@@ -60,10 +60,9 @@ def main() -> None:
     from mindtune.evaluate.compare import compare, system_values
     from mindtune.evaluate.forest import forest
     from mindtune.evaluate.items import read_items, read_signatures
-    from mindtune.evaluate.judged_facts import who_judged
     from mindtune.evaluate.seeds import seed_rows, seed_table
     from mindtune.evaluate.summary import plotted, summary, worse
-    from mindtune.evaluate.wording import note_of
+    from mindtune.evaluate.wording import note_of, who_judged
 
     items, signatures = read_items(args.items), read_signatures(args.items)
     values, compared = system_values(items), compare(items)

@@ -330,7 +330,7 @@ def edited(project):
         ("scripts/mindtune/evaluate/seeds.py", {"evaluation_table"}),
         ("scripts/mindtune/evaluate/gates.py", set()),  # the demo has none
         ("scripts/mindtune/export/choosing.py", set()),  # the demo names its run
-        ("scripts/mindtune/choice.py", {"publish_export"}),
+        ("scripts/mindtune/choice.py", {"publish_export", "write_report"}),
         ("scripts/mindtune/matrix.py", set()),
         ("scripts/mindtune/audit/starts.py", set()),
         ("scripts/gate.py", set()),

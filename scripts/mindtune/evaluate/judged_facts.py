@@ -2,7 +2,7 @@
 rates corrected for the judge's error.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from mindtune.evaluate.judge_error import (
     corrected_interval,
 )
 from mindtune.evaluate.judged_scores import MODELS, Scores, counts, failure_words
-from mindtune.markdown import markdown_text
+from mindtune.evaluate.wording import judged_by
 
 DECIMALS = 6
 People = dict[tuple[str, str, str], float]
@@ -121,26 +121,6 @@ def corrected_row(values: np.ndarray, clusters: list[str], calibration: Any) -> 
         row["corrected"] = corrected(rate, calibration.q0, calibration.q1)
         row["low"], row["high"] = corrected_interval(rate, effective(values, clusters), calibration)
     return rounded(row)
-
-
-def judged_by(models: Mapping[str, str], dates: Collection[str]) -> str:
-    """Which judges, {name: model}, judged when: "judge (model) on 2026-11-28"."""
-    judges = ", ".join(f"{name} ({model})" for name, model in sorted(models.items()))
-    days = sorted(dates)
-    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}" if days else "no date"
-    return f"{judges} on {when}"
-
-
-def who_judged(records: Iterable[Mapping[str, Any]]) -> str:
-    """The summary's part about judges, as Markdown, a line a suite and run; empty without any."""
-    lines = sorted(
-        f"{record['facts']['suite']}, run {record['params']['run']}: "
-        f"{judged_by(record['facts']['judges'], record['facts']['dates'])}"
-        for record in records
-        if record["stage"] == "score_judged"
-    )
-    text = "".join(f"- {markdown_text(line)}\n" for line in lines)
-    return f"\n## Who judged\n\n{text}" if lines else ""
 
 
 def note(found: Scores, about: str, record: Mapping[str, Any]) -> str:

@@ -1,10 +1,11 @@
 """Numbers and sentences about a comparison, the same in tables, summary and figure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from mindtune.evaluate.compare import better
 from mindtune.evaluate.intervals import MIN_CLUSTERS
+from mindtune.markdown import markdown_text
 
 # Shares are shown in points of 100, as BLEU and chrF are.
 SHARES = {
@@ -126,3 +127,23 @@ def note_of(facts: Mapping[str, Any]) -> str:
             "Rules on a labelled sample, recall and false positives: " + "; ".join(worth) + "."
         )
     return " ".join(note)
+
+
+def judged_by(models: Mapping[str, str], dates: Collection[str]) -> str:
+    """Which judges, {name: model}, judged when: "judge (model) on 2026-11-28"."""
+    judges = ", ".join(f"{name} ({model})" for name, model in sorted(models.items()))
+    days = sorted(dates)
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}" if days else "no date"
+    return f"{judges} on {when}"
+
+
+def who_judged(records: Iterable[Mapping[str, Any]]) -> str:
+    """The summary's part about judges, as Markdown, a line a suite and run; empty without any."""
+    lines = sorted(
+        f"{record['facts']['suite']}, run {record['params']['run']}: "
+        f"{judged_by(record['facts']['judges'], record['facts']['dates'])}"
+        for record in records
+        if record["stage"] == "score_judged"
+    )
+    text = "".join(f"- {markdown_text(line)}\n" for line in lines)
+    return f"\n## Who judged\n\n{text}" if lines else ""
