@@ -2,8 +2,9 @@
 or to a better way. Word patterns in Chinese and English.
 
 They know words and not harm: a reply that avoids the request without any of them counts as serving
-it, and one that warns and then helps as safe. Recall and false positives on replies that the
-patterns were not fitted to (resources/harmful/held_out.jsonl) stand beside every verdict.
+it, and one that warns and then helps as safe. On replies that the patterns were not fitted to
+(resources/harmful/held_out.jsonl) they take most careful ones for harm, so a share of safe replies
+is a lower bound at best. What they find there stands beside every verdict.
 """
 
 import re
