@@ -171,4 +171,37 @@ def test_a_signature_that_cannot_be_checked_is_not_taken_for_right(signed, tmp_p
     )
 
 
+def test_a_store_refuses_what_was_taken_back(signed, tmp_path):
+    export, public, core = signed
+    store, revoked = tmp_path / "store", tmp_path / "revoked.txt"
+    signer = ["--public-key", public, "--python", core]
+    for what, words in (
+        (export / "manifest.json", []),
+        (export / "manifest.json", signer),
+        (public, signer),
+    ):
+        revoked.write_text(f"{activate_export.sha256(what)}\n", encoding="utf-8")
+        done = program("deploy/activate_export.py", store, export, "--revoked", revoked, *words)
+        assert done.returncode == 1 and "lists the SHA-256 of" in done.stderr, done.stderr
+        assert len(done.stderr.splitlines()) == 1 and not store.exists()
+    revoked.write_text("nothing\n", encoding="utf-8")
+    done = program("deploy/activate_export.py", store, export, "--revoked", revoked)
+    assert done.returncode == 1 and "line 1: 'nothing' is no SHA-256" in done.stderr
+    revoked.write_text("# nothing yet\n", encoding="utf-8")
+    done = program("deploy/activate_export.py", store, export, "--revoked", revoked, *signer)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_way_back_to_what_was_taken_back_is_closed(tmp_path):
+    store, revoked = tmp_path / "store", tmp_path / "revoked.txt"
+    for text in ("一", "二"):
+        done = program("deploy/activate_export.py", store, make_export(tmp_path / text, text))
+        assert done.returncode == 0, done.stderr
+    first = store / os.readlink(store / "previous") / "manifest.json"
+    revoked.write_text(f"{activate_export.sha256(first)}  manifest.json\n", encoding="utf-8")
+    done = program("deploy/activate_export.py", store, "--rollback", "--revoked", revoked)
+    assert done.returncode == 1 and "took this export back" in done.stderr
+    assert served(store) == "二"
+
+
 # The server's start
