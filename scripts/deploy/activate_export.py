@@ -88,13 +88,17 @@ def target(link: Path) -> "str | None":
     return os.readlink(link) if link.is_symlink() else None
 
 
-def point(link: Path, name: str) -> None:
-    """Let a link point at a folder of the store, in one step."""
-    fresh = link.with_name(link.name + ".new")
-    if fresh.is_symlink():
-        fresh.unlink()
-    fresh.symlink_to(name)
-    os.replace(fresh, link)
+def point(store: Path, aims: "dict[str, str]") -> None:
+    """Let links of the store point at folders in it, each in one step. What needs room on the disk
+    comes before the first step.
+    """
+    for link, name in aims.items():
+        fresh = store / f"{link}.new"
+        if fresh.is_symlink():
+            fresh.unlink()
+        fresh.symlink_to(name)
+    for link in aims:
+        os.replace(store / f"{link}.new", store / link)
 
 
 def activate(store: Path, export: Path, demand: Demand) -> str:
@@ -103,17 +107,20 @@ def activate(store: Path, export: Path, demand: Demand) -> str:
     store.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(store / name):
         demand.checked(store / name)  # a copy that was taken in long ago
-    else:
-        os.rename(export, store / name)
-    return switch(store, name)
+        return switch(store, name)
+    os.rename(export, store / name)
+    try:
+        return switch(store, name)
+    except OSError:
+        os.rename(store / name, export)  # so that the same command can be given again
+        raise
 
 
 def switch(store: Path, name: str) -> str:
     """Point `current` at a folder of the store, and `previous` at what was current."""
     before = target(store / "current")
-    if before and before != name:
-        point(store / "previous", before)
-    point(store / "current", name)
+    aims = {"previous": before} if before and before != name else {}
+    point(store, {**aims, "current": name})
     return name
 
 

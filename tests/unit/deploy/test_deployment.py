@@ -3,6 +3,8 @@ name what the configuration says.
 """
 
 import os
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import activate_export
@@ -133,6 +135,40 @@ def test_only_the_published_export_is_taken(tmp_path):
     assert (
         program("deploy/activate_export.py", store, export, "--expect", published).returncode == 0
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_changes_nothing_and_the_same_command_works_afterwards(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=4m,nr_inodes=40", "tmpfs", disk]
+    subprocess.run(["mount", *options], check=True)
+    try:
+        store = disk / "store"
+        for text in ("一", "二"):
+            done = program("deploy/activate_export.py", store, make_export(disk / text, text))
+            assert done.returncode == 0, done.stderr
+        links = {name: os.readlink(store / name) for name in ("current", "previous")}
+        new = make_export(disk / "三", "三")
+        fillers = []
+        with suppress(OSError):
+            while True:
+                fillers.append(disk / str(len(fillers)))
+                fillers[-1].touch()
+        # one link fits, and the second does not
+        for room in (0, 1):
+            for filler in fillers[:room]:
+                filler.unlink(missing_ok=True)
+            done = program("deploy/activate_export.py", store, new)
+            assert done.returncode == 1 and "No space left" in done.stderr
+            assert len(done.stderr.splitlines()) == 1 and new.is_dir()
+            assert links == {name: os.readlink(store / name) for name in links}
+        for filler in fillers:
+            filler.unlink(missing_ok=True)
+        done = program("deploy/activate_export.py", store, new)
+        assert done.returncode == 0 and served(store) == "三", done.stderr
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 # A signature that is demanded. What checks it lies in the core environment
