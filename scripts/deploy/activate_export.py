@@ -88,19 +88,6 @@ def target(link: Path) -> "str | None":
     return os.readlink(link) if link.is_symlink() else None
 
 
-def point(store: Path, aims: "dict[str, str]") -> None:
-    """Let links of the store point at folders in it, each in one step. What needs room on the disk
-    comes before the first step.
-    """
-    for link, name in aims.items():
-        fresh = store / f"{link}.new"
-        if fresh.is_symlink():
-            fresh.unlink()
-        fresh.symlink_to(name)
-    for link in aims:
-        os.replace(store / f"{link}.new", store / link)
-
-
 def activate(store: Path, export: Path, demand: Demand) -> str:
     """Take an export into the store and serve it; return its name there."""
     name = sha256(demand.checked(export) / MANIFEST)[:16]
@@ -117,10 +104,19 @@ def activate(store: Path, export: Path, demand: Demand) -> str:
 
 
 def switch(store: Path, name: str) -> str:
-    """Point `current` at a folder of the store, and `previous` at what was current."""
+    """Point `current` at a folder of the store, and `previous` at what was current, each in one
+    step. What needs room on the disk comes before the first of them.
+    """
     before = target(store / "current")
     aims = {"previous": before} if before and before != name else {}
-    point(store, {**aims, "current": name})
+    aims["current"] = name
+    for link, aim in aims.items():
+        fresh = store / f"{link}.new"
+        if fresh.is_symlink():
+            fresh.unlink()
+        fresh.symlink_to(aim)
+    for link in aims:
+        os.replace(store / f"{link}.new", store / link)
     return name
 
 
