@@ -128,7 +128,7 @@ rule export_model:
         locks=lambda w: contents(*lock_files(w.run)),
         key=contents(*SIGNING_KEY, *CERTIFICATE),
         # no input: Snakemake would note its hash, from which a short one can be guessed
-        passphrase=[at(path) for path in [config["export"]["signing_passphrase"]] if path],
+        passphrase=[place(path) for path in [config["export"]["signing_passphrase"]] if path],
         settings=lambda w: as_json(
             model=described(config["model"]),
             data_licence={

@@ -21,7 +21,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from mindtune.cli import UserError, argument_parser, run
-from mindtune.export.certificates import key_hash, signer_names, signing_certificate
 from verify_export import (
     MARKER,
     SIGNATURE,
@@ -39,6 +38,7 @@ MOST = 16 << 20  # bytes of a signature, which lists every file
 def check_public_key(key: Path) -> str:
     """The key's SHA-256, over its PEM form; a UserError unless the file holds a public key."""
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    from mindtune.export.certificates import key_hash
 
     try:
         return key_hash(load_pem_public_key(key.read_bytes()))
@@ -70,6 +70,7 @@ def check_certificate(folder: Path, authority: Path, identity: str) -> str:
     signer so.
     """
     from cryptography import x509
+    from mindtune.export.certificates import key_hash, signer_names, signing_certificate
     from model_signing import verifying
 
     try:
