@@ -11,7 +11,10 @@ alone, replies and the smoke test, takes merged/: a licence, the proof's setting
 card reach neither.
 """
 
-SIGNING_KEY = [config["export"]["signing_key"]] if config["export"]["signing_key"] else []
+SIGNING_KEY, CERTIFICATE = (
+    [config["export"][key]] if config["export"][key] else []
+    for key in ("signing_key", "signing_certificate")
+)
 GATES = "results/gates.json" if config["gates"] else []
 MUST_PASS = bool(config["gates"]) and config["export"]["require_gates"] is not False
 
@@ -115,6 +118,7 @@ rule export_model:
         gates=GATES,
         locks=lambda w: [at(name) for name in lock_files(w.run)],
         key=[at(key) for key in SIGNING_KEY],
+        certificate=[at(certificate) for certificate in CERTIFICATE],
         env=ancient(env_ready("core")),
     output:
         export=directory("results/runs/{run}/export"),
@@ -126,7 +130,9 @@ rule export_model:
     params:
         code=code_hash("export_model.py"),
         locks=lambda w: contents(*lock_files(w.run)),
-        key=contents(*SIGNING_KEY),
+        key=contents(*SIGNING_KEY, *CERTIFICATE),
+        # no input: Snakemake would note its hash, from which a short one can be guessed
+        passphrase=[place(path) for path in [config["export"]["signing_passphrase"]] if path],
         settings=lambda w: as_json(
             model=described(config["model"]),
             data_licence={
@@ -147,6 +153,8 @@ rule export_model:
             --code {params.code:q} \
             --settings {params.settings:q} \
             --signing-key {input.key:q} \
+            --signing-passphrase {params.passphrase:q} \
+            --signing-certificate {input.certificate:q} \
             --export {output.export:q} \
             --record {output.record:q}
         """

@@ -134,7 +134,11 @@ def export(args: argparse.Namespace, folder: Path) -> dict[str, str]:
         )
     check_licences(hashes, merged, args.base, chain)
     hashes = write_manifest(folder, hashes, blocks, origin(args, proof, records))
-    return hashes | sign(folder, args.signing_key) if args.signing_key else hashes
+    if not args.signing_key:
+        return hashes
+    return hashes | sign(
+        folder, args.signing_key, args.signing_passphrase, args.signing_certificate
+    )
 
 
 def parse_args() -> argparse.Namespace:
@@ -164,6 +168,8 @@ def parse_args() -> argparse.Namespace:
         nargs="?",
         help="private key (PEM); without it there is no signature",
     )
+    parser.add_argument("--signing-passphrase", type=Path, nargs="?", help="file that holds it")
+    parser.add_argument("--signing-certificate", type=Path, nargs="?", help="of the key (PEM)")
     add_json(parser, "--settings", "model", "data_licence")
     parser.add_argument("--export", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)

@@ -2,16 +2,19 @@
 """Choose which export a server serves: a store of exports, each under the start of its manifest's
 hash, and a link to one of them.
 
-    python3 activate_export.py STORE EXPORT       check a copied export, take it into the store,
-    and point STORE/current at it python3 activate_export.py STORE --rollback   point STORE/current
-    at the export that was served before
+    python3 activate_export.py STORE EXPORT       check a copied export, take it into the store, and
+                                                  point STORE/current at it
+    python3 activate_export.py STORE --rollback   point STORE/current at the export that was served
+                                                  before
 
 Needs Python 3.9 and verify_export.py beside it, no package. The links are replaced in one step, so
 that a server that starts meanwhile sees the one or the other. Restart the server afterwards.
 
 With --expect only the export whose manifest.json has that SHA-256 is served, with --public-key
-only one that is signed by the owner of that key. The latter needs verify_signature.py beside this
-program, and a Python with the package model-signing (--python).
+only one that is signed by the owner of that key, with --authority and --identity only one of whom
+the authority's certificate names so. The last two need verify_signature.py beside this program, and
+a Python with the package model-signing (--python). With --revoked no export is served whose
+manifest, or whose signer's key, is on that list.
 
 Reads   the export, STORE
 Writes  STORE/HASH/ (the export, moved), STORE/current, STORE/previous
@@ -29,7 +32,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from verify_export import MANIFEST, check, check_expected, digest_word, sha256, shown
+from verify_export import MANIFEST, check, check_expected, check_revoked, digest_word, sha256, shown
 
 
 class Refused(Exception):
@@ -39,13 +42,14 @@ class Refused(Exception):
 class Demand:
     """What is asked of an export before it is served."""
 
-    def __init__(
-        self,
-        expect: "str | None" = None,
-        public_key: "Path | None" = None,
-        python: str = sys.executable,
-    ) -> None:
-        self.expect, self.public_key, self.python = expect, public_key, python
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.expect, self.revoked, self.python = args.expect, args.revoked, args.python
+        signer = {
+            "--public-key": args.public_key,
+            "--authority": args.authority,
+            "--identity": args.identity,
+        }
+        self.signer = [f"{flag}={value}" for flag, value in signer.items() if value]
 
     def checked(self, folder: Path) -> Path:
         """The folder, if every byte of it is as exported, by whom is asked for."""
@@ -58,16 +62,19 @@ class Demand:
             wrong = check_expected(folder, self.expect)
         if wrong:
             raise Refused(f"{shown(folder)} is not what was exported: {wrong[0]}")
-        if self.public_key:
+        if self.revoked and (wrong := check_revoked(folder, self.revoked)):
+            raise Refused(f"{shown(folder)} is not served: {wrong[0]}")
+        if self.signer:
             self.check_signature(folder)
         return folder
 
     def check_signature(self, folder: Path) -> None:
-        """Refuse a folder that is not signed by the owner of the key, or whose signature cannot be
+        """Refuse a folder that is not signed by whom is demanded, or whose signature cannot be
         checked.
         """
         program = Path(__file__).resolve().with_name("verify_signature.py")
-        words = [self.python, str(program), str(folder), "--public-key", str(self.public_key)]
+        revoked = [f"--revoked={self.revoked}"] if self.revoked else []
+        words = [self.python, str(program), *self.signer, *revoked, "--", str(folder)]
         done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace")
         if done.returncode:
             said = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
@@ -81,32 +88,35 @@ def target(link: Path) -> "str | None":
     return os.readlink(link) if link.is_symlink() else None
 
 
-def point(link: Path, name: str) -> None:
-    """Let a link point at a folder of the store, in one step."""
-    fresh = link.with_name(link.name + ".new")
-    if fresh.is_symlink():
-        fresh.unlink()
-    fresh.symlink_to(name)
-    os.replace(fresh, link)
-
-
 def activate(store: Path, export: Path, demand: Demand) -> str:
     """Take an export into the store and serve it; return its name there."""
     name = sha256(demand.checked(export) / MANIFEST)[:16]
     store.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(store / name):
         demand.checked(store / name)  # a copy that was taken in long ago
-    else:
-        os.rename(export, store / name)
-    return switch(store, name)
+        return switch(store, name)
+    os.rename(export, store / name)
+    try:
+        return switch(store, name)
+    except OSError:
+        os.rename(store / name, export)  # so that the same command can be given again
+        raise
 
 
 def switch(store: Path, name: str) -> str:
-    """Point `current` at a folder of the store, and `previous` at what was current."""
+    """Point `current` at a folder of the store, and `previous` at what was current, each in one
+    step. What needs room on the disk comes before the first of them.
+    """
     before = target(store / "current")
-    if before and before != name:
-        point(store / "previous", before)
-    point(store / "current", name)
+    aims = {"previous": before} if before and before != name else {}
+    aims["current"] = name
+    for link, aim in aims.items():
+        fresh = store / f"{link}.new"
+        if fresh.is_symlink():
+            fresh.unlink()
+        fresh.symlink_to(aim)
+    for link in aims:
+        os.replace(store / f"{link}.new", store / link)
     return name
 
 
@@ -152,7 +162,16 @@ def parse_args() -> argparse.Namespace:
         help="refuse an export that its owner did not sign",
     )
     parser.add_argument(
-        "--python", default=sys.executable, help="that has model-signing, for --public-key"
+        "--authority", type=Path, metavar="FILE", help="its certificates (PEM), for --identity"
+    )
+    parser.add_argument(
+        "--identity", metavar="NAME", help="refuse an export that somebody else signed"
+    )
+    parser.add_argument(
+        "--revoked", type=Path, metavar="FILE", help="SHA-256 of manifests and keys to refuse"
+    )
+    parser.add_argument(
+        "--python", default=sys.executable, help="that has model-signing, for signatures"
     )
     return parser.parse_args()
 
@@ -161,18 +180,15 @@ def main() -> int:
     args = parse_args()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")
-    demand = Demand(args.expect, args.public_key, args.python)
+    demand = Demand(args)
     try:
-        name = (
-            rollback(args.store, demand)
-            if args.rollback
-            else activate(args.store, args.export, demand)
-        )
-    except Refused as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {shown(error)}", file=sys.stderr)
+        if args.rollback:
+            name = rollback(args.store, demand)
+        else:
+            name = activate(args.store, args.export, demand)
+    except (Refused, OSError) as error:
+        said = error if isinstance(error, Refused) else shown(error)
+        print(f"error: {said}", file=sys.stderr)
         return 1
     print(f"{shown(args.store / 'current')} is {name}; restart the server")
     return 0

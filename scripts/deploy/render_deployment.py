@@ -51,7 +51,7 @@ def variables(config: dict[str, Any], args: argparse.Namespace) -> dict[str, Any
         # the check of every byte comes before the start, and reads at the same pace; the
         # signature's reads once more
         "deadline": round(
-            (3 if config["export"]["public_key"] else 2)
+            (3 if config["export"]["public_key"] or config["export"]["authority"] else 2)
             * deadline_s(config["serve"], args.store / "current")
         ),
         "gpu": config["device"] == "gpu",

@@ -4,8 +4,9 @@ systemd unit or a SLURM job.
 Checks the export against its manifest, then becomes the server, so that whoever started it can
 signal and watch the server itself. It listens on the loopback interface; put a reverse proxy with
 TLS before it for other machines. The API key is read from a file that only its owner may read; a
-file that is not there is made. With a public key (export.public_key or --public-key) an export is
-served only if the owner of that key signed it.
+file that is not there is made. With a public key (export.public_key or --public-key), or a name and
+the authority that vouches for it (export.identity and authority), an export is served only if they
+signed it; with a list (export.revoked) only if neither it nor their key was taken back.
 
 Reads   an export folder, the configuration, the key file
 Writes  the key file, if there is none
@@ -16,6 +17,7 @@ import re
 import secrets
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,11 @@ from mindtune.serve.engine_settings import (
     lmdeploy_command,
     transformers_command,
 )
-from verify_export import check
+from verify_export import check, check_revoked
 
 KEY_LENGTH = 16
+# What names a signer: a key, or an authority and what it calls them
+SIGNER = ("public_key", "authority", "identity")
 TURBOMIND = "import sys; from lmdeploy import turbomind; sys.exit(not turbomind.is_available())"
 
 
@@ -78,21 +82,30 @@ def check_key(path: Path) -> None:
         )
 
 
-def public_key(given: Path | None, config: dict[str, Any]) -> Path | None:
-    """The key whose owner must have signed what is served: the one on the command line, else the
-    configuration's.
+def demanded(given: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+    """{SIGNER or "revoked": what it has to be} of what is served: the command line's, else the
+    configuration's. A signer of the one takes the place of the other's.
     """
-    named = config["export"]["public_key"]
-    return given or (ROOT / named if named else None)
+    named = {
+        key: ROOT / value if value and key != "identity" else value
+        for key, value in config["export"].items()
+        if key in (*SIGNER, "revoked")
+    }
+    if any(given.get(key) for key in SIGNER):
+        named |= {key: given.get(key) for key in SIGNER}
+    named |= {"revoked": given.get("revoked") or named["revoked"]}
+    return {key: str(value) for key, value in named.items() if value}
 
 
-def check_export(folder: Path, key: Path | None) -> None:
+def check_export(folder: Path, demands: Mapping[str, str]) -> None:
     """A UserError with the first thing that is wrong with an export, or with its signature if a
-    key is given.
+    signer is demanded.
     """
-    if key:
-        return check_signature(folder, key)
+    if any(key in demands for key in SIGNER):
+        return check_signature(folder, demands)
     wrong, files, size = check(folder)
+    if not wrong and "revoked" in demands:
+        wrong = check_revoked(folder, Path(demands["revoked"]))
     if wrong:
         raise UserError(
             f"{folder} is not what was exported ({wrong[0]}, {len(wrong)} in all); copy it again"
@@ -103,8 +116,8 @@ def check_export(folder: Path, key: Path | None) -> None:
     )
 
 
-def check_signature(folder: Path, key: Path) -> None:
-    """A UserError unless an export is complete and signed by the owner of a key, as the core
+def check_signature(folder: Path, demands: Mapping[str, str]) -> None:
+    """A UserError unless an export is complete and signed by whom is demanded, as the core
     environment's program finds.
     """
     python = Path(venvs_folder(), venv_name("core", False), "bin", "python")
@@ -113,7 +126,8 @@ def check_signature(folder: Path, key: Path) -> None:
             f"{python} is not built, which checks signatures; build it with: snakemake "
             f"build_env_core"
         )
-    words = [python, ROOT / "scripts/deploy/verify_signature.py", folder, "--public-key", key]
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in demands.items()]
+    words = [python, ROOT / "scripts/deploy/verify_signature.py", *flags, "--", folder]
     done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
@@ -151,6 +165,11 @@ def main() -> None:
     parser.add_argument(
         "--public-key", type=Path, help="serve only what its owner signed; else export.public_key"
     )
+    parser.add_argument(
+        "--authority", type=Path, help="that names the signer (PEM); else export.authority"
+    )
+    parser.add_argument("--identity", help="name of the signer; else export.identity")
+    parser.add_argument("--revoked", type=Path, help="what is not served; else export.revoked")
     args = parser.parse_args()
     config = read_config(args.configfile)
     engine = {**serve_settings(config), "python": engine_python(config)}
@@ -158,7 +177,7 @@ def main() -> None:
     check_key(args.key_file)
     # a link to an export may be pointed elsewhere while the server reads
     export = args.export.resolve()
-    check_export(export, public_key(args.public_key, config))
+    check_export(export, demanded(vars(args), config))
     check_turbomind(engine)
     words = command(export, engine, args.port, args.key_file.with_suffix(".port"))
     print(f"serving {engine['model_name']} on http://127.0.0.1:{args.port}/v1", flush=True)

@@ -2,7 +2,7 @@
 """Check that a copied export is, byte for byte, what was shipped. Needs Python 3.9 and nothing
 else: no network, no package.
 
-    python3 -I verify_export.py DIR [--expect SHA256]
+    python3 -I verify_export.py DIR [--expect SHA256] [--revoked FILE]
 
 Every file must be in manifest.json with its size and SHA-256, and no file or folder may be missing
 or added. A changed byte is named with its place and both values: manifest.blocks.json holds
@@ -15,6 +15,9 @@ Whoever can rewrite manifest.json can make any folder pass, so without more the 
 where verify_signature.py, which checks model.sig, says so. Exit status 0 for complete and OK, or 1
 and one line for each thing that is wrong. Keep this program outside of the folder, and give -I:
 then Python takes no module from a folder that somebody else filled.
+
+--revoked names a list of what was taken back: one SHA-256 a line, as sha256sum writes them, and
+comments after #. An export whose manifest.json is on it is refused.
 
 Reads DIR, writes nothing.
 """
@@ -312,6 +315,35 @@ def check_expected(folder: Path, expect: str) -> list[str]:
     )
 
 
+def read_revoked(path: Path) -> "set[str]":
+    """The SHA-256 that a list of revoked manifests and public keys names; Malformed for a line that
+    says something else, since a mistyped one would revoke nothing.
+    """
+    found = set()
+    for number, line in enumerate(path.read_bytes().decode("utf-8").splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if words and not re.fullmatch("[0-9a-fA-F]{64}", words[0]):
+            raise Malformed(
+                f"{path}, line {number}: {words[0][:80]!r} is no SHA-256, which has 64 hexadecimal "
+                f"digits; correct the list"
+            )
+        found |= {word.lower() for word in words[:1]}
+    return found
+
+
+def check_revoked(folder: Path, revoked: Path) -> "list[str]":
+    """What is wrong with an export whose manifest the author has taken back."""
+    try:
+        listed_there = sha256(folder / MANIFEST) in read_revoked(revoked)
+    except ValueError as error:
+        return [shown(error)]
+    return (
+        [f"{shown(revoked)} lists the SHA-256 of its {MANIFEST}: the author took this export back"]
+        if listed_there
+        else []
+    )
+
+
 def verdict(folder: Path, expect: "str | None") -> str:
     """What may be said of a folder in which nothing is wrong."""
     if expect:
@@ -338,11 +370,13 @@ def digest_word(text: str) -> str:
     return text
 
 
-def report(folder: Path, expect: "str | None") -> int:
+def report(folder: Path, expect: "str | None", revoked: "Path | None") -> int:
     """Check a folder, print what is wrong or what may be said of it, and return the exit status."""
     wrong, files, size = check(folder)
     if not wrong and expect:
         wrong = check_expected(folder, expect)
+    if not wrong and revoked:
+        wrong = check_revoked(folder, revoked)
     for line in wrong[:LINES]:
         print(f"WRONG: {line}", file=sys.stderr)
     if len(wrong) > LINES:
@@ -366,6 +400,9 @@ def main() -> int:
         metavar="SHA256",
         help="of manifest.json, as its author published it",
     )
+    parser.add_argument(
+        "--revoked", type=Path, metavar="FILE", help="SHA-256 of manifests that are refused"
+    )
     args = parser.parse_args()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")
@@ -376,7 +413,7 @@ def main() -> int:
         )
         return 1
     try:
-        return report(args.folder, args.expect)
+        return report(args.folder, args.expect, args.revoked)
     except OSError as error:
         print(
             f"error: {shown(error.filename)} cannot be read ({error.strerror}); copy it again",

@@ -19,6 +19,7 @@ from mindtune.config import (
 )
 from mindtune.config_errors import nearest
 from mindtune.config_judges import check_judges
+from mindtune.config_signing import check_signing
 from mindtune.environments import DEMO_MODELS, ROOT
 from mindtune.gate_checks import check_gates
 from mindtune.mixture import check_mixtures, folder_of, parts_of, used_sets
@@ -242,4 +243,5 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_conversations,
     check_field_names,
     check_judges,
+    check_signing,
 ]

@@ -39,8 +39,9 @@ def configured_paths(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if config["evaluate"]["raters"]["path"]:
         yield "evaluate.raters.path", config["evaluate"]["raters"]["path"]
         yield "evaluate.raters.path", f"{config['evaluate']['raters']['path']}/key.json"
-    if config["export"]["signing_key"]:
-        yield "export.signing_key", config["export"]["signing_key"]
+    for key in ("signing_key", "signing_passphrase", "signing_certificate"):
+        if config["export"][key]:
+            yield f"export.{key}", config["export"][key]
 
 
 def check_configured(config: Mapping[str, Any], base: str) -> None:

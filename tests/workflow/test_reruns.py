@@ -76,6 +76,11 @@ READERS = [
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
     ("export.require_gates", set()),  # the demo has no gates: tested apart
     ("export.signing_key", {"export_model"}),
+    *[
+        (f"export.{key}", None)  # each goes with another key: tested apart
+        for key in ("signing_passphrase", "signing_certificate", "authority", "identity")
+    ],
+    ("export.revoked", set()),
     ("export.", {"merge_adapter"}),
     ("verify.max_swapped_margin", {"verify_merge", "verify_serving"}),
     ("archive.", set()),  # only what is archived when it is asked for by name
@@ -125,6 +130,7 @@ VALUES = {
     "export.require_gates": False,
     "export.signing_key": "config/hotlines.yaml",
     "export.public_key": "config/hotlines.yaml",
+    "export.revoked": "config/hotlines.yaml",
     "archive.data": "hashes",
     "archive.weights": "adapter",
     "verify.logits_dtype": "bfloat16",
@@ -227,6 +233,19 @@ def test_a_key_reruns_its_readers_and_what_follows(project, followers, path, val
     assert project.planned(nested(path, new)) - {"draw_rulegraph"} == followers(
         rules
     ) - untouched - {"draw_rulegraph"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "rules"),
+    [
+        (("signing_key", "signing_passphrase"), {"export_model"}),
+        (("signing_key", "signing_certificate"), {"export_model"}),
+        (("authority", "identity"), set()),
+    ],
+)
+def test_keys_that_go_together_rerun_their_readers(project, followers, keys, rules):
+    edit = {"export": dict.fromkeys(keys, "config/hotlines.yaml")}
+    assert project.planned(edit) - {"draw_rulegraph"} == followers(rules) - {"draw_rulegraph"}
 
 
 def test_nothing_is_planned_without_an_edit(project):

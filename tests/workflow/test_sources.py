@@ -10,7 +10,7 @@ import sys
 import pytest
 from planning import ROOT, snakemake
 
-KEY = {"export": {"signing_key": "钥匙 1.pem"}}
+KEY = {"export": {"signing_key": "钥匙 1.pem", "signing_passphrase": "passphrase 1.txt"}}
 
 
 @pytest.fixture
@@ -18,10 +18,13 @@ def signed(project):
     """The finished project with a signing key in its configuration."""
     key = project.root / "钥匙 1.pem"
     key.write_text("key")
+    passphrase = project.root / "passphrase 1.txt"
+    passphrase.write_text("sesame")
     project.edit.write_text(json.dumps(KEY), encoding="utf-8")
     yield project
     project.edit.write_text("{}", encoding="utf-8")
     key.unlink(missing_ok=True)
+    passphrase.unlink()
 
 
 def sources(project):
@@ -55,6 +58,7 @@ def test_without_any_file_that_no_rule_makes_nothing_is_planned(signed):
     assert not {name for name in names if name.startswith("demo/")}, (
         "a source lies among the results"
     )
+    assert not any("passphrase" in name for name in names), "Snakemake would keep its hash"
     for name in sorted(names):
         path = signed.root / name
         # a folder of dialogues may lose a file, which is an edit, but not itself

@@ -3,6 +3,8 @@ name what the configuration says.
 """
 
 import os
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import activate_export
@@ -135,6 +137,40 @@ def test_only_the_published_export_is_taken(tmp_path):
     )
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_changes_nothing_and_the_same_command_works_afterwards(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=4m,nr_inodes=40", "tmpfs", disk]
+    subprocess.run(["mount", *options], check=True)
+    try:
+        store = disk / "store"
+        for text in ("一", "二"):
+            done = program("deploy/activate_export.py", store, make_export(disk / text, text))
+            assert done.returncode == 0, done.stderr
+        links = {name: os.readlink(store / name) for name in ("current", "previous")}
+        new = make_export(disk / "三", "三")
+        fillers = []
+        with suppress(OSError):
+            while True:
+                fillers.append(disk / str(len(fillers)))
+                fillers[-1].touch()
+        # one link fits, and the second does not
+        for room in (0, 1):
+            for filler in fillers[:room]:
+                filler.unlink(missing_ok=True)
+            done = program("deploy/activate_export.py", store, new)
+            assert done.returncode == 1 and "No space left" in done.stderr
+            assert len(done.stderr.splitlines()) == 1 and new.is_dir()
+            assert links == {name: os.readlink(store / name) for name in links}
+        for filler in fillers:
+            filler.unlink(missing_ok=True)
+        done = program("deploy/activate_export.py", store, new)
+        assert done.returncode == 0 and served(store) == "三", done.stderr
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
 # A signature that is demanded. What checks it lies in the core environment
 
 
@@ -169,6 +205,39 @@ def test_a_signature_that_cannot_be_checked_is_not_taken_for_right(signed, tmp_p
     assert (
         done.returncode == 1 and "model-signing is not installed" in done.stderr and export.exists()
     )
+
+
+def test_a_store_refuses_what_was_taken_back(signed, tmp_path):
+    export, public, core = signed
+    store, revoked = tmp_path / "store", tmp_path / "revoked.txt"
+    signer = ["--public-key", public, "--python", core]
+    for what, words in (
+        (export / "manifest.json", []),
+        (export / "manifest.json", signer),
+        (public, signer),
+    ):
+        revoked.write_text(f"{activate_export.sha256(what)}\n", encoding="utf-8")
+        done = program("deploy/activate_export.py", store, export, "--revoked", revoked, *words)
+        assert done.returncode == 1 and "lists the SHA-256 of" in done.stderr, done.stderr
+        assert len(done.stderr.splitlines()) == 1 and not store.exists()
+    revoked.write_text("nothing\n", encoding="utf-8")
+    done = program("deploy/activate_export.py", store, export, "--revoked", revoked)
+    assert done.returncode == 1 and "line 1: 'nothing' is no SHA-256" in done.stderr
+    revoked.write_text("# nothing yet\n", encoding="utf-8")
+    done = program("deploy/activate_export.py", store, export, "--revoked", revoked, *signer)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_way_back_to_what_was_taken_back_is_closed(tmp_path):
+    store, revoked = tmp_path / "store", tmp_path / "revoked.txt"
+    for text in ("一", "二"):
+        done = program("deploy/activate_export.py", store, make_export(tmp_path / text, text))
+        assert done.returncode == 0, done.stderr
+    first = store / os.readlink(store / "previous") / "manifest.json"
+    revoked.write_text(f"{activate_export.sha256(first)}  manifest.json\n", encoding="utf-8")
+    done = program("deploy/activate_export.py", store, "--rollback", "--revoked", revoked)
+    assert done.returncode == 1 and "took this export back" in done.stderr
+    assert served(store) == "二"
 
 
 # The server's start

@@ -12,27 +12,55 @@ from mindtune.config import serve_settings
 from signed_export import seal
 from stored_exports import make_export
 from test_deployment import ROOT
+from verify_export import sha256
 
 
 def test_the_server_demands_a_signature_if_told(signed, tmp_path, capsys):
     export, public, _ = signed
     overlay = tmp_path / "mine.yaml"
     overlay.write_text(yaml.safe_dump({"export": {"public_key": str(public)}}), encoding="utf-8")
-    assert serve_export.public_key(None, serve_export.read_config(None)) is None
-    key = serve_export.public_key(None, serve_export.read_config(overlay))
-    assert key == public and serve_export.public_key(
-        Path("other"), serve_export.read_config(overlay)
-    ) == Path("other")
+    assert serve_export.demanded({}, serve_export.read_config(None)) == {}
+    key = serve_export.demanded({}, serve_export.read_config(overlay))
+    assert key == {"public_key": str(public)}
     serve_export.check_export(export, key)
     assert "signed by the owner of" in capsys.readouterr().out
     with pytest.raises(UserError, match="has no model.sig"):
         serve_export.check_export(make_export(tmp_path / "unsigned", "二"), key)
     (export / "config.json").write_text("{}", encoding="utf-8")
     seal(export)
-    serve_export.check_export(export, None)
+    serve_export.check_export(export, {})
     assert "who made it was not checked" in capsys.readouterr().out
     with pytest.raises(UserError, match="is not what the owner of"):
         serve_export.check_export(export, key)
+
+
+def test_the_command_line_s_signer_takes_the_place_of_the_configuration_s(tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    export = {"public_key": "a.pub", "revoked": "/lists/revoked.txt"}
+    overlay.write_text(yaml.safe_dump({"export": export}), encoding="utf-8")
+    config = serve_export.read_config(overlay)
+    given = {"authority": Path("ca.pem"), "identity": "signer@example.org", "public_key": None}
+    assert serve_export.demanded(given, config) == {
+        "authority": "ca.pem",
+        "identity": "signer@example.org",
+        "revoked": "/lists/revoked.txt",
+    }
+    assert serve_export.demanded({"revoked": Path("mine.txt")}, config) == {
+        "public_key": str(ROOT / "a.pub"),
+        "revoked": "mine.txt",
+    }
+
+
+def test_what_was_taken_back_is_not_served(signed, tmp_path):
+    export, public, _ = signed
+    revoked = tmp_path / "revoked.txt"
+    for what in (export / "manifest.json", public):
+        revoked.write_text(f"{sha256(what)}  {what.name}\n", encoding="utf-8")
+        with pytest.raises(UserError, match="revoked.txt lists the SHA-256 of"):
+            serve_export.check_export(export, {"public_key": str(public), "revoked": str(revoked)})
+    revoked.write_text(f"{sha256(export / 'manifest.json')}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="the author took this export back"):
+        serve_export.check_export(export, {"revoked": str(revoked)})
 
 
 def test_a_key_is_made_once_and_for_its_owner_alone(tmp_path):

@@ -21,14 +21,18 @@ CONFIG = {
         "conversations": {"client": "endpoint", "key_file": "口令", "path": None},
         "raters": {"path": "评分"},
     },
-    "export": {"signing_key": "钥匙.pem"},
+    "export": {
+        "signing_key": "钥匙.pem",
+        "signing_passphrase": "暗语",
+        "signing_certificate": "证书.pem",
+    },
 }
 
 
 @pytest.fixture
 def folder(tmp_path):
     files = ("数据/甲.jsonl", "模型/config.json", "题.jsonl", "钥匙.pem", "口令", "评分/key.json")
-    for name in files:
+    for name in (*files, "暗语", "证书.pem"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     return tmp_path
@@ -51,6 +55,8 @@ def test_what_is_there_passes(folder):
         ("口令", "evaluate.conversations.key_file"),
         ("评分/key.json", "evaluate.raters.path"),
         ("钥匙.pem", "export.signing_key"),
+        ("暗语", "export.signing_passphrase"),
+        ("证书.pem", "export.signing_certificate"),
     ],
 )
 def test_what_is_not_there_is_named_with_its_key(folder, name, key):
