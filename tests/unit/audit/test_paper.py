@@ -121,7 +121,7 @@ def test_what_no_record_says_is_unknown_and_claims_nothing(work):
 def test_a_mixture_says_how_much_of_each_data_set_was_trained_on(work):
     told = made()["methods.md"]
     assert "left out" not in told and "Of the trained tokens" not in told
-    sets = {name: CONFIG["datasets"]["demo"] for name in ("demo", "more")}
+    sets = dict.fromkeys(("demo", "more"), CONFIG["datasets"]["demo"])
     run = {**CONFIG["runs"]["main"], "dataset": ["more", "demo"]}
     config = {**CONFIG, "datasets": sets, "runs": {"main": run}}
     stage("starts/0002", "start", config, began="y", ended="z", succeeded=True, made={},
