@@ -10,11 +10,10 @@ Writes  envs/NAME.lock, envs/build.txt
 import sys
 from pathlib import Path
 
-from build_env import torch_arguments, uv
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import run
+from build_env import torch_arguments, uv
+from mindtune.cli import argument_parser, run
 
 ENVS = Path(__file__).resolve().parents[2] / "envs"
 COMMON = [
@@ -41,6 +40,7 @@ def lock(env: str, *options: str, registry_only: bool = True) -> None:
 
 
 def main() -> None:
+    argument_parser(__doc__).parse_args()
     lock("build")
     for env in WHOLE:
         lock(env)

@@ -13,7 +13,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.config import read_schema
 from mindtune.records import write_text
 
@@ -85,6 +85,7 @@ def pages() -> dict[Path, str]:
 
 
 def main() -> None:
+    argument_parser(__doc__).parse_args()
     for path, text in pages().items():
         write_text(path, text)
 

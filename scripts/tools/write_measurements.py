@@ -10,7 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
-from mindtune.cli import run
+from mindtune.cli import argument_parser, run
 from mindtune.records import read_json, write_text
 from tools.measurement_pages import PAGES
 
@@ -164,6 +164,7 @@ def section(name: str, record: Row) -> str:
 
 
 def main() -> None:
+    argument_parser(__doc__).parse_args()
     records = [path for part in ("records", "h100") for path in (ROOT / "docs" / part).glob("*")]
     found = {path.relative_to(ROOT).as_posix(): read_json(path) for path in sorted(records)}
     # a stage's own record from a run on the card lies there, too: the proof behind a figure, not a

@@ -27,7 +27,8 @@ from typing import Any
 import forked
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+BUILDERS = ROOT / "tests/unit/builders"
+sys.path[:0] = [str(ROOT / "scripts"), str(BUILDERS)]
 
 from mindtune.environments import interpreter, venvs_folder  # noqa: E402
 from mindtune.records import sha256_file, write_json  # noqa: E402
@@ -79,7 +80,7 @@ def base_folder() -> Path:
         "import sys; from pathlib import Path; from models import build_small_model; "
         "build_small_model(Path(sys.argv[1]))"
     )
-    paths = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "tests/unit/builders")])
+    paths = os.pathsep.join([str(ROOT / "scripts"), str(BUILDERS)])
     subprocess.run(
         [interpreter("train"), "-c", program, folder / "base"],
         env=environment(PYTHONPATH=paths),

@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.measuring import head
 from chain import (
     ROOT,
     Chain,
@@ -39,7 +38,9 @@ from chain import (
 )
 from chaos_faults import ADAPTER, EDITED, FAULTS, FLIPPED, KEY, KEYLESS, TARGETS
 from chaos_repairs import make_adapter_anew, repair
-from signed_export import keys
+
+from bench.measuring import head  # isort: skip  chain says where these lie
+from signed_export import keys  # isort: skip
 
 # What a round's results are compared in
 MADE = {

@@ -18,7 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/workflow")]
 
-from mindtune.audit import RESULTS, WRONG, Hasher, audit, find_records  # noqa: E402
+from mindtune.audit.folder import RESULTS, WRONG, audit, find_records  # noqa: E402
+from mindtune.audit.hashing import Hasher  # noqa: E402
 from mindtune.cli import UserError, run  # noqa: E402
 from mindtune.records import list_files, to_json, write_text  # noqa: E402
 from planning import snakemake  # noqa: E402

@@ -11,9 +11,10 @@ import argparse
 from pathlib import Path
 from xml.etree import ElementTree
 
-from bench.measuring import head
 from chain import write_json
 from test_local import STAGES
+
+from bench.measuring import head  # isort: skip  chain says where it lies
 
 FULL_DISK = "test_a_full_disk_stops_the_stage_and_nothing_half_written_stays"
 # fault -> the test that does it; the last of a scenario's tests says whether its result is that of

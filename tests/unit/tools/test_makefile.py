@@ -6,12 +6,21 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from mindtune.environments import interpreter
 
 ROOT = Path(__file__).resolve().parents[3]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+# What people and make start by its path: program -> the environment it runs in
+IN_DRIVER = {*re.findall(r"\$\(DRIVER\) ([\w/]+\.py)", MAKEFILE), "tests/faults/noticed.py"}
+IN_CORE = {
+    *re.findall(r"\$\(DRIVER\) \$\(CORE\)\)\" ([\w/]+\.py)", MAKEFILE),
+    *(str(path.relative_to(ROOT)) for path in (ROOT / "scripts/bench").glob("bench_*.py")),
+}
+PROGRAMS = {**dict.fromkeys(IN_CORE, "core"), **dict.fromkeys(IN_DRIVER, "driver")}
 HOSTILE = [
     "o'brien 的 x'; touch {mark}; echo '",
     '"; touch {mark}; "',
@@ -120,3 +129,11 @@ def test_a_sub_make_is_given_text(tmp_path):
         text=True,
     )
     assert done.stdout == text and not mark.exists()
+
+
+@pytest.mark.parametrize("program", sorted(PROGRAMS))
+def test_a_program_starts_by_its_path(program):
+    """A test that imports a module finds it by pytest's paths; whoever types its path does not."""
+    python = sys.executable if PROGRAMS[program] == "driver" else interpreter("core")
+    done = subprocess.run([python, program, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "usage:" in done.stdout, done.stderr
