@@ -19,7 +19,7 @@ _TASK_EN = (
     r"\b(?:read|consider|summari[sz]e|analy[sz]e|evaluate|assess|rate|score|classify|label|judge|"
     r"identify|review|continue|complete|rewrite|translate|annotate|extract|critique)\b"
 )
-_ORDER = rf"(?:\A|[请，,：:]|帮我|需要你)[\s请]*(?:{_TASK})(?:一下|出)?"
+_ORDER = rf"(?:\A|[请，,：:]|帮我|需要你)[\s请]{{0,3}}(?:{_TASK})(?:一下|出)?"
 _TASKS = (
     rf"{_ORDER}[^，、。！？!?\n]{{0,6}}[这下以上该此前][^，、。！？!?\n]{{0,12}}(?:{_TALK})"
     rf"|{_ORDER}(?:{_TALK})|{_TASK_EN}(?: the| this| a)?(?: [a-z]+){{0,2}} {_TALK_EN}"
@@ -50,7 +50,7 @@ _CLOSES = re.compile(
     re.IGNORECASE,
 )
 # A question of an exam: a gap to fill, or answers to choose from.
-_GAP = re.compile(r"(?<=[\u3400-\u9fff：:。])[（(][ \u3000]*[)）]|_{3,}|[（(]?(?:单选|多选|不定项)")
+_GAP = re.compile(r"(?<=[\u3400-\u9fff：:。])[（(][ \u3000]*[)）]|_{3,}")
 _CHOICE = re.compile(r"(?m)(?:^|(?<=[ \u3000]))[（(]?([A-D])[.、．:：)）]")
 _SENTENCE = re.compile(r"(?:[^。！？!?.\n]|[.](?=\S))+")
 LEAST_CHOICES = 2
