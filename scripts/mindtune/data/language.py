@@ -56,6 +56,7 @@ _SMALL_WORDS = {
     "tr": "ve bir bu sen değil için çok nasıl evet hayır ama ne var misin benim",
 }
 _OTHERS = {name: frozenset(words.split()) for name, words in _SMALL_WORDS.items()}
+_ANY_OTHER = frozenset().union(*_OTHERS.values())
 _ENGLISH_WORDS = (
     "the and you i to is that of it not are was my your what have with for do this be so me can "
     "but we they how am in on a he she his her as at if or from will would about like just"
@@ -68,9 +69,11 @@ _WORD = re.compile(r"[a-z\u00df-\u024f]+")
 def _is_english(text: str) -> bool:
     """False when another language's small words are more than twice those of English."""
     words = _WORD.findall(text.lower())
-    english = sum(word in _ENGLISH for word in words)
-    most = max(sum(word in small for word in words) for small in _OTHERS.values())
-    return most < LEAST_SMALL_WORDS or most <= 2 * english
+    others = [word for word in words if word in _ANY_OTHER]
+    if len(others) < LEAST_SMALL_WORDS:
+        return True
+    most = max(sum(word in small for word in others) for small in _OTHERS.values())
+    return most < LEAST_SMALL_WORDS or most <= 2 * sum(word in _ENGLISH for word in words)
 
 
 def asks_for_language(turns: Iterable[tuple[str, str]]) -> bool:
