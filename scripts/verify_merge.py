@@ -58,6 +58,8 @@ def verify(args: argparse.Namespace) -> dict[str, Any]:
     }
     check_inputs(inputs_of(args, facts["hashes"]), args.made_by)
     check_trained(args.adapter, args.made_by)
+    for folder in folders.values():
+        check_folder(folder)
     facts["tensors"] = prove_tensors(args.base, args.adapter, args.merged)
     facts["files"] = prove_side_files(args.base, args.merged)
     fixed = fixed_chats()
@@ -122,8 +124,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     args.verify.unlink(missing_ok=True)
-    for folder in (args.base, args.adapter, args.merged):
-        check_folder(folder)
     prepare_torch(args.threads, args.settings["device"])
     facts = verify(args)
     write_hashed_record(

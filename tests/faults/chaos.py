@@ -28,6 +28,7 @@ from typing import Any
 
 from chain import (
     ROOT,
+    TRAINED,
     Chain,
     group,
     template,
@@ -37,7 +38,7 @@ from chain import (
     write_json,
 )
 from chaos_faults import ADAPTER, EDITED, FAULTS, FLIPPED, KEY, KEYLESS, TARGETS
-from chaos_repairs import make_adapter_anew, repair
+from chaos_repairs import make_anew, repair
 
 from bench.measuring import head  # isort: skip  chain says where these lie
 from signed_export import keys  # isort: skip
@@ -169,7 +170,8 @@ def play(number: int, rng: random.Random) -> Round:
         if fault == FLIPPED and not any("remake" in step for step in outcome.needed):
             # nothing read the adapter after the flip, so only an audit can notice
             assert f"changed      {ADAPTER}" in audit(made), "the audit does not notice"
-            repair(made, [*targets, *make_adapter_anew(made, outcome.needed)], outcome.needed)
+            anew = make_anew(made, outcome.needed, ADAPTER, TRAINED)
+            repair(made, [*targets, *anew], outcome.needed)
         compare(made, kind)
         outcome.identical = True
         shutil.rmtree(made.work)

@@ -4,11 +4,10 @@ import re
 import subprocess
 
 from chain import (
-    TRAINED,
     Chain,
     wait_for,
 )
-from chaos_faults import ADAPTER, KEY
+from chaos_faults import KEY
 from mindtune.records import remove
 
 TRIES = 5
@@ -26,7 +25,7 @@ GONE = r"^(\S+) is missing, and \S+ speaks of it; to make it again, ask for it b
 NO_KEY = rf"config key export\.signing_key is .*{KEY}.* is not there"
 
 
-OTHER_BYTES = rf"{ADAPTER} has SHA-256 "
+OTHER_BYTES = r"^(?:error: )?(\S+) has SHA-256 \w+, and by (\S+) the stage "
 
 
 def repair(made: Chain, targets: list[str], needed: list[str]) -> None:
@@ -59,8 +58,8 @@ def do_as_told(made: Chain, targets: list[str], said: str, needed: list[str]) ->
     elif re.search(NO_KEY, said):
         needed.append("restore the key")
         (made.work / "elsewhere.pem").rename(made.work / KEY)
-    elif re.search(OTHER_BYTES, said):
-        return make_adapter_anew(made, needed)
+    elif other := re.search(OTHER_BYTES, said, re.MULTILINE):
+        return make_anew(made, needed, other[1], other[2])
     elif torn:
         needed.append(f"delete {torn[1]}")
         (made.work / torn[1]).unlink()
@@ -71,9 +70,9 @@ def do_as_told(made: Chain, targets: list[str], said: str, needed: list[str]) ->
     return []
 
 
-def make_adapter_anew(made: Chain, needed: list[str]) -> list[str]:
-    """Delete the adapter and its record, as docs/audit.md says, and return what to ask for."""
-    needed.append(f"remake {ADAPTER}")
-    remove(made.work / ADAPTER)
-    remove(made.work / TRAINED)
-    return [TRAINED]
+def make_anew(made: Chain, needed: list[str], path: str, record: str) -> list[str]:
+    """Delete a result and its record, as the message says, and return what to ask for."""
+    needed.append(f"remake {path}")
+    remove(made.work / path)
+    remove(made.work / record)
+    return [record]

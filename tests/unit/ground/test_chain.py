@@ -105,6 +105,17 @@ def test_a_merge_of_a_changed_base_is_not_proven_either(made):
     assert not (made / "verify.json").exists()
 
 
+def test_a_torn_file_of_the_merge_names_who_made_it(made):
+    """Not the hub, from which nothing of it comes."""
+    assert merge(made).returncode == 0
+    path = made / "merged/tokenizer_config.json"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    done = verify(made)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    said = f"{made / 'merged'} has SHA-256"
+    assert said in done.stderr and f"by {made / 'merge_adapter.json'} the stage" in done.stderr
+
+
 def test_an_untouched_run_is_merged_proven_and_exported_and_a_wrong_chain_is_not(made):
     assert merge(made).returncode == 0
     done = verify(made)

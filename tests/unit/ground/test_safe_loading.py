@@ -92,7 +92,7 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
                           out],
         "verify_merge.py": ["--base", plain, "--adapter", plain, "--merged", folder, "--prompts",
             rows, "--model", TEMPLATE,
-                            "--settings", '{"device": "cpu"}', "--verify", out],
+                            "--settings", '{"device": "cpu", "n_prompts": 1}', "--verify", out],
         "build_demo_model.py": ["--tier", "tiny", "--part", "all", "--package", work, "--tokenizer",
             folder, "--dialogues", rows,
                                 "--model", out, "--record", work / "r.json"],
