@@ -1,13 +1,13 @@
 """What a person does after a chaos round's faults: as the error sentences say, and no more."""
 
+import os
 import re
 import subprocess
+import sys
 
-from chain import (
-    Chain,
-    wait_for,
-)
+from chain import ROOT, Chain, wait_for
 from chaos_faults import KEY
+from mindtune.audit.folder import find_records
 from mindtune.records import remove
 
 TRIES = 5
@@ -76,3 +76,22 @@ def make_anew(made: Chain, needed: list[str], path: str, record: str) -> list[st
     remove(made.work / path)
     remove(made.work / record)
     return [record]
+
+
+def make_changed_anew(made: Chain, needed: list[str]) -> list[str]:
+    """Delete what `make audit` calls changed or missing, with its record, and return what to ask
+    for.
+    """
+    program = [sys.executable, str(ROOT / "scripts/tools/audit.py"), "--workdir", str(made.work)]
+    said = subprocess.run(program, capture_output=True, text=True).stdout
+    wrong = set(re.findall(r"^(?:changed|missing) +(results/\S+)", said, re.MULTILINE))
+    records = {
+        path: os.path.relpath(name, made.work)
+        for name, record in find_records(made.work / "results").items()
+        for path in wrong & record["outputs"].keys()
+    }
+    return [
+        name
+        for path, record in sorted(records.items())
+        for name in make_anew(made, needed, path, record)
+    ]

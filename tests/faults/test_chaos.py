@@ -6,6 +6,7 @@ import random
 
 import chaos
 import pytest
+from chaos_faults import FLIPPED
 
 SAMPLE = (
     ("data", "Ctrl-C"),
@@ -13,7 +14,7 @@ SAMPLE = (
     ("data", "torn record"),
     ("data", chaos.EDITED),
     ("data", "record deleted"),
-    ("export", chaos.FLIPPED),
+    ("export", FLIPPED),
     ("export", chaos.KEYLESS),
 )
 
