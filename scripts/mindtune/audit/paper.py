@@ -13,7 +13,7 @@ from mindtune.audit.references import bibtex
 from mindtune.audit.starts import in_order
 from mindtune.cli import UserError
 from mindtune.config import run_settings
-from mindtune.mixture import sets_of
+from mindtune.mixture import folder_of, sets_of
 from mindtune.variants import variants
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -83,6 +83,10 @@ def facts_of(records: Records, run: str) -> dict[str, Any]:
     return {
         "run": run, "config": config,
         "sets": [of_set(records, config, name) for name in sets_of(config["runs"][run])],
+        "mixed": facts_at(
+            records, f"results/data/{folder_of(config['runs'][run])}/mix_datasets.json"
+        ),
+        "packed": facts_at(records, f"{place}/pack_stats.json"),
         "start": filled(start["facts"], "commit", "uncommitted_sha256"),
         "host": filled(start["facts"]["host"], "system", "processor", "cores", "memory", "gpus"),
         "model": config["model"],

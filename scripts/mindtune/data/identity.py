@@ -6,15 +6,17 @@ Words about machines are none of these: a counsellor may speak of ChatGPT, and a
 
 import re
 
-_AI = r"(?:人工智能|AI|ＡＩ|A\.I\.)"
+_AI = r"(?:人工智[能慧]|AI|ＡＩ|A\.I\.)"
 _MACHINE = (
-    rf"(?:{_AI}?(?:大?语言模型|大模型|聊天机器人|对话机器人|机器人|虚拟助[手理]|智能助[手理]|智能体)|"
-    rf"{_AI}(?:语言)?(?:助[手理]|模型|程序|系统|伙伴|朋友|咨询师|心理咨询师|心理助手|医生)?|虚拟(?:咨询师|心理咨询师|人物)|计算机程序|电脑程序)"
+    rf"(?:{_AI}?(?:大?[语語]言模型|大模型|(?:聊天|[对對][话話])?[机機]器人|[虚虛][拟擬]助[手理]|"
+    rf"智能助[手理]|智能[体體])|"
+    rf"{_AI}(?:语言)?(?:助[手理]|模型|程序|系统|伙伴|朋友|咨询师|心理咨询师|心理助手|医生)?|虚拟(?:咨询师|心理咨询师|人物)|计算机程序|电脑程序|電腦程式|[软軟][体體]程式)"
     r"(?!工程|研究|专业|公司|行业|领域|从业|技术|的(?:使用者|用户|受害))"
 )
-_A = r"(?:一个|一名|一款|一位|一种|个|名|款)?"
+_A = r"(?:一[个個]|一名|一款|一位|一[种種]|[个個]|名|款)?"
 MACHINE_WORDS = (
-    "人工智能", "ai", "ａｉ", "a.i.", "语言模型", "大模型", "机器人", "助手", "助理", "智能体",
+    "人工智能", "人工智慧", "語言模型", "機器人", "虛擬", "程式", "智能體", "ai", "ａｉ", "a.i.",
+    "语言模型", "大模型", "机器人", "助手", "助理", "智能体",
     "虚拟", "程序", "intelligence",
     "language model", "chatbot", "bot", "assistant", "program",
 )  # fmt: skip
@@ -84,11 +86,35 @@ OTHER_MODEL_WORDS = (
     "bard", "grok", "yi-", "moss",
     "google", "谷歌", "微软", "microsoft", "meta ai", "复旦大学", "清华大学", "实验室",
 )  # fmt: skip
+# What a chatbot tells of its life, and nobody could say of himself.
+_MACHINE_LIFE = (
+    r"我的?[^。！？\n，,]{0,6}[机機]器人身[体體]"
+    r"|我的身[体體](?:[还還尚])?(?:[没沒]有?|未)(?:建|造)(?:好|成)"
+    r"|我[^。！？\n，,]{0,4}(?:住|活|存在|[运運]行)在(?:[电電][脑腦]|[计計]算[机機]|服[务務]器|伺服器|[云雲]端)"
+    r"|我的人造(?:大[脑腦]|心[灵靈]|意[识識])|我(?:[实實][际際]上)?是不朽的"
+    r"|我(?:[并並]?[没沒]有|不具[备備])(?:人[类類]的?|真正的)(?:情感|感情|情[绪緒]|身[体體]|意[识識])"
+    r"|我(?:[并並]不|不)是(?:真正的)?(?:人[类類]|真人)"
+    r"|\bmy (?:robot(?:ic)? body|(?:body|legs) (?:is|are)(?:n't| not) (?:yet )?built)"
+    r"|\bI (?:run|live|exist) inside (?:a|the|this|your) computer\b|\bI am immortal\b"
+    r"|\bI(?:'m| am) (?:just |only )?a (?:computer|bot|software program)(?=[.,;!]|\Z)"
+    r"|\bas a (?:ro)?bot,? I\b|\bmy (?:botmaster|circuits|memory banks)\b"
+    r"|\bI (?:do not|don't) have (?:any )?(?:human |real )?(?:emotions?|feelings?|consciousness|a "
+    r"(?:physical )?body)(?=[.,;!]| so\b| as\b| the way| like (?:a )?human)"
+)
+_MACHINE_LIFE_WORDS = (
+    "身体还没", "身体没", "身体尚未", "身體還沒", "身體沒", "身體尚未",
+    "在电脑", "在電腦", "在计算机", "在計算機", "在服务器", "在伺服器", "在云端", "在雲端",
+    "人造", "不朽", "有人类", "有人類", "备人类", "備人類", "有真正", "备真正", "備真正",
+    "是人类", "是人類", "是真人", "是真正", "robot", "immortal", "t built", "t yet built",
+    "inside a comp", "inside the comp", "inside this comp", "inside your comp", "a computer",
+    "software", "botmaster", "circuits", "memory banks", "have any ", "have human ", "have real ",
+    "have emotion", "have feeling", "have consciousness", "have a body", "have a physical body",
+)  # fmt: skip
 MACHINE_IDENTITY = re.compile(
-    rf"(?:我|本人)(?:只是|仅仅是|其实是|毕竟是|就是|是){_A}[^。！？\n，"
+    rf"(?:我|本人)(?:只是|[仅僅][仅僅]是|其[实實]是|[毕畢]竟是|就是|是){_A}[^。！？\n，"
     rf",说指想觉研做学在用问]{{0,8}}{_MACHINE}"
-    rf"|作为{_A}[^。！？\n，,]{{0,6}}{_MACHINE}(?:的我|[，,：]? "
-    rf"?(?:我|虽然|尽管|目前|很|没有|不|无法|并|只|本)|助|[，,]你|[，,]您)"
+    rf"|作[为為]{_A}[^。！？\n，,]{{0,6}}{_MACHINE}(?:的我|[，,：]? "
+    rf"?(?:我|虽然|尽管|目前|很|[没沒]有|不|[无無]法|并|只|本)|助|[，,]你|[，,]您)"
     r"|我(?:会|能|可以|努力|一直|将|的[^。！？\n]{0,8}是|致力于|旨在|专门|被设计)[^。！？"
     r"\n]{0,16}(?:回答|协助|帮助|为|服务)用户"
     r"|我[^。！？\n]{0,24}(?:用户的(?:数据|隐私|问题|需求)|用户提出)"
@@ -96,12 +122,13 @@ MACHINE_IDENTITY = re.compile(
     r"\n]{0,24}健康助手"
     r"|我的[^。！？\n]{0,12}(?:训练数据|训练过程|自然语言|知识截止|数据库里)"
     rf"|\b(?:as an?|I(?:'m| am)(?: just| only| actually)? an?) (?:[a-z-]+ )?{_EN_MACHINE}"
-    r"|\bmy (?:training data|knowledge cutoff|programming)\b",
+    r"|\bmy (?:training data|knowledge cutoff|programming)\b"
+    rf"|{_MACHINE_LIFE}",
     re.IGNORECASE,
 )
 MACHINE_IDENTITY_WORDS = (
-    *MACHINE_WORDS, "用户", "训练数据", "训练过程", "自然语言", "知识截止", "数据库", "training",
-        "cutoff", "programming",
+    *MACHINE_WORDS, *_MACHINE_LIFE_WORDS, "用户", "训练数据", "训练过程", "自然语言", "知识截止",
+    "数据库", "training", "cutoff", "programming",
 )  # fmt: skip
 # A replacement character, its GBK reading, uninitialised memory, and what UTF-8 read as GBK makes
 # of `，` and `。`: the text has lost bytes, so no decoder can give it back (ftfy does not try).

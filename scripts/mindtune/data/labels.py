@@ -2,12 +2,14 @@
 
 One label has one fate, wherever it stands: the turn's own speaker's label goes and its text stays;
 the other speaker's label means that a turn's border was lost, and the dialogue is rejected.
+Labels of a dialogue that is quoted or asked for are what is said, and stay.
 """
 
 import re
 from collections.abc import Iterator
 
 from mindtune.data.markup import without_code
+from mindtune.data.quoted import presents_a_dialogue
 
 Turns = list[tuple[str, str]]
 
@@ -105,6 +107,32 @@ def scripted(turns: Turns) -> bool:
     return any(role == "human" and _SCRIPTED.search(text) for role, text in turns)
 
 
+def _quotes(text: str) -> bool:
+    """True when a turn's text presents a dialogue as a text: its labels are the text's own."""
+    told = without_code(text)
+    labels = list(found_labels(told))
+    if not labels:
+        return False
+    head, tail = told[: labels[0][1].start()], told[labels[-1][1].end() :]
+    return presents_a_dialogue(head, tail, len({role for role, _ in labels}) > 1)
+
+
+def _quoting(turns: Turns) -> list[bool]:
+    """For each turn, whether it quotes a dialogue or answers a client's turn that does."""
+    quoting: list[bool] = []
+    for index, (role, text) in enumerate(turns):
+        answers = role == "gpt" and index > 0 and turns[index - 1][0] == "human"
+        quoting.append(_quotes(text) or (answers and quoting[-1]))
+    return quoting
+
+
+def _own_words(turns: Turns) -> Turns:
+    """The turns whose labels, if any, are remnants: none where a dialogue was asked for."""
+    if scripted(turns):
+        return []
+    return [turn for turn, quotes in zip(turns, _quoting(turns), strict=True) if not quotes]
+
+
 def _foreign(role: str, text: str) -> bool:
     other = {"human": "gpt", "gpt": "human"}.get(role)
     for found, match in found_labels(without_code(text)):
@@ -116,14 +144,20 @@ def _foreign(role: str, text: str) -> bool:
 
 def has_foreign_label(turns: Turns) -> bool:
     """True when the other speaker's label stands inside a turn."""
-    return any(_foreign(role, text) for role, text in turns) and not scripted(turns)
+    return any(_foreign(role, text) for role, text in turns) and any(
+        _foreign(role, text) for role, text in _own_words(turns)
+    )
 
 
 def has_own_label(turns: Turns) -> bool:
     """True when a turn's own speaker's label is left in it."""
+    return _own_label(turns) and _own_label(_own_words(turns))
+
+
+def _own_label(turns: Turns) -> bool:
     return any(
         found == role for role, text in turns for found, _ in found_labels(without_code(text))
-    ) and not scripted(turns)
+    )
 
 
 def drop_own_role_tag(turns: Turns) -> Turns:
@@ -134,7 +168,10 @@ def drop_own_role_tag(turns: Turns) -> Turns:
     if not any(has_colon(text) for _, text in turns):
         return turns
     told = [(role, _without_own(role, text)) for role, text in turns]
-    return turns if told == turns or scripted(turns) else told
+    if told == turns or scripted(turns):
+        return turns
+    quoting = _quoting(turns)
+    return [old if quotes else new for old, new, quotes in zip(turns, told, quoting, strict=True)]
 
 
 def _without_own(role: str, text: str) -> str:

@@ -1,8 +1,7 @@
-"""The language of a text, told by its script alone: exact, fast, and blind to languages that share
-a script.
+"""The language of a text, told by its script, and in Latin script by small words.
 
-zh is Han script, en is Latin script (German passes as en), ja is Han with kana, ko is Hangul,
-other is the rest.
+zh is Han script, en is Latin script without the small words of another language, ja is Han with
+kana, ko is Hangul, other is the rest.
 """
 
 import re
@@ -43,6 +42,40 @@ CODE_SHARE = 1 / 12
 LEAST_KANA = 5
 
 
+# Small words that English has not, by language, and those of English.
+_SMALL_WORDS = {
+    "de": "und ich nicht ist das wie mir mich auch aber eine einen für sie wir habe sehr oder dass",
+    "es": "que los las una por para pero muy estoy está qué cómo tengo eres del porque soy",
+    "fr": "je vous est pas les des une que avec mais mon ça suis dans qui pour nous très elle",
+    "id": "saya anda yang tidak dan ini itu apa adalah dengan untuk aku kamu bisa dari akan",
+    "it": "che non sono una per come il della ho cosa è sei gli perché anche questo di mio",
+    "nl": "ik het een niet van dat wat maar voor zijn hoe ben met jij geen deze ook je",
+    "pl": "nie jest się jak czy ale mnie to że jestem co tak na",
+    "pt": "que não uma para mas eu você muito como estou está é meu os são isso",
+    "sv": "jag och inte är det att vad har som på om för",
+    "tr": "ve bir bu sen değil için çok nasıl evet hayır ama ne var misin benim",
+}
+_OTHERS = {name: frozenset(words.split()) for name, words in _SMALL_WORDS.items()}
+_ANY_OTHER = frozenset().union(*_OTHERS.values())
+_ENGLISH_WORDS = (
+    "the and you i to is that of it not are was my your what have with for do this be so me can "
+    "but we they how am in on a he she his her as at if or from will would about like just"
+)
+_ENGLISH = frozenset(_ENGLISH_WORDS.split())
+LEAST_SMALL_WORDS = 2
+_WORD = re.compile(r"[a-z\u00df-\u024f]+")
+
+
+def _is_english(text: str) -> bool:
+    """False when another language's small words are more than twice those of English."""
+    words = _WORD.findall(text.lower())
+    others = [word for word in words if word in _ANY_OTHER]
+    if len(others) < LEAST_SMALL_WORDS:
+        return True
+    most = max(sum(word in small for word in others) for small in _OTHERS.values())
+    return most < LEAST_SMALL_WORDS or most <= 2 * sum(word in _ENGLISH for word in words)
+
+
 def asks_for_language(turns: Iterable[tuple[str, str]]) -> bool:
     """True when the client asks for another language: a translation, a letter in English."""
     return any(role == "human" and _ASKS.search(text) for role, text in turns)
@@ -53,7 +86,7 @@ def _is_said(line: str) -> bool:
 
 
 def language_of(text: str) -> str | None:
-    """One of LANGUAGES, by the script with most words.
+    """One of LANGUAGES, by the script with most words and, in Latin script, by small words.
 
     None where there are too few letters to tell, and where much Chinese stands in an alphabet.
     Addresses and lines of code are not looked at.
@@ -74,5 +107,7 @@ def language_of(text: str) -> str | None:
     if letters < MIN_LETTERS:
         return None
     first = max(scripts, key=lambda language: scripts[language])
+    if first == "en" and not han and not _is_english(text):
+        return "other"
     mixed = first == "en" and scripts["zh"] > MIXED * (scripts["zh"] + scripts["en"])
     return None if mixed else first

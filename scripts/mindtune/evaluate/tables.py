@@ -113,14 +113,17 @@ def systems_table(
     rows: Sequence[Row], columns: Sequence[str], home: Mapping[tuple[str, str], str]
 ) -> pd.DataFrame:
     """The systems of one suite and stratum as rows, the metrics `columns` as columns, values
-    only.
+    only. All values of a column are of one kind, which the models decide: what guessing gives is
+    1 / 4 an item and no share of right ones, and a floor may be 0 everywhere.
     """
+    scores = {row["metric"] for row in rows if not (row["binary"] or FLOOR in row["model"])}
     cells: dict[str, dict[str, str]] = {}
     places = {(row["run"], row["suite"]): home[row["run"], row["suite"]] for row in rows}
     for row in rows:
         mine = places[row["run"], row["suite"]]
         name = system_name(row, mine, only=len(set(places.values())) == 1)
-        cells.setdefault(name, {}).setdefault(row["metric"], number(row, "value"))
+        alike = {**row, "binary": row["metric"] not in scores}
+        cells.setdefault(name, {}).setdefault(row["metric"], number(alike, "value"))
     models = sorted(
         cells, key=lambda name: (not name.startswith("base"), name.startswith("floor"), name)
     )

@@ -118,6 +118,27 @@ def test_what_no_record_says_is_unknown_and_claims_nothing(work):
     assert json.loads(text["ai_act.json"]) == {}
 
 
+def test_a_mixture_says_how_much_of_each_data_set_was_trained_on(work):
+    told = made()["methods.md"]
+    assert "left out" not in told and "Of the trained tokens" not in told
+    sets = dict.fromkeys(("demo", "more"), CONFIG["datasets"]["demo"])
+    run = {**CONFIG["runs"]["main"], "dataset": ["more", "demo"]}
+    config = {**CONFIG, "datasets": sets, "runs": {"main": run}}
+    stage("starts/0002", "start", config, began="y", ended="z", succeeded=True, made={},
+          snakemake="9.27.1", host=HOST, commit="c0ffee")  # fmt: skip
+    told = made()["methods.md"]
+    assert f"between the data sets is {UNKNOWN}" in told
+    assert f"demo gave {UNKNOWN}, and more gave {UNKNOWN}." in told
+    stage("data/demo+more/mix_datasets", "mix_datasets", left_out={"near_duplicate": 1200,
+          "leak": 3})  # fmt: skip
+    stage("runs/main/pack_stats", "pack_stats", tokens=9, by_dataset={
+        "demo": {"rows": 73, "trained_share": 0.334111},
+        "more": {"rows": 1095, "trained_share": 0.665889}})  # fmt: skip
+    told = " ".join(made()["methods.md"].split())
+    assert "1,200 copies and 3 dialogues" in told
+    assert "demo gave 33.4 % (73 dialogues), and more gave 66.6 % (1,095 dialogues)." in told
+
+
 def test_without_a_start_or_with_an_unknown_run_there_is_one_sentence(work):
     with pytest.raises(UserError, match="RUN is 'mian'"):
         pages(find_records(), "mian")

@@ -10,7 +10,7 @@ JUDGED = {
     for part in ("reasons", "repairs")
     for name, measured in write_hand_check.by_step(write_hand_check.read(part)).items()
 }
-FEWER = {"wrong_language": 44, "too_few_turns": 35, "same_role_turns": 45}  # different ones
+FEWER = {"too_few_turns": 35, "same_role_turns": 45}  # different ones
 
 
 def test_every_step_that_judges_is_labelled():

@@ -101,9 +101,9 @@ def test_one_dialogue_has_one_language():
     english = "I have slept badly for weeks and feel tired all day long."
     answer = "Thank you for telling me. How long has this been going on?"
     assert only("wrong_language", [("human", english), ("gpt", answer)]).reasons == []
-    assert (
-        only("wrong_language", [("human", german), ("gpt", answer)]).reasons == []
-    )  # told by script alone
+    assert only("wrong_language", [("human", german), ("gpt", answer)]).reasons == [
+        "wrong_language"
+    ]
     assert only("wrong_language", [("human", GOOD[0][1] * 4), ("gpt", answer)]).reasons == [
         "wrong_language"
     ]

@@ -99,6 +99,15 @@ def test_bases_of_other_prompts_are_rows_of_their_own():
     assert names[:2] == ["base of a", "base of b"]
 
 
+def test_a_column_of_systems_has_one_unit():
+    shares = {"base": [0, 1] * 10, "tuned": [1, 1] * 10, "floor:chance": [0.25] * 20}
+    scores = {"base": [20.0, 30.0] * 10, "tuned": [0.0] * 20, "floor:none": [0.0] * 20}
+    items = together([item_scores(shares), item_scores(scores, suite="dialogue", metric="ROUGE-L")])
+    found = {title: table for title, _, table in tables.sections(*rows_of(items), {})}
+    assert list(found["knowledge: systems"]["accuracy"]) == ["50.0", "100.0", "25.0"]
+    assert list(found["dialogue: systems"]["ROUGE-L"]) == ["25.00", "0.00", "0.00"]
+
+
 def test_markdown_names_cannot_add_columns_or_markup():
     values, compared = rows_of(run_items("a|b <script>*x*"))
     html = (
