@@ -202,7 +202,7 @@ rule publish_export:
     params:
         code=code_hash("publish_export.py"),
         run=EXPORT_RUN or "",
-        unless_passed="" if MUST_PASS else "--whatever-the-verdict",
+        unless_passed=[] if MUST_PASS else ["--whatever-the-verdict"],
     shell:
         r"""
         exec >{log:q} 2>&1
@@ -210,7 +210,7 @@ rule publish_export:
             --exports @<(printf '%s\n' {input.exports:q}) \
             --made-by @<(printf '%s\n' {input.export_records:q}) \
             --gates {input.gates:q} \
-            {params.unless_passed} \
+            {params.unless_passed:q} \
             --run {params.run:q} \
             --choice {input.choice:q} \
             --published {output.export:q} \

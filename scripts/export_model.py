@@ -22,6 +22,7 @@ from mindtune.export.manifest import (
     MANIFEST,
     SEAL,
     SIGNATURE,
+    data_hash,
     hash_folder,
     sign,
     write_manifest,
@@ -82,18 +83,6 @@ def check_licences(
         ):
             if hashes[name] != fetched[name]:
                 raise differs(str(base / name), hashes[name], fetched[name], path, record["stage"])
-
-
-def data_hash(records: Iterable[Mapping[str, Any]]) -> str:
-    """SHA-256 of the training split, from the record that made it; of a mixture, the whole."""
-    made = {record["stage"]: record["outputs"] for record in records}
-    outputs = made.get("mix_datasets") or made.get("split_dialogues") or {}
-    for name, digest in outputs.items():
-        if Path(name).name == "train.jsonl":
-            return digest
-    raise UserError(
-        "--records: no record of split_dialogues with train.jsonl; the manifest names data by it"
-    )
 
 
 def origin(

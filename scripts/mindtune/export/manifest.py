@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,18 @@ def hash_folder(folder: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
     return {name: digest for name, (digest, _) in hashed.items()}, {
         name: blocks for name, (_, blocks) in hashed.items()
     }
+
+
+def data_hash(records: Iterable[Mapping[str, Any]]) -> str:
+    """SHA-256 of the training split, from the record that made it; of a mixture, the whole."""
+    made = {record["stage"]: record["outputs"] for record in records}
+    outputs = made.get("mix_datasets") or made.get("split_dialogues") or {}
+    for name, digest in outputs.items():
+        if Path(name).name == "train.jsonl":
+            return digest
+    raise UserError(
+        "--records: no record of split_dialogues with train.jsonl; the manifest names data by it"
+    )
 
 
 def write_manifest(
