@@ -189,7 +189,7 @@ lint: driver ## formatting and static checks of Python and rules
 test-unit: driver ## pure functions, the server, the merge: each in the environment that runs it
 	@$(DRIVER) tests/unit/run.py
 
-test-peers: driver ## our numbers beside those of sacrebleu, rouge_chinese, ms-swift, lm-eval and statsmodels; builds what they need [MINDTUNE_MMLU=FOLDER] [MINDTUNE_EVALSCOPE=PROGRAM]
+test-peers: driver ## our numbers beside those of sacrebleu, rouge_chinese, ms-swift, lm-eval and statsmodels; builds what they need; MINDTUNE_MMLU and MINDTUNE_EVALSCOPE name more to compare with
 	@$(DRIVER) $(PEERS_ENV) >/dev/null
 	@$(DRIVER) tests/unit/run.py unit/peers/
 
