@@ -19,6 +19,10 @@ METHODS = {
     "answers a little differently than in training",
     "full": "All weights trained",
 }
+IN_FP8 = (
+    "; trained beside a base in 8 bits (FP8) and merged into the base as published, so it answers "
+    "a little differently than in training"
+)
 NEEDED = ("clean_dialogues", "split_dialogues", "train_lora", "merge_adapter", "verify_merge")
 
 
@@ -94,7 +98,8 @@ def model_card(
             f"--records: that of {missing[0]} is not among them; the model card is written from it"
         )
     fetched = of_data_sets(records, "fetch_dataset", "params")
-    method = by_stage["train_lora"]["params"]["method"]
+    trained = by_stage["train_lora"]["params"]
+    method = trained["method"]
     environment = templates(trim_blocks=True, lstrip_blocks=True)
     environment.filters["short"] = lambda value: f"{value:.3g}"
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -106,10 +111,10 @@ def model_card(
         toy=by_stage.get("fetch_model", {}).get("params", {}).get("toy", False),
         split=split["facts"],
         packing=by_stage.get("pack_stats", {}).get("facts"),
-        training=by_stage["train_lora"]["params"],
+        training=trained,
         trained=by_stage["train_lora"]["facts"],
         packages=by_stage["train_lora"]["env"],
-        method=METHODS[method],
+        method=METHODS[method] + IN_FP8 * (trained["base_precision"] == "fp8"),
         trained_as="the trained weights" if method == "full" else "base + adapter",
         template=by_stage.get("fetch_model", {}).get("facts", {}).get("template"),
         merge=by_stage["merge_adapter"],
