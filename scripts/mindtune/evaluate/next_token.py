@@ -44,8 +44,12 @@ def transformers_scores(folder: Path, engine: Mapping[str, Any]) -> NextToken:
 
 @contextmanager
 def lmdeploy_scores(folder: Path, engine: Mapping[str, Any]) -> Iterator[NextToken]:
-    """One greedy token of LMDeploy's pipeline with the logits that it was chosen by."""
-    from lmdeploy import GenerationConfig, PytorchEngineConfig, TurbomindEngineConfig, pipeline
+    """LMDeploy's pipeline, which gives the logits of a whole text; of LMDeploy 0.18.
+
+    Its public functions lead there no more: with its PyTorch engine a call of the pipeline leaves
+    the logits out unless nothing is generated, and refuses to generate nothing.
+    """
+    from lmdeploy import PytorchEngineConfig, TurbomindEngineConfig, pipeline
 
     check_folder(folder)
     kind = PytorchEngineConfig if engine["backend"] == "pytorch" else TurbomindEngineConfig
@@ -54,8 +58,10 @@ def lmdeploy_scores(folder: Path, engine: Mapping[str, Any]) -> Iterator[NextTok
         session_len=engine["session_len"],
         cache_max_entry_count=engine["cache_max_entry_count"],
     )
-    one = GenerationConfig(max_new_tokens=1, do_sample=False, output_logits="generation")
     with pipeline(str(folder), backend_config=settings, trust_remote_code=False) as pipe:
-        yield (
-            lambda ids: pipe(list(ids), gen_config=one, do_preprocess=False).logits[0].float().cpu()
-        )
+
+        def scores(ids: Sequence[int]) -> Any:
+            asked = pipe.async_engine.async_get_logits(input_ids=[list(ids)])
+            return pipe._run(coro=asked).result()[0][-1].float().cpu()
+
+        yield scores
