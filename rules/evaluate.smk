@@ -185,6 +185,7 @@ rule generate_base_replies:
     threads: 8 if ON_GPU else 1
     resources:
         gpu=ON_GPU,
+        preparing=ON_GPU * NOTHING_PREPARED,
         mem_mb=64000 if ON_GPU else 1000,
     params:
         code=code_hash("generate_replies.py"),
@@ -252,6 +253,7 @@ rule measure_base_letters:
     threads: 8 if ON_GPU else 1
     resources:
         gpu=ON_GPU,
+        preparing=ON_GPU * NOTHING_PREPARED,
         mem_mb=64000 if ON_GPU else 2000,
     params:
         code=code_hash("measure_letters.py"),

@@ -34,8 +34,9 @@ rule merge_adapter:
         "logs/runs/{run}/merge_adapter.log",
     benchmark:
         "benchmarks/runs/{run}/merge_adapter.tsv"
-    # one for each shard of a 7B, and for each file of the base that is hashed meanwhile
-    threads: 16 if ON_GPU else 2
+    priority: PROOF_NEXT
+    # a 7B has nine shards; 16 take as long, and let nothing else run on a machine with 16 cores
+    threads: 8 if ON_GPU else 2
     resources:
         mem_mb=8000 if ON_GPU else 2000,
     params:
@@ -73,6 +74,7 @@ rule verify_merge:
         "logs/runs/{run}/verify_merge.log",
     benchmark:
         "benchmarks/runs/{run}/verify_merge.tsv"
+    priority: PROOF_NEXT
     threads: 8 if ON_GPU else 1
     resources:
         mem_mb=48000 if ON_GPU else 2000,
