@@ -22,7 +22,7 @@ BLOCK = (
     16 << 20
 )  # so large that a thread that hashes beside another rarely has to wait for the interpreter's lock
 
-MOST_THREADS = 8  # that hash at once: 128 MiB of blocks, and more than a disk gives
+MOST_THREADS = 8  # with 128 MiB of blocks
 
 
 def sha256_file(path: str | Path) -> str:
@@ -47,13 +47,17 @@ def list_files(folder: str | Path) -> list[str]:
     )
 
 
+def hashing_threads() -> ThreadPoolExecutor:
+    """Threads that hash side by side: hashlib lets the others run meanwhile."""
+    return ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0))))
+
+
 def sha256_files(folder: str | Path, names: Iterable[str] | None = None) -> dict[str, str]:
     """{relative path: SHA-256} of a folder's files, or of those named, in that order; several are
     read at once.
     """
     names = list_files(folder) if names is None else list(names)
-    # hashlib lets other threads run meanwhile
-    with ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0)))) as pool:
+    with hashing_threads() as pool:
         hashes = pool.map(sha256_file, [Path(folder) / name for name in names])
         return dict(zip(names, hashes, strict=True))
 

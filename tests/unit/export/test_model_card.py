@@ -44,7 +44,9 @@ def record(stage: str, facts: dict, **params: object) -> dict:
     return {"stage": stage, "params": params, "facts": facts, "env": env}
 
 
-def card_of(model: dict, data_licence: str = "CC0-1.0", method: str = "lora") -> str:
+def card_of(
+    model: dict, data_licence: str = "CC0-1.0", method: str = "lora", trained: dict | None = None
+) -> str:
     """A card by the records of a training that nobody ran."""
     from mindtune.export.model_card import model_card
 
@@ -66,7 +68,7 @@ def card_of(model: dict, data_licence: str = "CC0-1.0", method: str = "lora") ->
         record("fetch_dataset", {}, **source, licence=None),
         record("clean_dialogues", cleaned),
         record("split_dialogues", {"dialogues": {"train": 8, "dev": 1, "test": 1}}),
-        record("train_lora", {"steps": 3}, method=method, lora={"rank": 8}),
+        record("train_lora", {"steps": 3} | (trained or {}), method=method, lora={"rank": 8}),
         record("merge_adapter", {"shards": {"model.safetensors": 5}}, dtype="bfloat16"),
         record("verify_merge", proof),
     ]
@@ -97,6 +99,20 @@ def test_card_of_a_model_that_was_trained_as_a_whole():
     whole = card_of(LOCAL, method="full")
     assert "All weights trained" in whole and "equal the trained weights" in whole
     assert "lora" not in whole.lower()
+
+
+def test_a_training_on_a_card_says_its_speed_with_and_without_compiling_and_its_energy():
+    measured = {
+        "tokens_per_second": 12285.4, "tokens_per_second_after_the_first_step": 15329.2,
+        "gpu_hours": 0.01792, "kilowatt_hours": 0.011111,
+    }  # fmt: skip
+    card = card_of(LOCAL, trained=measured)
+    for row in (
+        "tokens per second | 12,285", "tokens per second after the first step | 15,329",
+        "gpu hours | 0.01792", "kilowatt hours | 0.011111",
+    ):  # fmt: skip
+        assert f"| {row} |" in card
+    assert "kilowatt" not in card_of(LOCAL)
 
 
 def test_no_licence_and_no_name_adds_a_heading_to_the_card():
