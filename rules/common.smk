@@ -107,8 +107,9 @@ def limit_cards():
 # Of the resource `preparing`: a job that prepares a training takes 1, one that asks the base all.
 # The latter are ready before a training is, and Snakemake does not wait for what is not ready
 NOTHING_PREPARED = 10000
-# Whose turn it is among jobs that are ready: a training and what it waits for, then its proof
-TRAINING_FIRST, PROOF_NEXT = 20, 10
+# Whose turn it is among jobs that are ready: a training and what it waits for, then its proof, then
+# replies, which have yet to be scored; a check of serving is the last, because nothing waits for it
+TRAINING_FIRST, PROOF_NEXT, THEN_REPLIES = 20, 10, 5
 
 START = config.get("start")
 # What earlier plans found in our own programs, by the hash of each file's bytes

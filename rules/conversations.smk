@@ -69,6 +69,7 @@ rule simulate_base_conversations:
         server="logs/base/conversations/{dataset}.server.log",
     benchmark:
         "benchmarks/base/conversations/{dataset}.tsv"
+    priority: THEN_REPLIES
     threads: 8 if ON_GPU else 1
     resources:
         gpu=ON_GPU,

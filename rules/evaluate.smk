@@ -182,6 +182,7 @@ rule generate_base_replies:
         server="logs/base/replies/{dataset}.server.log",
     benchmark:
         "benchmarks/base/replies/{dataset}.tsv"
+    priority: THEN_REPLIES
     threads: 8 if ON_GPU else 1
     resources:
         gpu=ON_GPU,
@@ -250,6 +251,7 @@ rule measure_base_letters:
         "logs/base/letters/{dataset}/{suite}.log",
     benchmark:
         "benchmarks/base/letters/{dataset}/{suite}.tsv"
+    priority: THEN_REPLIES
     threads: 8 if ON_GPU else 1
     resources:
         gpu=ON_GPU,

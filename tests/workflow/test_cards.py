@@ -24,7 +24,7 @@ with open({log!r}, "a") as stream:
     print(json.dumps([pathlib.Path(words[0]).stem, started, time.time()]), file=stream)
 FILES = (
     "--replies", "--records", "--record", "--history", "--loss-figure", "--lengths-figure",
-    "--fill-figure",
+    "--fill-figure", "--smoke",
 )
 flag = ""
 for word in words:
@@ -59,6 +59,7 @@ GPU = {
 TARGETS = ["results/base/replies/demo/dialogue.json", "results/runs/main/train_lora.json"]
 
 
+SERVED = ["results/runs/main/smoke.json", "results/runs/main/replies/dialogue.json"]
 MERGED = ["results/runs/main/merge_adapter.json"]
 
 
@@ -187,6 +188,15 @@ def test_the_only_card_waits_for_a_training_that_is_being_prepared(machine):
     assert status == 0, said
     began = {name: start for name, start, _ in ran}
     assert began["generate_replies"] < began["pack_stats"], "the other card was left idle"
+
+
+def test_replies_have_the_card_before_the_check_of_serving(machine):
+    """Replies have yet to be scored, and nothing waits for the check."""
+    status, said, ran = machine(
+        "--cores", "16", "--forcerun", "generate_tuned_replies", "verify_serving", targets=SERVED
+    )  # fmt: skip
+    assert status == 0, said
+    assert [name for name, _, _ in ran] == ["generate_replies", "verify_serving"], said
 
 
 def test_a_merge_leaves_half_of_a_machine_to_others(machine):
