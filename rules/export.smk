@@ -135,6 +135,7 @@ rule export_model:
         key=contents(*SIGNING_KEY, *CERTIFICATE),
         # no input: Snakemake would note its hash, from which a short one can be guessed
         passphrase=[place(path) for path in [config["export"]["signing_passphrase"]] if path],
+        price=[p for p in [config["export"]["dollars_per_gpu_hour"]] if p is not None],
         settings=lambda w: as_json(
             model=described(config["model"]),
             data_licence={
@@ -154,6 +155,7 @@ rule export_model:
             --locks {input.locks:q} \
             --code {params.code:q} \
             --settings {params.settings:q} \
+            --dollars-per-gpu-hour {params.price:q} \
             --signing-key {input.key:q} \
             --signing-passphrase {params.passphrase:q} \
             --signing-certificate {input.certificate:q} \

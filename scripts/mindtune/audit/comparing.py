@@ -20,7 +20,7 @@ from mindtune.records import to_json
 
 IDENTICAL, WITHIN, DIFFERENT, MISSING = "identical", "within tolerance", "different", "missing"
 MEASURED = re.compile(
-    r"(^|_)(s|ms|seconds|milliseconds|minutes|hours|joules|rss|mib|gib|mb|time|times|elapsed"
+    r"(^|_)(s|ms|seconds|milliseconds|minutes|hours|dollars|joules|rss|mib|gib|mb|time|times|elapsed"
     r"|latency|ttft|tpot|duration|pid|port|throughput|speed|speeds)(_|$)|per_s(econd)?(_|$)|_at$|^(p50|p90|p95|p99)$"
 )
 LINEAGE = "results/report/lineage.html"

@@ -81,6 +81,7 @@ def test_only_what_a_machine_measures_of_itself_is_measured():
                 ("levels", "0", "p50"),
                 ("tokens_per_second_after_the_first_step",),
                 ("kilowatt_hours",),
+                ("training_cost", "dollars"),
             ],
         )
     )
