@@ -29,7 +29,7 @@ SETTINGS = {
     "learning_rate": 2.0e-4,
     "warmup_ratio": 0.1, "gradient_checkpointing": True, "seed": 42, "save_steps": 1000,
     "save_total_limit": 1, "checkpoint": "last",
-    "logging_steps": 1, "kernels": "fast", "memory": "auto",
+    "logging_steps": 1, "kernels": "fast", "base_precision": "bf16", "memory": "auto",
     "lora": {
         "rank": 8, "alpha": 32, "dropout": 0.1,
         "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",

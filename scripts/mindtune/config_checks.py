@@ -22,6 +22,7 @@ from mindtune.config_judges import check_judges
 from mindtune.config_signing import check_signing
 from mindtune.environments import DEMO_MODELS, ROOT
 from mindtune.gate_checks import check_gates
+from mindtune.kernels import check_base_precision
 from mindtune.mixture import check_mixtures, folder_of, parts_of, used_sets
 from mindtune.sources import HUBS, is_licence
 
@@ -236,6 +237,7 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_pinned,
     check_model,
     check_training,
+    check_base_precision,
     check_projections,
     check_serving,
     check_gates,

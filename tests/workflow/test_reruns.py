@@ -64,6 +64,7 @@ READERS = [
     ("train.max_length", {"clean_dialogues", "cache_dataset", *PLAN}),
     ("train.seed", {"order_dialogues", "train_lora"}),
     ("train.attention", None),  # has one value on a CPU
+    ("train.base_precision", None),  # as well
     ("train.logging_steps", set()),  # how often a training says something
     ("train.save_total_limit", set()),  # how many checkpoints stay beside the one that counts
     *[

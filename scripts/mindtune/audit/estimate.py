@@ -22,7 +22,10 @@ from mindtune.records import read_json
 TRAINING = "train_lora"
 CLOCK, CPU = "s", "cpu_time"  # columns of a benchmark file, both in seconds
 # A training is scaled from one with the same of these: they decide what a token costs
-SAME_WORK = ("method", "device", "dtype", "kernels", "gpus", "gradient_checkpointing", "max_length")
+SAME_WORK = (
+    *("method", "device", "dtype", "base_precision", "kernels"),
+    *("gpus", "gradient_checkpointing", "max_length"),
+)
 
 
 @dataclass(frozen=True)

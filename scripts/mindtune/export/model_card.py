@@ -25,6 +25,10 @@ MEASURED = (
     "gpu_hours",
     "kilowatt_hours",
 )
+IN_FP8 = (
+    "; trained beside a base in 8 bits (FP8) and merged into the base as published, so it answers "
+    "a little differently than in training"
+)
 NEEDED = ("clean_dialogues", "split_dialogues", "train_lora", "merge_adapter", "verify_merge")
 
 
@@ -110,13 +114,13 @@ def model_card(
     """
     model = settings["model"]
     by_stage = {record["stage"]: record for record in records}
-    split = by_stage.get("mix_datasets") or by_stage.get("split_dialogues")
     if missing := [stage for stage in NEEDED if stage not in by_stage]:
         raise UserError(
             f"--records: that of {missing[0]} is not among them; the model card is written from it"
         )
     fetched = of_data_sets(records, "fetch_dataset", "params")
-    method = by_stage["train_lora"]["params"]["method"]
+    trained = by_stage["train_lora"]["params"]
+    method = trained["method"]
     environment = templates(trim_blocks=True, lstrip_blocks=True)
     environment.filters["short"] = lambda value: f"{value:.3g}"
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -126,13 +130,13 @@ def model_card(
         base=source_name(model),
         data=data_rows(records, settings["data_licence"]),
         toy=by_stage.get("fetch_model", {}).get("params", {}).get("toy", False),
-        split=split["facts"],
+        split=(by_stage.get("mix_datasets") or by_stage["split_dialogues"])["facts"],
         packing=by_stage.get("pack_stats", {}).get("facts"),
-        training=by_stage["train_lora"]["params"],
+        training=trained,
         trained=by_stage["train_lora"]["facts"],
         cost=cost or {},
         packages=by_stage["train_lora"]["env"],
-        method=METHODS[method],
+        method=METHODS[method] + IN_FP8 * (trained["base_precision"] == "fp8"),
         trained_as="the trained weights" if method == "full" else "base + adapter",
         template=by_stage.get("fetch_model", {}).get("facts", {}).get("template"),
         merge=by_stage["merge_adapter"],

@@ -48,8 +48,17 @@ def is_plain(layer: Any) -> bool:
     )
 
 
-def speed_up_lora(model: torch.nn.Module) -> int:
-    """Give every plain LoRA layer the forward pass above; return how many there were."""
+def speed_up_lora(model: torch.nn.Module, fused: bool = False, fp8: bool = False) -> int:
+    """Give every plain LoRA layer the forward pass above, or, `fused`, that of a GPU's kernels,
+    then with base weights in FP8 if that is asked for; return how many there were.
+    """
+    if fused:
+        from mindtune.train.lora_groups import speed_up_groups
+        from mindtune.train.nf4 import is_in_4_bits
+
+        layers = [part for part in model.modules() if is_plain(part) or is_in_4_bits(part)]
+        speed_up_groups(layers, model, fp8)
+        return len(layers)
     layers = [module for module in model.modules() if is_plain(module)]
     for layer in layers:
         layer.forward = MethodType(lora_forward, layer)

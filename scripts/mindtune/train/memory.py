@@ -5,6 +5,7 @@ unchanged, and recompute only if needed.
 from collections.abc import Mapping
 from typing import Any
 
+from mindtune.kernels import by_kernels
 from mindtune.model_shape import key_value_width, query_width, weights
 from mindtune.tensors import DTYPES
 
@@ -65,14 +66,15 @@ def activation_bytes(model: Mapping[str, Any], settings: Mapping[str, Any]) -> i
     fast kernels, in 16 bits.
 
     Per layer, h = hidden, q = query width, k = key/value width, i = intermediate size: two norms'
-    inputs 4h, queries 2q, keys and values 4k, attention's result 2q, gate and up 4i; and before
-    each of the seven adapters dropout(x) with its mask, 3 bytes a number: 15h + 3q + 3i. Without
-    dropout the adapters share their inputs, as do trained matrices: 4h + 2i.
+    inputs 4h, queries 2q, keys and values 4k, attention's result 2q, gate and up 4i; and what the
+    seven matrices read, where attention's result counts already: 4h + 2i. Only the formula keeps
+    dropout(x) with its mask before each adapter in place of that, 3 bytes a number: 15h + 3q + 3i.
     """
     hidden, inner = model["hidden_size"], model["intermediate_size"]
     queries, keys = query_width(model), key_value_width(model)
     dropped = settings["method"] != "full" and settings["lora"]["dropout"]
-    inputs = 15 * hidden + 3 * queries + 3 * inner if dropped else 4 * hidden + 2 * inner
+    by_formula = dropped and not by_kernels(settings)
+    inputs = 15 * hidden + 3 * queries + 3 * inner if by_formula else 4 * hidden + 2 * inner
     return model["num_hidden_layers"] * (4 * hidden + 4 * queries + 4 * keys + 4 * inner + inputs)
 
 
@@ -124,7 +126,7 @@ def taken_as_configured(settings: Mapping[str, Any], card_bytes: int | None) -> 
         "no GPU": card_bytes is None,
         "train.memory is fixed": settings["memory"] == "fixed",
         "plain kernels": settings["kernels"] == "plain",
-        f"method {settings['method']}": settings["method"] in ("qlora", "dora"),
+        f"method {settings['method']}": settings["method"] == "dora",
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 

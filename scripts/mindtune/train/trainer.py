@@ -22,11 +22,11 @@ from mindtune.train.watch import Watch, leave_reason
 
 
 def preflight(settings: dict[str, Any]) -> None:
-    """End with a reason before the model is loaded if torch cannot use the cards, or if packed
-    dialogues see each other.
+    """End with a reason before the model is loaded if torch cannot use the cards, if packed
+    dialogues see each other, or if the kernels are wrong.
 
-    Of the settings, "gpu" says what is wanted of the cards and "isolation" how the model is run;
-    either may be false.
+    Of the settings, "gpu" says what is wanted of the cards, "isolation" how the model is run and
+    "fused" which adapters the kernels compute; each may be false.
     """
     device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if settings["gpu"] else "cpu"
     try:
@@ -34,6 +34,10 @@ def preflight(settings: dict[str, Any]) -> None:
             check_this_process(**settings["gpu"])
         if settings["isolation"]:
             check_isolation(device=device, **settings["isolation"])
+        if settings["fused"]:
+            from mindtune.train.lora_check import check_kernels
+
+            check_kernels(device=device, **settings["fused"])
     except UserError as error:
         leave_reason(settings["stopped"], str(error))
         raise SystemExit(str(error)) from None
@@ -63,6 +67,7 @@ class PackTrainer(Seq2SeqTrainer):
     """ms-swift's trainer for packs that cache_dataset tokenised."""
 
     fast = False  # set by the plugin
+    fused: dict[str, Any] | None = None  # as well
 
     def __init__(
         self,
@@ -78,7 +83,9 @@ class PackTrainer(Seq2SeqTrainer):
             if dataset is not None:
                 use_stored_tokens(dataset)
         if self.fast:
-            speed_up_lora(model)
+            fused = self.fused or {"fp8": False}
+            count = speed_up_lora(model, fused=bool(self.fused), fp8=fused["fp8"])
+            print(f"{count} LoRA layers by {'kernels' if self.fused else 'formula'}", flush=True)
         args.use_logits_to_keep = not template.packing and None  # the collator does it for packs
         self.flash = "flash" in str(model.config._attn_implementation)
         self.delivered: list[dict[str, Any]] = []  # what the micro-batches since the last step held

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
+from mindtune.kernels import fused
 from mindtune.nvml import read_nvml
 from mindtune.provenance import hash_inputs
 from mindtune.train.state import prove
@@ -71,6 +72,7 @@ def trainer_environment(
     }
     observer = {
         "kernels": settings["kernels"],
+        "fused": fused(settings),
         "recompute": recompute,
         "started": STARTED,
         "launched": time.time(),
@@ -81,10 +83,8 @@ def trainer_environment(
         "stopped": str(stopped),
         "profile": str(args.profile) if args.profile else None,
     }
-    paths = [
-        os.environ.get("PYTHONPATH"),
-        args.quantizer if settings["method"] == "qlora" else None,
-    ]
+    quantizer = args.quantizer if settings["method"] == "qlora" else None
+    paths = [os.environ.get("PYTHONPATH"), quantizer]
     return environment(
         MINDTUNE_SWANLAB_DIR=str(state / "swanlab"),
         MINDTUNE_SWANLAB_EXPERIMENT=args.run,

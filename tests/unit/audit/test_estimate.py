@@ -9,7 +9,8 @@ from mindtune.audit.estimate import CPU, Estimate, estimate_lines, estimates, sp
 from mindtune.records import write_json
 
 SETTINGS = {
-    "seed": 42, "epochs": 1, "method": "lora", "dtype": "float32", "kernels": "fast", "gpus": 1,
+    "seed": 42, "epochs": 1, "method": "lora", "dtype": "float32", "base_precision": "bf16",
+    "kernels": "fast", "gpus": 1,
     "gradient_checkpointing": False, "max_length": 768,
 }  # fmt: skip
 CONFIG = {

@@ -43,6 +43,7 @@ SETTINGS = {
     "logging_steps": 1,
     "gpus": 1,
     "kernels": "fast",
+    "base_precision": "bf16",
     "memory": "auto",
 }
 OF_PACKS = ("max_length", "packing", "batch_size", "grad_accumulation", "epochs", "gpus")

@@ -171,7 +171,7 @@ def test_generated_pages_are_current():
 @pytest.mark.parametrize(
     "env",
     ["driver", "core", "train", "train-cuda", "serve", "dashboard", "judge", "qlora"]
-    + ["tiny", "smollm2"],
+    + ["tiny", "smollm2", "kernels"],
 )
 def test_locks_pin_everything_by_hash(env):
     lock = (ROOT / f"envs/{env}.lock").read_text(encoding="utf-8")

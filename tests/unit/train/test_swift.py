@@ -22,7 +22,7 @@ SETTINGS = {
     "warmup_ratio": 0.1,
     "gradient_checkpointing": False, "seed": 42, "save_steps": 5, "save_total_limit": 3,
     "checkpoint": "last", "logging_steps": 1, "gpus": 1,
-    "kernels": "fast", "memory": "auto",
+    "kernels": "fast", "base_precision": "bf16", "memory": "auto",
 }  # fmt: skip
 MODEL = {"id": "tiny", "type": "qwen2", "template": "qwen2_5"}
 

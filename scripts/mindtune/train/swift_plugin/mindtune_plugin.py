@@ -62,6 +62,7 @@ if os.environ.get("MINDTUNE_TRAINER"):
 
     settings = json.loads(os.environ["MINDTUNE_TRAINER"])
     PackTrainer.fast = settings["kernels"] == "fast"
+    PackTrainer.fused = settings["fused"]
     Watch.settings = settings
     Watch.mark("driver and disk", settings["launched"])
     Watch.mark("libraries")

@@ -1,0 +1,97 @@
+"""Base weights in FP8 (E4M3) for the products of a training: `train.base_precision: fp8`.
+
+Weights are frozen, so they are rounded once: for the forward product with a scale for each row, for
+the input's gradient, as its transpose, with a scale for each column. Activations and gradients are
+rounded anew each time, with a scale for each token. Sums are taken in float32. Adapters, norms,
+attention, embedding and output layer stay as they are.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+
+LARGEST = 448.0  # of E4M3 (Micikevicius et al., FP8 Formats for Deep Learning, 2022, Table 1)
+
+
+@triton.jit(do_not_specialize=["T"])
+def quantize_kernel(
+    x0, x1, x2, out, scales, T, D0, D1, D2, LIMIT: tl.constexpr, N: tl.constexpr, BD: tl.constexpr
+):  # fmt: skip
+    """One row of up to three tensors, beside each other, in FP8 with one scale."""
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BD)
+    most = tl.zeros([BD], tl.float32)
+    for start in range(0, D0, BD):
+        value = tl.load(x0 + row * D0 + start + columns, mask=start + columns < D0, other=0.0)
+        most = tl.maximum(most, tl.abs(value.to(tl.float32)))
+    if N > 1:
+        for start in range(0, D1, BD):
+            value = tl.load(x1 + row * D1 + start + columns, mask=start + columns < D1, other=0.0)
+            most = tl.maximum(most, tl.abs(value.to(tl.float32)))
+    if N > 2:
+        for start in range(0, D2, BD):
+            value = tl.load(x2 + row * D2 + start + columns, mask=start + columns < D2, other=0.0)
+            most = tl.maximum(most, tl.abs(value.to(tl.float32)))
+    scale = tl.maximum(tl.max(most), 1e-12) / LIMIT
+    tl.store(scales + row, scale)
+    place = out + row * (D0 + D1 + D2)
+    for start in range(0, D0, BD):
+        value = tl.load(x0 + row * D0 + start + columns, mask=start + columns < D0, other=0.0)
+        value = (value.to(tl.float32) / scale).to(out.dtype.element_ty)
+        tl.store(place + start + columns, value, mask=start + columns < D0)
+    if N > 1:
+        for start in range(0, D1, BD):
+            value = tl.load(x1 + row * D1 + start + columns, mask=start + columns < D1, other=0.0)
+            value = (value.to(tl.float32) / scale).to(out.dtype.element_ty)
+            tl.store(place + D0 + start + columns, value, mask=start + columns < D1)
+    if N > 2:
+        for start in range(0, D2, BD):
+            value = tl.load(x2 + row * D2 + start + columns, mask=start + columns < D2, other=0.0)
+            value = (value.to(tl.float32) / scale).to(out.dtype.element_ty)
+            tl.store(place + D0 + D1 + start + columns, value, mask=start + columns < D2)
+
+
+def quantize(tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(T, sum of widths) in FP8 and (T, 1) scales, of up to three tensors (T, width)."""
+    tokens = tensors[0].shape[0]
+    widths = [tensor.shape[1] for tensor in tensors]
+    out = tensors[0].new_empty(tokens, sum(widths), dtype=torch.float8_e4m3fn)
+    scales = tensors[0].new_empty(tokens, 1, dtype=torch.float32)
+    missing = 3 - len(tensors)
+    quantize_kernel[(tokens,)](
+        *tensors, *[tensors[0]] * missing, out, scales, tokens, *widths, *[0] * missing,
+        LIMIT=LARGEST, N=len(tensors), BD=min(4096, triton.next_power_of_2(max(widths))),
+        num_warps=8,
+    )  # fmt: skip
+    return out, scales
+
+
+def product(
+    x: tuple[torch.Tensor, torch.Tensor], weight: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """x weight^T in bfloat16, of (T, d) and (n, d) in FP8 with their scales."""
+    return torch._scaled_mm(
+        x[0], weight[0].t(), scale_a=x[1], scale_b=weight[1].view(1, -1),
+        out_dtype=torch.bfloat16, use_fast_accum=True,
+    )  # fmt: skip
+
+
+class Fp8Weights:
+    """The frozen weights of layers that read the same input."""
+
+    def __init__(self, weights: Sequence[torch.Tensor]) -> None:
+        """Round (d_out, d_in) weights on the card."""
+        self.forward = [quantize([weight]) for weight in weights]
+        # one product for the gradients of all, beside each other
+        self.backward = quantize([weight.t().contiguous() for weight in weights])
+
+    def outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The products of all layers, (T, d_out) each, of x (T, d_in)."""
+        rounded = quantize([x])
+        return [product(rounded, weight) for weight in self.forward]
+
+    def gradient(self, gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The input's gradient, (T, d_in)."""
+        return product(quantize(list(gradients)), self.backward)
