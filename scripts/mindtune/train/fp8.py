@@ -12,6 +12,10 @@ import torch
 import triton
 import triton.language as tl
 
+from mindtune.cli import UserError
+
+# Products in FP8 with a scale for each row; NVIDIA's Hopper, as (major, minor)
+OLDEST = (9, 0)
 LARGEST = 448.0  # of E4M3 (Micikevicius et al., FP8 Formats for Deep Learning, 2022, Table 1)
 
 
@@ -51,6 +55,17 @@ def quantize_kernel(
             value = tl.load(x2 + row * D2 + start + columns, mask=start + columns < D2, other=0.0)
             value = (value.to(tl.float32) / scale).to(out.dtype.element_ty)
             tl.store(place + D0 + D1 + start + columns, value, mask=start + columns < D2)
+
+
+def check_card(device: str) -> None:
+    """Refuse a card that does not multiply so."""
+    found = torch.cuda.get_device_capability(device)
+    if found < OLDEST:
+        raise UserError(
+            f"train.base_precision is fp8, and {torch.cuda.get_device_name(device)} has compute "
+            f"capability {found[0]}.{found[1]}, where {OLDEST[0]}.{OLDEST[1]} is needed; set "
+            f"train.base_precision to bf16, or take an H100 or newer"
+        )
 
 
 def quantize(tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

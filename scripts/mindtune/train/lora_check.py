@@ -110,7 +110,9 @@ def check_kernels(rank: int, dropout: float, dtype: str, fp8: bool, device: str)
     worst = max(max(differences(widths, rank, dropout, form, device)) for widths in LAYERS)
     limit, what = TOLERANCE[form], dtype
     if fp8 and worst <= limit:
-        from mindtune.train.fp8 import Fp8Weights
+        from mindtune.train.fp8 import Fp8Weights, check_card
+
+        check_card(device)
 
         worst = max(differences(LAYERS[0], rank, dropout, form, device, Fp8Weights))
         limit, what = FP8_TOLERANCE, "FP8"
