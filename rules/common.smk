@@ -91,14 +91,25 @@ def configuration():
 
 
 def limit_cards():
-    """As many jobs on a GPU as this machine has cards, unless --resources gpu=N was given."""
+    """As many jobs on a GPU as this machine has cards, unless --resources gpu=N was given; and if
+    that is one, nobody asks the base while a training is prepared, which would wait for the card.
+    """
     given = workflow.global_resources
     one_machine = workflow.resource_settings.nodes is None  # a cluster counts them itself
     if "gpu" not in given and one_machine:
         workflow.register_resource("gpu", max(1, count_cards()))
+    if "gpu" in given and given["gpu"].value == 1:
+        workflow.register_resource("preparing", NOTHING_PREPARED)
     if "gpu" in given and not STARTED:  # a start has been checked where it was made
         check_runs(config, given["gpu"].value)
 
+
+# Of the resource `preparing`: a job that prepares a training takes 1, one that asks the base all.
+# The latter are ready before a training is, and Snakemake does not wait for what is not ready
+NOTHING_PREPARED = 10000
+# Whose turn it is among jobs that are ready: a training and what it waits for, then its proof, then
+# replies, which have yet to be scored; a check of serving is the last, because nothing waits for it
+TRAINING_FIRST, PROOF_NEXT, THEN_REPLIES = 20, 10, 5
 
 START = config.get("start")
 # What earlier plans found in our own programs, by the hash of each file's bytes

@@ -69,9 +69,11 @@ rule simulate_base_conversations:
         server="logs/base/conversations/{dataset}.server.log",
     benchmark:
         "benchmarks/base/conversations/{dataset}.tsv"
+    priority: THEN_REPLIES
     threads: 8 if ON_GPU else 1
     resources:
         gpu=ON_GPU,
+        preparing=ON_GPU * NOTHING_PREPARED,
         mem_mb=64000 if ON_GPU else 2000,
     params:
         code=code_hash("simulate_conversations.py"),

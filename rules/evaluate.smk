@@ -182,9 +182,11 @@ rule generate_base_replies:
         server="logs/base/replies/{dataset}.server.log",
     benchmark:
         "benchmarks/base/replies/{dataset}.tsv"
+    priority: THEN_REPLIES
     threads: 8 if ON_GPU else 1
     resources:
         gpu=ON_GPU,
+        preparing=ON_GPU * NOTHING_PREPARED,
         mem_mb=64000 if ON_GPU else 1000,
     params:
         code=code_hash("generate_replies.py"),
@@ -249,9 +251,11 @@ rule measure_base_letters:
         "logs/base/letters/{dataset}/{suite}.log",
     benchmark:
         "benchmarks/base/letters/{dataset}/{suite}.tsv"
+    priority: THEN_REPLIES
     threads: 8 if ON_GPU else 1
     resources:
         gpu=ON_GPU,
+        preparing=ON_GPU * NOTHING_PREPARED,
         mem_mb=64000 if ON_GPU else 2000,
     params:
         code=code_hash("measure_letters.py"),

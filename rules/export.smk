@@ -34,8 +34,9 @@ rule merge_adapter:
         "logs/runs/{run}/merge_adapter.log",
     benchmark:
         "benchmarks/runs/{run}/merge_adapter.tsv"
-    # one for each shard of a 7B, and for each file of the base that is hashed meanwhile
-    threads: 16 if ON_GPU else 2
+    priority: PROOF_NEXT
+    # a 7B has nine shards; 16 take as long, and let nothing else run on a machine with 16 cores
+    threads: 8 if ON_GPU else 2
     resources:
         mem_mb=8000 if ON_GPU else 2000,
     params:
@@ -73,6 +74,7 @@ rule verify_merge:
         "logs/runs/{run}/verify_merge.log",
     benchmark:
         "benchmarks/runs/{run}/verify_merge.tsv"
+    priority: PROOF_NEXT
     threads: 8 if ON_GPU else 1
     resources:
         mem_mb=48000 if ON_GPU else 2000,
@@ -133,6 +135,7 @@ rule export_model:
         key=contents(*SIGNING_KEY, *CERTIFICATE),
         # no input: Snakemake would note its hash, from which a short one can be guessed
         passphrase=[place(path) for path in [config["export"]["signing_passphrase"]] if path],
+        price=[p for p in [config["export"]["dollars_per_gpu_hour"]] if p is not None],
         settings=lambda w: as_json(
             model=described(config["model"]),
             data_licence={
@@ -152,6 +155,7 @@ rule export_model:
             --locks {input.locks:q} \
             --code {params.code:q} \
             --settings {params.settings:q} \
+            --dollars-per-gpu-hour {params.price:q} \
             --signing-key {input.key:q} \
             --signing-passphrase {params.passphrase:q} \
             --signing-certificate {input.certificate:q} \

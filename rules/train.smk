@@ -31,7 +31,9 @@ rule cache_dataset:
         "logs/data/{dataset}/cache_dataset.log",
     benchmark:
         "benchmarks/data/{dataset}/cache_dataset.tsv"
+    priority: TRAINING_FIRST
     resources:
+        preparing=ON_GPU,
         mem_mb=4000,
     params:
         code=code_hash("cache_dataset.py"),
@@ -69,6 +71,9 @@ rule order_dialogues:
         "logs/runs/{run}/order_dialogues.log",
     benchmark:
         "benchmarks/runs/{run}/order_dialogues.tsv"
+    priority: TRAINING_FIRST
+    resources:
+        preparing=ON_GPU,
     params:
         code=code_hash("order_dialogues.py"),
         settings=lambda w: train_json(w.run, "seed"),
@@ -100,6 +105,9 @@ rule pack_stats:
         "logs/runs/{run}/pack_stats.log",
     benchmark:
         "benchmarks/runs/{run}/pack_stats.tsv"
+    priority: TRAINING_FIRST
+    resources:
+        preparing=ON_GPU,
     params:
         code=code_hash("pack_stats.py"),
         settings=lambda w: train_json(w.run, *PACKS),
@@ -135,6 +143,7 @@ rule train_lora:
         "logs/runs/{run}/train_lora.log",
     benchmark:
         "benchmarks/runs/{run}/train_lora.tsv"
+    priority: TRAINING_FIRST
     threads: 8 if ON_GPU else 1
     resources:
         gpu=lambda w: ON_GPU * run_settings(config, w.run)["gpus"],

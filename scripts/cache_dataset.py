@@ -13,6 +13,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import count as count_up
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,23 @@ def shorten_sockets() -> None:
         tempfile.tempdir = "/tmp"
 
 
+def number_cache_files() -> None:
+    """Let the datasets library name the files of its cache by a number, in the order in which they
+    are made.
+
+    It takes a hash of everything that they depend on, for which it pickles a tokenizer of 150,000
+    words twice; this cache is new, and removed at the end.
+    """
+    from datasets import arrow_dataset, fingerprint
+
+    numbers = count_up()
+
+    def number(*_: Any) -> str:
+        return f"{next(numbers):016x}"
+
+    fingerprint.update_fingerprint = arrow_dataset.update_fingerprint = number
+
+
 def canaries(args: argparse.Namespace) -> list[dict[str, Any]]:
     """The dialogues that are planted among those of the train split."""
     if not args.copies:
@@ -58,6 +76,7 @@ def cache(args: argparse.Namespace, splits: Sequence[Path], target: Path) -> Non
     os.environ.update(
         environment(CUDA_VISIBLE_DEVICES="", **caches(target.absolute().with_name("cache")))
     )
+    number_cache_files()
     shorten_sockets()
     flags = data_flags(args.model, args.settings) | {
         "dataset_shuffle": False,

@@ -27,7 +27,7 @@ from mindtune.export.manifest import (
     sign,
     write_manifest,
 )
-from mindtune.export.model_card import model_card
+from mindtune.export.model_card import model_card, training_cost
 from mindtune.provenance import Record, check_chain, differs, read_record, read_records
 from mindtune.records import (
     link_or_copy,
@@ -101,7 +101,7 @@ def origin(
     }
 
 
-def export(args: argparse.Namespace, folder: Path) -> dict[str, str]:
+def export(args: argparse.Namespace, folder: Path, cost: dict[str, float]) -> dict[str, str]:
     """Fill the export folder; return {file name: sha256}."""
     proof = read_proof(args.verify)
     chain = read_records(sorted(args.records))
@@ -109,14 +109,12 @@ def export(args: argparse.Namespace, folder: Path) -> dict[str, str]:
     records = list(chain.values())
     merged = link_folder(args.merged, args.base, folder)
     gates = [read_record(path) for path in args.gates]
-    card = model_card(args.settings, [*records, proof, *gates], args.run)
+    card = model_card(args.settings, [*records, proof, *gates], args.run, cost)
     (folder / "README.md").write_bytes(card.encode("utf-8"))
     # hashed where they will stay, so that a copy that went wrong is seen too
     hashes, blocks = hash_folder(folder)
-    if (
-        sha256_listing({name: hashes[name] for name in merged})
-        != proof["facts"]["hashes"]["merged"]
-    ):
+    found = sha256_listing({name: hashes[name] for name in merged})
+    if found != proof["facts"]["hashes"]["merged"]:
         raise UserError(
             f"{args.merged} is not the folder that {args.verify} proved: a file was changed since; "
             f"run verify_merge.py again"
@@ -160,6 +158,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--signing-passphrase", type=Path, nargs="?", help="file that holds it")
     parser.add_argument("--signing-certificate", type=Path, nargs="?", help="of the key (PEM)")
     add_json(parser, "--settings", "model", "data_licence")
+    parser.add_argument("--dollars-per-gpu-hour", type=float, nargs="?", help="for the card")
     parser.add_argument("--export", required=True, type=Path, help="folder to write")
     parser.add_argument("--record", required=True, type=Path)
     return parser.parse_args()
@@ -167,8 +166,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    cost = training_cost(map(read_record, args.records), args.dollars_per_gpu_hour)
     with partial_folder(args.export) as folder:
-        hashes = export(args, folder)
+        hashes = export(args, folder, cost)
         size = sum((folder / name).stat().st_size for name in hashes)
     inputs = {
         path.as_posix(): sha256_file(path)
@@ -181,7 +181,8 @@ def main() -> None:
         | {args.merged.as_posix(): read_record(args.verify)["facts"]["hashes"]["merged"]},
         outputs={args.export.as_posix(): sha256_listing(hashes)},
         params={**args.settings, "code": args.code},
-        facts={"files": len(hashes), "bytes": size, "manifest_sha256": hashes[MANIFEST]},
+        facts={"files": len(hashes), "bytes": size, "manifest_sha256": hashes[MANIFEST]}
+        | ({"training_cost": cost} if cost else {}),
         packages=["jinja2"],
     )
     print(

@@ -20,7 +20,7 @@ from mindtune.chat_template import load_chat
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate.asked import Asked, prepared, summarise, to_row
 from mindtune.evaluate.reply_store import ReplyStore, store_key
-from mindtune.provenance import add_made_by, hash_inputs
+from mindtune.provenance import add_made_by, hashing_beside
 from mindtune.records import read_jsonl, write_jsonl, write_record
 from mindtune.serve.client import Client
 from mindtune.serve.engine import serve
@@ -61,11 +61,20 @@ def ask_missing(
     return len(missing)
 
 
-def generate(args: argparse.Namespace, model_hash: str) -> list[dict[str, Any]]:
+def checked(args: argparse.Namespace, engine: dict[str, Any]) -> dict[str, str]:
+    """{input: SHA-256}, once they are what their records say and this node can run the engine; both
+    take seconds.
+    """
+    with hashing_beside([args.model, *args.prompts], args.made_by) as hashed:
+        check_engine(engine)
+        check_engine_node(engine, args.log)
+        return hashed()
+
+
+def generate(
+    args: argparse.Namespace, engine: dict[str, Any], model_hash: str
+) -> list[dict[str, Any]]:
     """Write the replies of every suite and return the facts of their records."""
-    engine = {**args.engine, "python": args.engine_python}
-    check_engine(engine)
-    check_engine_node(engine, args.log)
     chat = load_chat(args.model)
     asked = [
         prepared(suite, list(read_jsonl(path)), chat, limit, engine["session_len"])
@@ -122,9 +131,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    inputs = hash_inputs([args.model, *args.prompts], args.made_by)
+    engine = {**args.engine, "python": args.engine_python}
+    inputs = checked(args, engine)
     model = args.model.as_posix()
-    facts = generate(args, inputs[model])
+    facts = generate(args, engine, inputs[model])
     parts = zip(args.suites.items(), args.prompts, args.replies, args.records, facts, strict=True)
     for (suite, limit), prompts, replies, record, found in parts:
         write_record(

@@ -20,7 +20,7 @@ from typing import Any
 from mindtune.chat_template import ChatTokenizer, load_chat
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate.next_token import NextToken, next_token
-from mindtune.provenance import add_made_by, hash_inputs
+from mindtune.provenance import add_made_by, hashing_beside
 from mindtune.records import read_jsonl, write_jsonl, write_record
 
 LETTERS = "ABCDEFGH"
@@ -116,11 +116,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    inputs = hash_inputs([args.model, args.prompts], args.made_by)
-    rows, chat = list(read_jsonl(args.prompts)), load_chat(args.model)
-    with next_token(args.model, args.engine) as scores:
-        session_len = args.engine["session_len"]
-        count = write_jsonl(args.letters, measured(rows, chat, scores, session_len))
+    with hashing_beside([args.model, args.prompts], args.made_by) as hashed:
+        rows, chat = list(read_jsonl(args.prompts)), load_chat(args.model)
+        with next_token(args.model, args.engine) as scores:
+            inputs, session_len = hashed(), args.engine["session_len"]
+            count = write_jsonl(args.letters, measured(rows, chat, scores, session_len))
     write_record(
         args.record,
         "measure_letters",

@@ -156,7 +156,9 @@ def main() -> None:
         inputs={**inputs, args.pack_stats.as_posix(): sha256_file(args.pack_stats)},
         outputs=[args.adapter, args.history, args.loss_figure],
         params={"model": args.model_kind, "base_sha256": base_hash, **args.settings},
-        facts=facts | {"run_id": key} | (cost(lines) if args.settings["device"] == "gpu" else {}),
+        facts=facts
+        | {"run_id": key}
+        | (cost(lines, args.settings["gpus"]) if args.settings["device"] == "gpu" else {}),
         packages=["ms-swift", "torch", "transformers", "peft", "swanlab", *quantizer],
     )
 

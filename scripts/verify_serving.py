@@ -20,7 +20,7 @@ from mindtune.card_memory import card_memory
 from mindtune.chat_template import ChatTokenizer, Message, load_chat
 from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.fixed_chats import fixed_chats
-from mindtune.provenance import add_made_by, hash_inputs
+from mindtune.provenance import add_made_by, hashing_beside
 from mindtune.records import write_record
 from mindtune.safe_loading import check_folder
 from mindtune.serve import checks, wire_checks
@@ -99,8 +99,6 @@ def smoke(
     """Serve, check, measure and end; return the facts, or raise UserError with the checks that
     failed.
     """
-    check_engine(engine)
-    check_engine_node(engine, log)
     check_folder(export)
     chat = load_chat(export)
     proven = proven_chats(chat)
@@ -157,13 +155,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    inputs = hash_inputs([args.model], args.made_by)
-    facts = smoke(
-        args.model,
-        {**args.engine, "python": args.engine_python},
-        args.settings,
-        args.server_log,
-    )
+    engine = {**args.engine, "python": args.engine_python}
+    with hashing_beside([args.model], args.made_by) as hashed:
+        check_engine(engine)
+        check_engine_node(engine, args.server_log)
+        inputs = hashed()
+    facts = smoke(args.model, engine, args.settings, args.server_log)
     write_record(
         args.smoke,
         "verify_serving",

@@ -11,7 +11,9 @@ stands against that.
 """
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,24 @@ def hash_inputs(paths: Iterable[Path], made_by: Sequence[Path]) -> dict[str, str
     found = {path.as_posix(): sha256_path(path) for path in paths}
     check_inputs(found, made_by)
     return found
+
+
+@contextmanager
+def hashing_beside(
+    paths: Iterable[Path], made_by: Sequence[Path]
+) -> Iterator[Callable[[], dict[str, str]]]:
+    """`hash_inputs` in a thread beside what is done in the block, which gets a function that waits
+    for its result. It has to call that before it uses or keeps anything.
+
+    Reading 15 GB takes seconds, for which a card that is held need not wait. If the block fails,
+    an input that is not what its record says is the reason that is given.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(hash_inputs, list(paths), made_by)
+        try:
+            yield found.result
+        finally:
+            found.result()
 
 
 def check_chain(records: Mapping[str, Record]) -> None:

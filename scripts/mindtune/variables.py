@@ -26,6 +26,7 @@ FAMILIES = (
     "LC_*", "LD_*", "XDG_*", "PYTHON*", "CONDA_*", "MINDTUNE_*", "SLURM*", "SBATCH_*", "SRUN_*",
     "PMI*", "OMPI_*", "CUDA*", "NVIDIA_*",
     "NCCL_*", "GLOO_*", "UCX_*", "FI_*", "IBV_*", "TORCH*", "PYTORCH_*", "TRITON_*", "LIGER_*",
+    "FLASH_ATTENTION_*",
     "LMDEPLOY_*", "OMP_*", "GOMP_*", "KMP_*",
     "MKL_*", "OPENBLAS_*", "NUMEXPR_*", "RAYON_*", "MALLOC_*", "MPL*",
 )  # fmt: skip
@@ -91,12 +92,15 @@ def keep_listed(groups: Iterable[str], environ: MutableMapping[str, str] = os.en
     """Take everything that is not listed out of this process's environment.
 
     Libraries that cache do so in the working directory, not in the user's home, where a copy of
-    dialogues would outlive it; but the hubs' downloads stay where the user has them.
+    dialogues would outlive it; but the hubs' downloads stay where the user has them, and Triton's
+    kernels where the user wants them or a server may not write here.
     """
     for name in environ.keys() - listed(environ, groups).keys():
         del environ[name]
     if not {"hub", "everything"} & set(groups):
         environ.update(caches(Path.cwd() / ".cache"))
+    if os.access(Path.cwd(), os.W_OK):
+        environ.setdefault("TRITON_CACHE_DIR", str(Path.cwd() / ".cache/triton"))
 
 
 def caches(folder: Path) -> dict[str, str]:

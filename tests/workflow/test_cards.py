@@ -22,11 +22,14 @@ started = time.time()
 time.sleep(2)
 with open({log!r}, "a") as stream:
     print(json.dumps([pathlib.Path(words[0]).stem, started, time.time()]), file=stream)
-FILES = ("--replies", "--records", "--record", "--history", "--loss-figure")
+FILES = (
+    "--replies", "--records", "--record", "--history", "--loss-figure", "--lengths-figure",
+    "--fill-figure", "--smoke",
+)
 flag = ""
 for word in words:
     flag = word if word.startswith("--") else flag
-    if flag == "--adapter" and word != flag:
+    if flag in ("--adapter", "--ordered") and word != flag:
         pathlib.Path(word).mkdir(parents=True, exist_ok=True)
     if flag in FILES and word != flag:
         pathlib.Path(word).write_text("{{}}")
@@ -54,6 +57,10 @@ GPU = {
     "serve": {"engine": "lmdeploy"},
 }
 TARGETS = ["results/base/replies/demo/dialogue.json", "results/runs/main/train_lora.json"]
+
+
+SERVED = ["results/runs/main/smoke.json", "results/runs/main/replies/dialogue.json"]
+MERGED = ["results/runs/main/merge_adapter.json"]
 
 
 class Machine:
@@ -95,7 +102,7 @@ class Machine:
         command = ["gcc", "-shared", "-fPIC", "-o", "libnvidia-ml.so.1", "nvml.c"]
         subprocess.run(command, cwd=self.driver, check=True)
 
-    def __call__(self, *arguments, cards=None, runs=None, **extra):
+    def __call__(self, *arguments, cards=None, runs=None, targets=TARGETS, **extra):
         """(exit status, what it says, who ran from when to when) of a call on a machine with so
         many cards.
         """
@@ -109,7 +116,7 @@ class Machine:
         self.log.write_text("")
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", *self.made.command()[:-3], *arguments, "--",
-                *TARGETS],
+                *targets],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             cwd=self.made.root,
         )  # fmt: skip
@@ -167,6 +174,36 @@ def test_a_run_that_wants_more_cards_than_there_are_is_refused(machine):
     assert machine("--cores", "16", "-n", "--resources", "gpu=4", runs=wide)[0] == 0
     status, said, _ = machine("--cores", "16", "-n", "--resources", "gpu=2", runs=wide, cards=8)
     assert status == 1 and "this machine has 2 to give" in said, said
+
+
+def test_the_only_card_waits_for_a_training_that_is_being_prepared(machine):
+    """Base replies could start at once; the training, two jobs later, has the card before them."""
+    first = ["--cores", "16", "--forcerun", "order_dialogues", "generate_base_replies"]
+    status, said, ran = machine(*first)
+    assert status == 0, said
+    began = {name: start for name, start, _ in ran}
+    order = ["order_dialogues", "pack_stats", "train_lora", "generate_replies"]
+    assert sorted(began, key=began.get) == order, said
+    status, said, ran = machine(*first, cards=2)
+    assert status == 0, said
+    began = {name: start for name, start, _ in ran}
+    assert began["generate_replies"] < began["pack_stats"], "the other card was left idle"
+
+
+def test_replies_have_the_card_before_the_check_of_serving(machine):
+    """Replies have yet to be scored, and nothing waits for the check."""
+    status, said, ran = machine(
+        "--cores", "16", "--forcerun", "generate_tuned_replies", "verify_serving", targets=SERVED
+    )  # fmt: skip
+    assert status == 0, said
+    assert [name for name, _, _ in ran] == ["generate_replies", "verify_serving"], said
+
+
+def test_a_merge_leaves_half_of_a_machine_to_others(machine):
+    status, said, _ = machine("-n", "--cores", "16", "--forcerun", "merge_adapter", targets=MERGED)
+    assert status == 0, said
+    merge = said.partition("rule merge_adapter:")[2].partition("resources:")[0]
+    assert "threads: 8" in merge, said
 
 
 def test_what_looks_like_a_cluster_and_is_none_is_refused(machine):

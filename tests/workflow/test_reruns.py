@@ -75,6 +75,7 @@ READERS = [
     ("export.run", {"publish_export", "verify_serving", "write_report"}),
     ("export.accept_unpinned", set()),  # only whether anything runs at all
     ("export.public_key", set()),  # what a server asks of an export, not what an export is
+    ("export.dollars_per_gpu_hour", {"export_model"}),
     ("export.require_gates", set()),  # the demo has no gates: tested apart
     ("export.signing_key", {"export_model"}),
     *[
@@ -128,6 +129,7 @@ VALUES = {
     "export.accept_unpinned": ["model"],
     "export.dtype": "float32",
     "export.max_shard_size": "1GB",
+    "export.dollars_per_gpu_hour": 2.5,
     "export.require_gates": False,
     "export.signing_key": "config/hotlines.yaml",
     "export.public_key": "config/hotlines.yaml",

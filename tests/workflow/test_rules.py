@@ -233,3 +233,16 @@ def test_a_result_is_read_with_the_record_of_who_made_it(path):
                 r"--made-by (@<\(printf '%s\\n' )?\{input\.|--records [^\n]*\{input\.records:q\}"
             )
             assert re.search(given, command), f"{path.name}: {read}"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cpu"])
+def test_an_environment_for_a_card_is_compiled_before_a_job_imports_it(tmp_path, device):
+    config = ROOT / "config" / ("config.yaml" if device == "gpu" else "demo.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINDTUNE_VENVS", str(tmp_path / "venvs"))
+        status, output = snakemake(
+            "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path), "--configfile",
+            str(config), "--cores", "2", "-n", "-p", "--", "build_env_train"
+        )  # fmt: skip
+    assert status == 0, output
+    assert ("-m compileall" in output) == (device == "gpu"), output

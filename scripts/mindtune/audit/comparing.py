@@ -20,8 +20,8 @@ from mindtune.records import to_json
 
 IDENTICAL, WITHIN, DIFFERENT, MISSING = "identical", "within tolerance", "different", "missing"
 MEASURED = re.compile(
-    r"(^|_)(s|ms|seconds|milliseconds|minutes|joules|rss|mib|gib|mb|time|times|elapsed|latency|ttft|tpot"
-    r"|duration|pid|port|throughput|speed|speeds)(_|$)|per_s(econd)?$|_at$|^(p50|p90|p95|p99)$"
+    r"(^|_)(s|ms|seconds|milliseconds|minutes|hours|dollars|joules|rss|mib|gib|mb|time|times|elapsed"
+    r"|latency|ttft|tpot|duration|pid|port|throughput|speed|speeds)(_|$)|per_s(econd)?(_|$)|_at$|^(p50|p90|p95|p99)$"
 )
 LINEAGE = "results/report/lineage.html"
 NUMBER = re.compile(r"[0-9a-f]{64}|-?\d+(?:[.,]\d+)*(?:e-?\d+)?")

@@ -12,7 +12,7 @@ from typing import Any
 
 from mindtune.cli import UserError
 from mindtune.model_files import ABOUT, matches
-from mindtune.records import copy_file, link_or_copy, list_files, sha256_file, sha256_listing
+from mindtune.records import copy_file, link_or_copy, list_files, sha256_files, sha256_listing
 
 SPEC_KEYS = ("source", "id", "revision", "path", "sha256", "licence", "erased")
 PACKAGES = {"modelscope": "modelscope", "huggingface": "huggingface_hub"}
@@ -192,16 +192,15 @@ def place(files: dict[str, Path], folder: Path, link: bool) -> dict[str, str]:
     """Copy files into a folder (or link them, a hub's cache being ours alone) and return their
     hashes by name.
     """
-    hashes = {}
-    for name in sorted(files):
+    names = sorted(files)
+    for name in names:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if link:
             link_or_copy(files[name], target)
         else:
             copy_file(files[name], target)
-        hashes[name] = sha256_file(target)
-    return hashes
+    return sha256_files(folder, names)
 
 
 def size_of(folder: Path) -> int:

@@ -3,16 +3,11 @@
 import hashlib
 import zlib
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
-from mindtune.records import (
-    list_files,
-    sha256_file,
-    to_json,
-)
+from mindtune.records import hashing_threads, list_files, sha256_file, to_json
 from mindtune.secret_files import check_secret
 
 # names and block size are those that verify_export.py reads; it must not import anything of ours
@@ -36,9 +31,9 @@ def hash_blocks(path: Path) -> tuple[str, list[str]]:
 
 
 def hash_folder(folder: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Hashes and block hashes of a folder's files by name, two files at a time."""
+    """Hashes and block hashes of a folder's files by name, several files at a time."""
     names = list_files(folder)
-    with ThreadPoolExecutor(2) as pool:
+    with hashing_threads() as pool:
         hashed = dict(
             zip(names, pool.map(lambda name: hash_blocks(folder / name), names), strict=True)
         )

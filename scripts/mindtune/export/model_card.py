@@ -3,7 +3,7 @@ from stage records alone.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ METHODS = {
     "answers a little differently than in training",
     "full": "All weights trained",
 }
+MEASURED = (
+    "tokens_per_second",
+    "tokens_per_second_after_the_first_step",
+    "gpu_hours",
+    "kilowatt_hours",
+)
 IN_FP8 = (
     "; trained beside a base in 8 bits (FP8) and merged into the base as published, so it answers "
     "a little differently than in training"
@@ -83,16 +89,31 @@ def gates_of(records: Mapping[str, Mapping[str, Any]], run: str) -> dict[str, An
     return {"verdict": facts["verdicts"][run], "sentences": sentences}
 
 
+def training_cost(
+    records: Iterable[Mapping[str, Any]], dollars_per_gpu_hour: float | None
+) -> dict[str, float]:
+    """Speed and energy of a training's steps by its record, and dollars by the price of a GPU's
+    hour; what was not measured (on a CPU nothing is) or not said is left out.
+    """
+    trained = next((row["facts"] for row in records if row["stage"] == "train_lora"), {})
+    found = {key: trained[key] for key in MEASURED if trained.get(key) is not None}
+    if dollars_per_gpu_hour is not None and "gpu_hours" in found:
+        found["dollars_per_gpu_hour"] = dollars_per_gpu_hour
+        found["dollars"] = found["gpu_hours"] * dollars_per_gpu_hour
+    return found
+
+
 def model_card(
-    settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]], run: str = ""
+    settings: Mapping[str, Any],
+    records: Sequence[Mapping[str, Any]],
+    run: str = "",
+    cost: Mapping[str, float] | None = None,
 ) -> str:
-    """Render the card. `settings` are the config's model section and the licence of each data set
-    by its name; `run` is the run whose verdict it shows if the gates' record is given. A record
-    that it needs and that is not given is a UserError.
+    """Render the card of the config's model section and each data set's licence by its name. `run`
+    is whose verdict it shows if the gates' record is there; one that it lacks is a UserError.
     """
     model = settings["model"]
     by_stage = {record["stage"]: record for record in records}
-    split = by_stage.get("mix_datasets") or by_stage.get("split_dialogues")
     if missing := [stage for stage in NEEDED if stage not in by_stage]:
         raise UserError(
             f"--records: that of {missing[0]} is not among them; the model card is written from it"
@@ -109,10 +130,11 @@ def model_card(
         base=source_name(model),
         data=data_rows(records, settings["data_licence"]),
         toy=by_stage.get("fetch_model", {}).get("params", {}).get("toy", False),
-        split=split["facts"],
+        split=(by_stage.get("mix_datasets") or by_stage["split_dialogues"])["facts"],
         packing=by_stage.get("pack_stats", {}).get("facts"),
         training=trained,
         trained=by_stage["train_lora"]["facts"],
+        cost=cost or {},
         packages=by_stage["train_lora"]["env"],
         method=METHODS[method] + IN_FP8 * (trained["base_precision"] == "fp8"),
         trained_as="the trained weights" if method == "full" else "base + adapter",

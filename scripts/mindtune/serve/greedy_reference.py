@@ -24,36 +24,66 @@ from mindtune.cli import argument_parser, run
 from mindtune.safe_loading import end_tokens, load_model, load_tokenizer
 
 
-def reference(
+def references(
     model: Any,
     tokenizer: Any,
     template: ChatTemplate,
-    chat: list[dict[str, str]],
+    chats: list[list[dict[str, str]]],
     max_tokens: int,
     ends: list[int],
-) -> dict[str, Any]:
-    """The greedy reply to one chat, by transformers' own `generate`."""
+) -> list[dict[str, Any]]:
+    """The greedy replies to all chats in one batch, by transformers' own `generate`.
+
+    Prompts are filled up on the left and masked there, so each is read as if it were alone but for
+    rounding, and a step costs the card as much as one of a single prompt.
+    """
+    import torch
     from transformers import GenerationConfig
 
-    text = template.render(chat, add_generation_prompt=True)
-    prompt = tokenizer(text, add_special_tokens=False, return_tensors="pt").to(model.device)
+    texts = [template.render(chat, add_generation_prompt=True) for chat in chats]
+    prompts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    longest = max(map(len, prompts))
+    filled = [[ends[0]] * (longest - len(ids)) + ids for ids in prompts]
+    mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
     # nothing but the end tokens is taken from the model's own settings, which also sample and
     # punish repetition
     plain = GenerationConfig(
         do_sample=False, max_new_tokens=max_tokens, eos_token_id=ends, pad_token_id=ends[0],
         output_logits=True, return_dict_in_generate=True,
     )  # fmt: skip
-    out = model.generate(**prompt, generation_config=plain)
-    ids = out.sequences[0, prompt["input_ids"].shape[1] :].tolist()
-    margins = []
-    for logits in out.logits:
-        top = logits[0].float().topk(2).values
-        margins.append(((top[0] - top[1]) / logits[0].float().std()).item())
-    ended = ids[-1] in ends
-    kept = ids[:-1] if ended else ids
+    out = model.generate(
+        input_ids=torch.tensor(filled, device=model.device),
+        attention_mask=torch.tensor(mask, device=model.device),
+        generation_config=plain,
+    )
+    replies = out.sequences[:, longest:].tolist()
+    return [
+        followable(tokenizer, text, begun, ids, [margin(step[row]) for step in out.logits], ends)
+        for row, (text, begun, ids) in enumerate(zip(texts, prompts, replies, strict=True))
+    ]
+
+
+def margin(logits: Any) -> float:
+    """How far the best logit is above the second, in standard deviations of all."""
+    top = logits.float().topk(2).values
+    return ((top[0] - top[1]) / logits.float().std()).item()
+
+
+def followable(
+    tokenizer: Any,
+    text: str,
+    begun: list[int],
+    reply: list[int],
+    margins: list[float],
+    ends: list[int],
+) -> dict[str, Any]:
+    """What a server is compared with: the reply to the prompt `text`, whose tokens are `begun`, as
+    far as its first end token. What follows that waits for longer replies of the batch.
+    """
+    stop = next((place for place, token in enumerate(reply) if token in ends), None)
+    kept = reply[:stop]
     decode = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
     texts = [tokenizer.decode(kept[:count], **decode) for count in range(len(kept) + 1)]
-    begun = prompt["input_ids"][0].tolist()
     resumes = [
         count
         for count in range(1, len(texts))
@@ -61,8 +91,12 @@ def reference(
         and tokenizer(text + texts[count], add_special_tokens=False)["input_ids"]
         == begun + kept[:count]
     ]
-    finish = "stop" if ended else "length"
-    return {"texts": texts, "margins": margins, "resumes": resumes, "finish_reason": finish}
+    return {
+        "texts": texts,
+        "margins": margins[: len(kept) + (stop is not None)],
+        "resumes": resumes,
+        "finish_reason": "length" if stop is None else "stop",
+    }
 
 
 def main() -> None:
@@ -86,10 +120,8 @@ def main() -> None:
     ends = end_tokens(args.model, tokenizer)
     model.generation_config = GenerationConfig()
     with torch.inference_mode():
-        replies = [
-            reference(model, tokenizer, template, chat, args.max_tokens, ends)
-            for chat in json.load(sys.stdin)
-        ]
+        chats = json.load(sys.stdin)
+        replies = references(model, tokenizer, template, chats, args.max_tokens, ends)
     print(json.dumps(replies))
 
 

@@ -98,21 +98,32 @@ def check_sets(shares: dict[str, Any], planned: dict[str, Any], epochs: int, cac
             )
 
 
-def cost(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """Time and energy of the steps; a GPU's part is absent on a CPU."""
+def cost(lines: list[dict[str, Any]], gpus: int = 1) -> dict[str, Any]:
+    """Time and energy of the steps; a GPU's part is absent on a CPU.
+
+    The first step of every start compiles kernels, so tokens a second are given with all steps and
+    without those.
+    """
     seconds = sum(line["seconds"] for line in lines)
-    facts = {
-        "step_seconds": seconds,
-        "tokens_per_second": sum(line["tokens"] for line in lines) / seconds,
-    }
+    facts = {"step_seconds": seconds, "tokens_per_second": rate(lines)}
     if all("joules" in line for line in lines):
         facts |= {
-            "gpu_hours": seconds / 3600,
+            "tokens_per_second_after_the_first_step": rate(
+                [line for line in lines if "after_start" not in line]
+            ),
+            "gpu_hours": gpus * seconds / 3600,
             "kilowatt_hours": sum(line["joules"] for line in lines) / 3.6e6,
             "peak_memory_gib": max(line["memory_gib"] for line in lines),
             "start_seconds": lines[0].get("after_start"),
         }
     return facts
+
+
+def rate(lines: list[dict[str, Any]]) -> float | None:
+    """Tokens a second of steps; None of no steps."""
+    if not lines:
+        return None
+    return sum(line["tokens"] for line in lines) / sum(line["seconds"] for line in lines)
 
 
 def write_history(

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 from mindtune.cli import UserError
 from mindtune.kernels import fused
+from mindtune.nvml import read_nvml
 from mindtune.provenance import hash_inputs
 from mindtune.train.state import prove
 from mindtune.train.swift import environment, swift
@@ -31,6 +33,25 @@ ON_GPU = {
     "LIGER_KERNEL_IMPL_ROPE": "nvidia-triton",
 }
 ON_CPU = {"MINDTUNE_CPU_PACKING": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def kernel_cache(attention: str) -> dict[str, str]:
+    """Let FlashAttention-4 keep the kernels that it compiles, for later starts and resumes, unless
+    the user says otherwise.
+
+    A folder for each kind of card, and none where there are several: not all keys of its cache name
+    the card (flash_attn/cute/interface.py, 4.0.0b36).
+    """
+    if attention != "flash_attention_4":
+        return {}
+    kind, *others = sorted(set(read_nvml()["names"]))
+    kept = {
+        "FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED": "0" if others else "1",
+        "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR": str(
+            Path.cwd() / ".cache/flash_attention" / re.sub(r"\W+", "-", kind)
+        ),
+    }
+    return {name: value for name, value in kept.items() if name not in os.environ}
 
 
 def trainer_environment(
@@ -69,7 +90,7 @@ def trainer_environment(
         MINDTUNE_SWANLAB_EXPERIMENT=args.run,
         MINDTUNE_SWANLAB_ID=key,
         MINDTUNE_TRAINER=json.dumps(observer),
-        **(ON_GPU if on_gpu else ON_CPU),
+        **(ON_GPU | kernel_cache(settings["attention"]) if on_gpu else ON_CPU),
         PYTHONPATH=os.pathsep.join(str(path) for path in paths if path),
     )
 

@@ -74,7 +74,15 @@ def test_only_what_a_machine_measures_of_itself_is_measured():
     assert all(
         map(
             is_measured,
-            [("facts", "seconds"), ("ttft_ms",), ("tokens_per_s",), ("levels", "0", "p50")],
+            [
+                ("facts", "seconds"),
+                ("ttft_ms",),
+                ("tokens_per_s",),
+                ("levels", "0", "p50"),
+                ("tokens_per_second_after_the_first_step",),
+                ("kilowatt_hours",),
+                ("training_cost", "dollars"),
+            ],
         )
     )
     assert not any(

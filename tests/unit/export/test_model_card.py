@@ -44,7 +44,9 @@ def record(stage: str, facts: dict, **params: object) -> dict:
     return {"stage": stage, "params": params, "facts": facts, "env": env}
 
 
-def card_of(model: dict, data_licence: str = "CC0-1.0", method: str = "lora") -> str:
+def card_of(
+    model: dict, data_licence: str = "CC0-1.0", method: str = "lora", cost: dict | None = None
+) -> str:
     """A card by the records of a training that nobody ran."""
     from mindtune.export.model_card import model_card
 
@@ -72,7 +74,7 @@ def card_of(model: dict, data_licence: str = "CC0-1.0", method: str = "lora") ->
     ]
     for each in records:
         each |= {"inputs": {}, "outputs": {f"results/data/mh/{each['stage']}": "ef" * 32}}
-    return model_card({"model": model, "data_licence": {"mh": data_licence}}, records)
+    return model_card({"model": model, "data_licence": {"mh": data_licence}}, records, cost=cost)
 
 
 LOCAL = {"source": "local", "path": "/models/qwen", "id": None, "revision": None, "licence": None}
@@ -97,6 +99,27 @@ def test_card_of_a_model_that_was_trained_as_a_whole():
     whole = card_of(LOCAL, method="full")
     assert "All weights trained" in whole and "equal the trained weights" in whole
     assert "lora" not in whole.lower()
+
+
+def test_a_training_on_a_card_says_its_speed_with_and_without_compiling_and_its_cost():
+    from mindtune.export.model_card import training_cost
+
+    measured = {
+        "tokens_per_second": 12285.4, "tokens_per_second_after_the_first_step": 15329.2,
+        "gpu_hours": 0.5, "kilowatt_hours": 0.011111,
+    }  # fmt: skip
+    train = {"stage": "train_lora", "facts": {"steps": 3} | measured}
+    assert training_cost([{"stage": "other"}, train], None) == measured
+    cost = training_cost([train], 3.0)
+    assert cost == measured | {"dollars_per_gpu_hour": 3.0, "dollars": 1.5}
+    card = card_of(LOCAL, cost=cost)
+    for row in (
+        "tokens per second | 12,285", "tokens per second after the first step | 15,329",
+        "gpu hours | 0.5", "kilowatt hours | 0.011111", "dollars per gpu hour | 3", "dollars | 1.5",
+    ):  # fmt: skip
+        assert f"| {row} |" in card
+    assert training_cost([{"stage": "train_lora", "facts": {"steps": 3}}], 3.0) == {}, "on a CPU"
+    assert "dollars" not in card_of(LOCAL)
 
 
 def test_no_licence_and_no_name_adds_a_heading_to_the_card():

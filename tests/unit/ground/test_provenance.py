@@ -1,20 +1,24 @@
 """What a stage reads is what the stage before it made: files, records, and the chain of them."""
 
 import json
+import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
+from mindtune import provenance, records
 from mindtune.cli import UserError
 from mindtune.provenance import (
     check_chain,
     check_inputs,
     hash_inputs,
+    hashing_beside,
     read_record,
     read_records,
     recorded_hash,
 )
-from mindtune.records import copy_file, sha256_path, write_record
+from mindtune.records import copy_file, sha256_file, sha256_files, sha256_path, write_record
 from mindtune.train.state import drop_unproven, prove, unproven
 
 
@@ -39,6 +43,42 @@ def test_an_input_as_recorded_passes_and_its_hash_is_given(made):
     record = made.parent / "fetch.json"
     assert hash_inputs([made], [record]) == {made.as_posix(): sha256_path(made)}
     assert recorded_hash(made, [record]) == sha256_path(made)
+
+
+def test_inputs_are_hashed_beside_the_work_and_a_change_is_the_reason_of_what_fails(
+    made, monkeypatch
+):
+    record, begun = made.parent / "fetch.json", threading.Event()
+
+    def waits(path):
+        assert begun.wait(10), "the work waited for the hashes"
+        return sha256_path(path)
+
+    monkeypatch.setattr(provenance, "sha256_path", waits)
+    with hashing_beside([made], [record]) as hashed:
+        begun.set()
+        assert hashed() == {made.as_posix(): sha256_path(made)}
+    (made / "权重.bin").write_bytes(b"other")
+    for work in (lambda hashed: None, lambda hashed: hashed(), lambda hashed: 1 / 0):
+        with pytest.raises(UserError, match="fetch_model"), hashing_beside([made], [record]) as got:
+            work(got)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_files_of_a_folder_are_hashed_at_once_and_named_in_order(tmp_path, monkeypatch):
+    names = [f"{number}.bin" for number in range(20)]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode() * 1000)
+    wanted = {name: sha256_file(tmp_path / name) for name in sorted(names)}
+    both = threading.Barrier(2, timeout=10)
+
+    def waits(path):
+        both.wait()
+        return sha256_file(path)
+
+    monkeypatch.setattr(records, "sha256_file", waits)
+    assert list(sha256_files(tmp_path).items()) == list(wanted.items())
+    assert list(sha256_files(tmp_path, ["7.bin", "10.bin"])) == ["7.bin", "10.bin"]
 
 
 @pytest.mark.parametrize("change", ["bit", "added", "removed", "renamed"])

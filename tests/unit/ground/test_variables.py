@@ -86,3 +86,4 @@ def test_a_program_called_by_hand_and_what_it_starts_see_no_key(tmp_path):
     assert f"HF_HOME={tmp_path}/.cache/huggingface" in done.stdout, (
         "dialogues are not cached in the user's home"
     )
+    assert f"TRITON_CACHE_DIR={tmp_path}/.cache/triton" in done.stdout

@@ -11,12 +11,16 @@ from types import SimpleNamespace
 
 import jinja2
 import pytest
+import torch
 import verify_serving
-from mindtune.chat_template import load_chat
-from mindtune.serve.checks import Case, Failed, check_prompt_tokens
+from mindtune.chat_template import load_chat, load_chat_template
+from mindtune.safe_loading import end_tokens, load_model, load_tokenizer
+from mindtune.serve.checks import Case, Failed, check_prompt_tokens, user
 from mindtune.serve.engine import serve
 from mindtune.serve.greedy_check import check_greedy, transformers_replies
+from mindtune.serve.greedy_reference import references
 from models import build_small_model, copy_with_end
+from transformers import GenerationConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 ENGINE = {
@@ -180,6 +184,29 @@ def test_a_forbidden_setting_is_one_sentence(model, tmp_path):
     out, record = smoke(model, tmp_path, cache_max_entry_count=0)
     assert out.returncode == 2 and not record.exists()
     assert out.stderr.count("\n") == 1 and "no room for a single token" in out.stderr
+
+
+def test_the_reference_asks_once_and_each_prompt_is_read_as_if_alone(tmp_path):
+    """Prompts of other lengths, one whose reply ends before the others."""
+    folder = build_small_model(tmp_path / "model", seed=2)
+    model, tokenizer = load_model(folder, torch.float32).eval(), load_tokenizer(folder)
+    model.generation_config = GenerationConfig()
+    asked, ends, generate = [], end_tokens(folder, tokenizer), model.generate
+    model.generate = lambda **words: asked.append(words["input_ids"].shape) or generate(**words)
+
+    def replies(chats):
+        with torch.inference_mode():
+            return references(model, tokenizer, load_chat_template(folder), chats, 64, ends)
+
+    chats = [user(prompt) for prompt in [*SETTINGS["prompts"], "好" * 150]]
+    alone = [reply for chat in chats for reply in replies([chat])]
+    asked.clear()
+    together = replies(chats)
+    assert len(asked) == 1 and asked[0][0] == len(chats)
+    assert {reply["finish_reason"] for reply in alone} == {"stop", "length"}
+    for one, other in zip(together, alone, strict=True):
+        assert one["margins"] == pytest.approx(other["margins"], abs=1e-4)
+        assert {**one, "margins": 0} == {**other, "margins": 0}
 
 
 @pytest.mark.parametrize("bound", [1e-6, 10])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cache_dataset
 import pandas
 import pytest
 from datasets import Dataset, load_from_disk
@@ -81,3 +82,24 @@ def test_a_changed_cache_is_not_ordered(tmp_path):
     done = ordered(tmp_path, "a", 42)
     assert done.returncode == 2 and "has SHA-256" in done.stderr
     assert not (tmp_path / "a").exists()
+
+
+def test_nothing_is_pickled_to_name_a_cache_that_is_thrown_away(monkeypatch):
+    from datasets import arrow_dataset, fingerprint
+
+    class Tokenizer:
+        def __call__(self, row):
+            return {"length": len(row["text"])}
+
+        def __reduce__(self):
+            raise AssertionError("the tokenizer was pickled")
+
+    for module in (arrow_dataset, fingerprint):
+        monkeypatch.setattr(module, "update_fingerprint", module.update_fingerprint)
+    cache_dataset.number_cache_files()
+    rows = Dataset.from_dict({"text": ["一", "二三"]})
+    asked = []
+    monkeypatch.setattr(fingerprint.Hasher, "update", lambda self, value: asked.append(value))
+    lengths = rows.map(Tokenizer()).select_columns("length")
+    assert lengths["length"][:] == [1, 2] and not asked
+    assert rows._fingerprint != lengths._fingerprint

@@ -92,7 +92,17 @@ def test_energy_and_time():
     assert (
         facts["gpu_hours"] == 1 and facts["kilowatt_hours"] == 1 and facts["tokens_per_second"] == 5
     )
+    assert history.cost(lines, gpus=4)["gpu_hours"] == 4
     assert "gpu_hours" not in history.cost([{"seconds": 2.0, "tokens": 1}])
+
+
+def test_the_first_step_of_every_start_is_left_out_of_the_second_speed():
+    step = {"seconds": 10.0, "tokens": 1000, "joules": 1.0, "memory_gib": 1.0}
+    first = step | {"seconds": 30.0, "after_start": {"first step": 50.0}}
+    facts = history.cost([first, step, first, step])
+    assert facts["tokens_per_second"] == 50
+    assert facts["tokens_per_second_after_the_first_step"] == 100
+    assert history.cost([first])["tokens_per_second_after_the_first_step"] is None
 
 
 def test_a_broken_mask_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch):
