@@ -109,6 +109,11 @@ def each_suite(pattern):
     return expand(pattern, suite=SUITES)
 
 
+def each_letters(pattern):
+    """A pattern's path of every suite that measures letters."""
+    return expand(pattern, suite=LETTER_SUITES)
+
+
 use rule fetch_dataset as fetch_suite with:
     input:
         env=ancient(env_ready("core")),
@@ -236,58 +241,62 @@ use rule generate_base_replies as generate_tuned_replies with:
         state="state/replies/runs/{run}",
 
 
-rule measure_base_letters:
-    """Ask the base model itself how likely each letter is."""
-    input:
-        model=ancient("results/base/model"),
-        model_record="results/base/fetch_model.json",
-        prompts="results/prompts/{dataset}/{suite}.jsonl",
-        prompts_record=ancient("results/prompts/{dataset}/{suite}.json"),
-        env=ancient(env_ready(SERVE_ENV)),
-    output:
-        letters="results/base/letters/{dataset}/{suite}.jsonl",
-        record="results/base/letters/{dataset}/{suite}.json",
-    log:
-        "logs/base/letters/{dataset}/{suite}.log",
-    benchmark:
-        "benchmarks/base/letters/{dataset}/{suite}.tsv"
-    priority: THEN_REPLIES
-    threads: 8 if ON_GPU else 1
-    resources:
-        gpu=ON_GPU,
-        preparing=ON_GPU * NOTHING_PREPARED,
-        mem_mb=64000 if ON_GPU else 2000,
-    params:
-        code=code_hash("measure_letters.py"),
-        decides=engine_decides(**REPLY_ENGINE),
-        engine=unseen(engine_json(**REPLY_ENGINE)),
-    shell:
-        r"""
-        exec >{log:q} 2>&1
-        {PY[engine]:q} {SCRIPTS:q}/measure_letters.py \
-            --model {input.model:q} \
-            --prompts {input.prompts:q} \
-            --made-by {input.model_record:q} {input.prompts_record:q} \
-            --engine {params.engine:q} \
-            --letters {output.letters:q} \
-            --record {output.record:q}
-        """
+# Without a suite that measures letters a rule for them would have no outputs
+if LETTER_SUITES:
 
+    rule measure_base_letters:
+        """Ask the base model itself how likely each letter is; one start for all suites."""
+        input:
+            model=ancient("results/base/model"),
+            model_record="results/base/fetch_model.json",
+            prompts=each_letters("results/prompts/{{dataset}}/{suite}.jsonl"),
+            prompts_records=ancient(each_letters("results/prompts/{{dataset}}/{suite}.json")),
+            env=ancient(env_ready(SERVE_ENV)),
+        output:
+            letters=each_letters("results/base/letters/{{dataset}}/{suite}.jsonl"),
+            records=each_letters("results/base/letters/{{dataset}}/{suite}.json"),
+        log:
+            "logs/base/letters/{dataset}.log",
+        benchmark:
+            "benchmarks/base/letters/{dataset}.tsv"
+        priority: THEN_REPLIES
+        threads: 8 if ON_GPU else 1
+        resources:
+            gpu=ON_GPU,
+            preparing=ON_GPU * NOTHING_PREPARED,
+            mem_mb=64000 if ON_GPU else 2000,
+        params:
+            code=code_hash("measure_letters.py"),
+            decides=engine_decides(**REPLY_ENGINE),
+            engine=unseen(engine_json(**REPLY_ENGINE)),
+        shell:
+            r"""
+            exec >{log:q} 2>&1
+            {PY[engine]:q} {SCRIPTS:q}/measure_letters.py \
+                --model {input.model:q} \
+                --prompts {input.prompts:q} \
+                --made-by {input.model_record:q} {input.prompts_records:q} \
+                --engine {params.engine:q} \
+                --letters {output.letters:q} \
+                --records {output.records:q}
+            """
 
-use rule measure_base_letters as measure_tuned_letters with:
-    input:
-        model=ancient("results/runs/{run}/merged"),
-        model_record="results/runs/{run}/merge_adapter.json",
-        prompts=lambda w: f"results/prompts/{dataset_of(w.run)}/{w.suite}.jsonl",
-        prompts_record=lambda w: ancient(f"results/prompts/{dataset_of(w.run)}/{w.suite}.json"),
-        env=ancient(env_ready(SERVE_ENV)),
-    output:
-        letters="results/runs/{run}/letters/{suite}.jsonl",
-        record="results/runs/{run}/letters/{suite}.json",
-    log:
-        "logs/runs/{run}/letters/{suite}.log",
-    benchmark:
-        "benchmarks/runs/{run}/letters/{suite}.tsv"
+    use rule measure_base_letters as measure_tuned_letters with:
+        input:
+            model=ancient("results/runs/{run}/merged"),
+            model_record="results/runs/{run}/merge_adapter.json",
+            prompts=lambda w: each_letters(f"results/prompts/{dataset_of(w.run)}/{{suite}}.jsonl"),
+            prompts_records=lambda w: ancient(
+                each_letters(f"results/prompts/{dataset_of(w.run)}/{{suite}}.json")
+            ),
+            env=ancient(env_ready(SERVE_ENV)),
+        output:
+            letters=each_letters("results/runs/{{run}}/letters/{suite}.jsonl"),
+            records=each_letters("results/runs/{{run}}/letters/{suite}.json"),
+        log:
+            "logs/runs/{run}/letters.log",
+        benchmark:
+            "benchmarks/runs/{run}/letters.tsv"
 
 
 rule score_dialogue:

@@ -3,10 +3,10 @@
 For the replay the first questions also have what the scores alone would say: who scores the suite
 compares that with the served replies (mindtune/evaluate/replay.py).
 
-Reads   a model folder, and the prompts of a suite of questions
-Writes  one JSON row a question {id, scores: {letter: log probability}}, the first ones with
-        said: [text after each of the likeliest tokens], those with several answers with
-        set: the likeliest letters; and the stage's record
+Reads   a model folder, and the prompts of each suite of questions
+Writes  for each suite one JSON row a question {id, scores: {letter: log probability}}, the first
+        ones with said: [text after each of the likeliest tokens], those with several answers with
+        set: the likeliest letters; and a record
 """
 
 import argparse
@@ -106,31 +106,39 @@ def parse_args() -> argparse.Namespace:
     """Command line; the flags are named after the rule's parts."""
     parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, type=Path)
-    parser.add_argument("--prompts", required=True, type=Path)
+    parser.add_argument("--prompts", required=True, type=Path, nargs="+", help="of each suite")
     add_made_by(parser)
     parser.add_argument("--engine", required=True, type=json.loads, help="JSON: the serve branch")
-    parser.add_argument("--letters", required=True, type=Path)
-    parser.add_argument("--record", required=True, type=Path)
+    parser.add_argument("--letters", required=True, type=Path, nargs="+", help="of each suite")
+    parser.add_argument("--records", required=True, type=Path, nargs="+", help="of each suite")
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    with hashing_beside([args.model, args.prompts], args.made_by) as hashed:
-        rows, chat = list(read_jsonl(args.prompts)), load_chat(args.model)
+    with hashing_beside([args.model, *args.prompts], args.made_by) as hashed:
+        suites, chat = [list(read_jsonl(path)) for path in args.prompts], load_chat(args.model)
         with next_token(args.model, args.engine) as scores:
             inputs, session_len = hashed(), args.engine["session_len"]
-            count = write_jsonl(args.letters, measured(rows, chat, scores, session_len))
-    write_record(
-        args.record,
-        "measure_letters",
-        inputs=inputs,
-        outputs=[args.letters],
-        params={"engine": args.engine},
-        facts={"questions": count, "skipped_n": len(rows) - count},
-        packages=["tokenizers", "torch", args.engine["engine"]],
-    )
-    print(f"measured {count} of {len(rows)} questions")
+            counts = [
+                write_jsonl(path, measured(rows, chat, scores, session_len))
+                for rows, path in zip(suites, args.letters, strict=True)
+            ]
+    model = args.model.as_posix()
+    for rows, count, *paths in zip(
+        suites, counts, args.prompts, args.letters, args.records, strict=True
+    ):
+        prompts, letters, record = paths
+        write_record(
+            record,
+            "measure_letters",
+            inputs={model: inputs[model], prompts.as_posix(): inputs[prompts.as_posix()]},
+            outputs=[letters],
+            params={"engine": args.engine},
+            facts={"questions": count, "skipped_n": len(rows) - count},
+            packages=["tokenizers", "torch", args.engine["engine"]],
+        )
+        print(f"{letters.stem}: measured {count} of {len(rows)} questions")
 
 
 if __name__ == "__main__":

@@ -129,7 +129,10 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 def evaluation_claims(table: Sequence[Mapping[str, str]], run: str) -> Iterator[Claim]:
     """What the tuned model is better and worse at than the base, by each suite's primary metric."""
-    asked = minutes_of("prompts/*/*.tsv", "base/replies/*.tsv", f"runs/{run}/replies.tsv")
+    asked = minutes_of(
+        *("prompts/*/*.tsv", "base/replies/*.tsv", "base/letters/*.tsv"),
+        *(f"runs/{run}/replies.tsv", f"runs/{run}/letters.tsv"),
+    )
     rows = [
         row
         for row in table
@@ -144,8 +147,8 @@ def evaluation_claims(table: Sequence[Mapping[str, str]], run: str) -> Iterator[
             "results/tables/evaluation.csv",
             shown,
             "the 95 % interval in brackets; " + EXACT_ON_CPU,
-            f"{minutes_of(f'runs/{run}/scores/{suite}.tsv', f'runs/{run}/letters/{suite}.tsv')}, "
-            f"after the replies to all suites ({asked})",
+            f"{minutes_of(f'runs/{run}/scores/{suite}.tsv')}, after the replies to all suites "
+            f"({asked})",
         )
 
 

@@ -149,10 +149,24 @@ def test_the_program_measures_what_leaves_room(made, tmp_path):
     (tmp_path / "p.jsonl").write_text("".join(lines), encoding="utf-8")
     flags = {
         "--model": folder, "--prompts": tmp_path / "p.jsonl", "--engine": json.dumps(ENGINE),
-        "--letters": tmp_path / "l.jsonl", "--record": tmp_path / "l.json",
+        "--letters": tmp_path / "l.jsonl", "--records": tmp_path / "l.json",
     }  # fmt: skip
+    # a second suite, of one question
+    (tmp_path / "q.jsonl").write_text(json.dumps(rows[1]) + "\n", encoding="utf-8")
+    more = {
+        "--prompts": tmp_path / "q.jsonl",
+        "--letters": tmp_path / "m.jsonl",
+        "--records": tmp_path / "m.json",
+    }
     command = [sys.executable, ROOT / "scripts/measure_letters.py"]
-    subprocess.run([*command, *(part for pair in flags.items() for part in pair)], check=True)
+    for name, value in flags.items():
+        command += [name, value, *([more[name]] if name in more else [])]
+    subprocess.run(command, check=True)
+    (alone,) = (tmp_path / "m.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(alone)["id"] == rows[1]["id"]
+    assert list(json.loads((tmp_path / "m.json").read_text("utf-8"))["inputs"])[1].endswith(
+        "q.jsonl"
+    )
     found = [json.loads(line) for line in (tmp_path / "l.jsonl").read_text("utf-8").splitlines()]
     assert [row["id"] for row in found] == [row["id"] for row in rows]
     for row, served in zip(found, rows, strict=True):

@@ -102,7 +102,7 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
                                 "--records", work / "r.json", "--log", work / "server.log"],
         "measure_letters.py": ["--model", folder, "--prompts", work / "p.jsonl",
                                "--engine",
-                               json.dumps(ENGINE), "--letters", out, "--record", work / "r.json"],
+                               json.dumps(ENGINE), "--letters", out, "--records", work / "r.json"],
         "verify_serving.py": ["--model", folder, *engine, "--settings", json.dumps(SMOKE),
                           "--smoke", out, "--server-log", work / "server.log"],
         "mindtune/serve/transformers_server.py": ["--model", folder, "--model-name", "x",
