@@ -136,7 +136,7 @@ def model_card(
         trained=by_stage["train_lora"]["facts"],
         cost=cost or {},
         packages=by_stage["train_lora"]["env"],
-        method=METHODS[method] + IN_FP8 * (trained["base_precision"] == "fp8"),
+        method=METHODS[method] + IN_FP8 * (trained.get("base_precision") == "fp8"),
         trained_as="the trained weights" if method == "full" else "base + adapter",
         template=by_stage.get("fetch_model", {}).get("facts", {}).get("template"),
         merge=by_stage["merge_adapter"],
