@@ -39,7 +39,7 @@ rule fetch_dataset:
     shell:
         r"""
         exec >{log:q} 2>&1
-        [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
+        [ {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
         {PY[core]:q} {SCRIPTS:q}/fetch_dataset.py \
             --spec {params.spec:q} \
             --local={params.local:q} \
@@ -138,7 +138,7 @@ else:
         shell:
             r"""
             exec >{log:q} 2>&1
-            [ -n {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
+            [ {params.local:q} ] || take {GROUPS[hub]:q} # a hub's keys are for hubs
             {PY[core]:q} {SCRIPTS:q}/fetch_model.py \
                 --part {params.part:q} \
                 --tokenizer-record {input.tokenizer_record:q} \

@@ -44,7 +44,7 @@ def finished(process: subprocess.Popen, what: str) -> str:
 
 def planned(args: argparse.Namespace, *words: str, overlays: tuple[Path, ...] = ()) -> list[str]:
     """The rules that a plan names, sorted; none if there is nothing to do."""
-    output = finished(snakemake(args, "-n", "--quiet", "host", *words, overlays=overlays), "a plan")
+    output = finished(snakemake(args, *words, "-n", "--quiet", "host", overlays=overlays), "a plan")
     return sorted(set(re.findall(r"^(?:local)?rule (\w+):", output, re.M)) - {"all"})
 
 
