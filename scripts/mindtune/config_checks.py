@@ -128,6 +128,7 @@ def check_training(config: Mapping[str, Any]) -> None:
     """
     for run in config["runs"]:
         train = run_settings(config, run)
+        check_base_precision(run, train)
         flash = train["attention"] in FLASH_ATTENTION
         if train["device"] == "gpu" and train["packing"] and not flash:
             raise UserError(
@@ -237,7 +238,6 @@ CROSS_CHECKS: list[Callable[[Mapping[str, Any]], None]] = [
     check_pinned,
     check_model,
     check_training,
-    check_base_precision,
     check_projections,
     check_serving,
     check_gates,

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from mindtune.cli import UserError
-from mindtune.config import run_settings
 
 # A higher rank does not fit into the kernels' registers
 HIGHEST_RANK = 64
@@ -51,12 +50,11 @@ def unfit_for_fp8(settings: Mapping[str, Any]) -> str:
     return wrong[0] if wrong and settings["base_precision"] == "fp8" else ""
 
 
-def check_base_precision(config: Mapping[str, Any]) -> None:
-    """Something computes what every run asks of the base's precision."""
-    for run in config["runs"]:
-        if wrong := unfit_for_fp8(run_settings(config, run)):
-            raise UserError(
-                f"run {run} asks for train.base_precision fp8, which needs device gpu, method "
-                f"lora, kernels fast, dtype bfloat16 and a rank of at most {HIGHEST_RANK}, but "
-                f"{wrong}; change that, or set train.base_precision to bf16"
-            )
+def check_base_precision(run: str, settings: Mapping[str, Any]) -> None:
+    """Something computes what a run asks of the base's precision."""
+    if wrong := unfit_for_fp8(settings):
+        raise UserError(
+            f"run {run} asks for train.base_precision fp8, which needs device gpu, method "
+            f"lora, kernels fast, dtype bfloat16 and a rank of at most {HIGHEST_RANK}, but "
+            f"{wrong}; change that, or set train.base_precision to bf16"
+        )
