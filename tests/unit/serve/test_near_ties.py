@@ -2,7 +2,7 @@
 
 import pytest
 from mindtune.serve.client import Reply
-from mindtune.serve.greedy_check import follow, parting
+from mindtune.serve.greedy_check import LEAST_DECISIVE, Followed, agree, follow, parting
 
 WANTED = {
     "texts": ["", "我", "我\ufffd", "我在", "我在听"],
@@ -79,6 +79,16 @@ def test_too_many_near_ties_are_no_rounding():
 
 def test_a_reply_that_cannot_be_gone_on_from_is_not_taken_for_equal():
     found = follow({**LONG, "resumes": []}, says(2), 0.5)
-    assert found.lost and found.wrong(0.5) and found.compared == 3
+    assert found.lost and found.compared == 3 and not agree([found], 0.5)
     late = {**LONG, "resumes": [], "margins": [0.01] * len(TEXT)}
     assert not follow(late, says(15), 0.5).wrong(0.5)
+
+
+def test_a_reply_that_cannot_be_followed_leaves_it_to_the_others():
+    """Random weights of the 7B shape on a card: of three replies two were lost in commas."""
+    lost = [Followed(8, 4, [0.0], lost=True), Followed(65, 21, [0.0], lost=True)]
+    whole = Followed(156, 43, [0.0, 0.0, 0.0543])
+    assert agree([whole, *lost], 0.5)
+    assert not agree(lost, 0.5) and sum(row.decisive for row in lost) < LEAST_DECISIVE
+    parted = Followed(156, 43, [0.0, 0.9])
+    assert not agree([parted, *lost], 0.5)
