@@ -32,31 +32,30 @@ HOLDS_CARD = re.compile(r"train_lora|replies|letters|conversations|verify_servin
 
 
 def jobs(workdir: Path, began: float) -> list[dict[str, Any]]:
-    """Start and end of each job, in seconds since the chain began, from the files that Snakemake
-    writes at each job's end.
+    """Start and end of each job that ended since the chain began, in seconds, from the files that
+    Snakemake writes at each job's end.
     """
     found = []
     for path in sorted((workdir / "benchmarks").rglob("*.tsv")):
         with open(path, encoding="utf-8") as stream:
             seconds = float(next(csv.DictReader(stream, delimiter="\t"))["s"])
-        end = path.stat().st_mtime - began
+        if (end := path.stat().st_mtime - began) < 0:
+            continue  # of an earlier start
         name = path.relative_to(workdir / "benchmarks").with_suffix("").as_posix()
         found.append({"job": name, "start": round(end - seconds, 1), "seconds": round(seconds, 1)})
     return sorted(found, key=lambda job: job["start"])
 
 
-def chain(args: argparse.Namespace, sampler: CardSampler) -> dict[str, Any]:
-    """The literal command: seconds, every job, and what the card did meanwhile."""
-    began = time.time()
-    finished(snakemake(args, args.target), "the chain")
-    ended = time.time()
-    rows = jobs(args.workdir, began)
+def measured(workdir: Path, sampler: CardSampler, began: float, ended: float) -> dict[str, Any]:
+    """Of a start of the chain: seconds, every job that ended, and what the card did meanwhile."""
+    rows = jobs(workdir, began)
     for job in rows:
         start = began + job["start"]
         job |= {"holds_card": bool(HOLDS_CARD.search(job["job"]))} | sampler.between(
             start, start + job["seconds"]
         )
     held = [job for job in rows if job["holds_card"]]
+    in_use = [job for job in held if "computing" in job]
     idle = [
         {
             "start": round(start - began, 1),
@@ -70,13 +69,26 @@ def chain(args: argparse.Namespace, sampler: CardSampler) -> dict[str, Any]:
         for start, end in sampler.idle_stretches(began, ended)[:8]
     ]
     return {
-        "target": args.target,
         "seconds": round(ended - began, 1),
         "jobs": rows,
         "card_held_seconds": round(sum(job["seconds"] for job in held), 1),
+        "card_computed_seconds_while_held": round(
+            sum(job["seconds"] * job["computing"] for job in in_use), 1
+        ),
         "idle": idle,
         **sampler.between(began, ended),
     }
+
+
+def chain(args: argparse.Namespace, sampler: CardSampler, facts: dict[str, Any]) -> None:
+    """The literal command; what is measured stands in the facts, also if it fails."""
+    began = time.time()
+    try:
+        finished(snakemake(args, args.target), "the chain")
+    finally:
+        facts["chain"] = {"target": args.target} | measured(
+            args.workdir, sampler, began, time.time()
+        )
 
 
 def parse_args() -> argparse.Namespace:
@@ -114,7 +126,7 @@ def main() -> None:
     sampler, facts = CardSampler(), {}
     try:
         if "chain" in args.parts:
-            facts["chain"] = chain(args, sampler)
+            chain(args, sampler, facts)
         if "plans" in args.parts:
             rate = write_overlay(args, "rate.yaml", {"train": {"learning_rate": 1.0e-4}})
             facts["again"] = planned(args, args.target)

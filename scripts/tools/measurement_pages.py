@@ -121,13 +121,38 @@ PAGES: dict[str, dict[str, Any]] = {
         "needs {runs[1][peak_gib]:.1f} GiB, training all weights {runs[3][peak_gib]:.1f} GiB.",
         "columns": TRAINING,
     },
-    "docs/h100/chain-parts.json": {
-        "title": "The whole chain with a 7B on one H100, as far as it came",
-        "headline": "Training of {runs[0][training][rows]} dialogues took "
-        "{runs[0][seconds][runs/main/train_lora]:.0f} s and the proof of the merge "
-        "{runs[0][seconds][runs/main/verify_merge]:.0f} s; nothing behind the proof was reached.",
-        "rows": ("by_step", "seconds"),
-        "columns": {"name": "step", "run 1": "first run, s", "run 2": "second run, s"},
+    "docs/h100/chain.json": {
+        "title": "The whole chain with a 7B by the user's command on one H200",
+        "headline": "{median[chain_seconds]:.0f} s from fetch to report for {training[rows]:,} "
+        "dialogues of training, {training[steps]} steps; the card was held for "
+        "{runs[0][card_held_seconds]:.0f} + {runs[1][card_held_seconds]:.0f} s.",
+        "rows": ("inner", "jobs", "run"),
+        "columns": {
+            "of": "start",
+            "job": "job",
+            "start": "starts at, s",
+            "seconds": "seconds",
+            "computing": "share in which the card computed",
+        },
+    },
+    "docs/h100/train-kernels.json": {
+        "title": "Training a 7B on one H200: kernels of its own, and a base in FP8",
+        "headline": "{median[tokens_per_second]:,.0f} tokens a second in bf16, "
+        "{median[times_plain]:.2f} times ms-swift's plain flags; "
+        "{median[fp8_tokens_per_second]:,.0f} beside a base in FP8.",
+        "columns": TRAINING,
+    },
+    "docs/h100/kernels.json": {
+        "title": "LoRA with dropout on one H200: kernels beside the formula",
+        "headline": "A micro-batch takes {runs[2][milliseconds]:.0f} ms in place of "
+        "{runs[0][milliseconds]:.0f} and {runs[2][peak_gib]:.0f} GiB in place of "
+        "{runs[0][peak_gib]:.0f}; losses of 50 steps differ by {median[loss_difference]:.1g}.",
+        "columns": {
+            "name": "way",
+            "milliseconds": "ms",
+            "tokens_per_second": "tokens/s",
+            "peak_gib": "peak, GiB",
+        },
     },
     "docs/h100/export-merge-7b.json": {
         "title": "Merging a 7B",
