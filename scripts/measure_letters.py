@@ -19,7 +19,7 @@ from typing import Any
 
 from mindtune.chat_template import ChatTokenizer, load_chat
 from mindtune.cli import UserError, argument_parser, run
-from mindtune.evaluate.next_token import NextToken, next_token
+from mindtune.evaluate.next_token import AT_ONCE, NextToken, next_token
 from mindtune.provenance import add_made_by, hashing_beside
 from mindtune.records import read_jsonl, write_jsonl, write_record
 
@@ -49,16 +49,23 @@ def end_of_turn(chat: ChatTokenizer) -> int | None:
     return chat.tokenizer.token_to_id(chat.template.variables.get("eos_token") or "")
 
 
-def greedy(start: Sequence[int], chat: ChatTokenizer, scores: NextToken) -> list[str]:
-    """The text after each of the first likeliest tokens, up to the end of the turn."""
+def greedy(
+    starts: Sequence[Sequence[int]], chat: ChatTokenizer, scores: NextToken
+) -> list[list[str]]:
+    """For each beginning the text after each of the first likeliest tokens, up to the end of the
+    turn.
+    """
     end = end_of_turn(chat)
-    ids: list[int] = []
-    texts: list[str] = []
-    while len(ids) < REPLAY_TOKENS:
-        ids.append(int(scores([*start, *ids]).argmax()))
-        if ids[-1] == end:
-            break
-        texts.append(chat.tokenizer.decode(ids, skip_special_tokens=True))
+    said: list[list[int]] = [[] for _ in starts]
+    texts: list[list[str]] = [[] for _ in starts]
+    going = list(range(len(starts)))
+    while going and len(texts[going[0]]) < REPLAY_TOKENS:
+        found = scores([[*starts[place], *said[place]] for place in going])
+        for place, likely in zip(going, found, strict=True):
+            said[place].append(int(likely.argmax()))
+        going = [place for place in going if said[place][-1] != end]
+        for place in going:
+            texts[place].append(chat.tokenizer.decode(said[place], skip_special_tokens=True))
     return texts
 
 
@@ -77,10 +84,18 @@ def likeliest_set(
         cost, path = heappop(waiting)
         if path in replies:
             return replies[path]
-        found = scores([*start, *path]).log_softmax(-1)
+        found = scores([[*start, *path]])[0].log_softmax(-1)
         place = len(path)
         for token in {ids[place] for ids in replies if ids[:place] == path}:
             heappush(waiting, (cost - float(found[token]), (*path, token)))
+
+
+def scores_of(
+    asked: Sequence[tuple[dict[str, Any], list[int]]], scores: NextToken
+) -> Iterator[Any]:
+    """The scores after each question, some questions at once."""
+    for start in range(0, len(asked), AT_ONCE):
+        yield from scores([ids for _, ids in asked[start : start + AT_ONCE]])
 
 
 def measured(
@@ -92,11 +107,13 @@ def measured(
     letters = letter_ids(chat)
     prompts = zip(rows, prompt_ids(rows, chat), strict=True)
     asked = [(row, ids) for row, ids in prompts if len(ids) + len(LETTERS) < session_len]
+    replayed = greedy([ids for _, ids in asked[:REPLAY_QUESTIONS]], chat, scores)
+    likely = scores_of(asked, scores)
     for place, (row, ids) in enumerate(asked):
-        found = scores(ids).log_softmax(-1)
+        found = next(likely).log_softmax(-1)
         offered = LETTERS[: len(row["options"])]
         logs = (round(float(found[token]), 6) for token in letters[: len(offered)])
-        more = {"said": greedy(ids, chat, scores)} if place < REPLAY_QUESTIONS else {}
+        more = {"said": replayed[place]} if place < REPLAY_QUESTIONS else {}
         if row["multiple"]:
             more["set"] = likeliest_set(ids, chat, offered, scores)
         yield {"id": row["id"], "scores": dict(zip(offered, logs, strict=True))} | more

@@ -12,8 +12,11 @@ from typing import Any
 
 from mindtune.safe_loading import check_folder, load_model
 
-# Token ids of a text -> scores of every token of the vocabulary as the next one, a tensor (V,)
-NextToken = Callable[[Sequence[int]], Any]
+# Token ids of texts -> for each the scores of every token of the vocabulary as the next one, (V,)
+NextToken = Callable[[Sequence[Sequence[int]]], list[Any]]
+# Texts to give it at once: LMDeploy holds the logits of every token of each, 4 bytes a word of the
+# vocabulary, so 16 texts of 500 tokens of Qwen2.5 take 5 GB of the card
+AT_ONCE = 16
 
 
 @contextmanager
@@ -34,12 +37,12 @@ def transformers_scores(folder: Path, engine: Mapping[str, Any]) -> NextToken:
     dtype, device = (torch.float32, "cpu") if engine["device"] == "cpu" else ("auto", "cuda")
     model = load_model(folder, dtype).to(device).eval()
 
-    def scores(ids: Sequence[int]) -> Any:
+    def of_one(ids: Sequence[int]) -> Any:
         with torch.inference_mode():
             out = model(input_ids=torch.tensor([list(ids)], device=device), logits_to_keep=1)
         return out.logits[0, -1].float().cpu()
 
-    return scores
+    return lambda texts: list(map(of_one, texts))
 
 
 @contextmanager
@@ -60,8 +63,8 @@ def lmdeploy_scores(folder: Path, engine: Mapping[str, Any]) -> Iterator[NextTok
     )
     with pipeline(str(folder), backend_config=settings, trust_remote_code=False) as pipe:
 
-        def scores(ids: Sequence[int]) -> Any:
-            asked = pipe.async_engine.async_get_logits(input_ids=[list(ids)])
-            return pipe._run(coro=asked).result()[0][-1].float().cpu()
+        def scores(texts: Sequence[Sequence[int]]) -> list[Any]:
+            asked = pipe.async_engine.async_get_logits(input_ids=[list(ids) for ids in texts])
+            return [logits[-1].float().cpu() for logits in pipe._run(coro=asked).result()]
 
         yield scores

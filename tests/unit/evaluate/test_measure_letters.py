@@ -120,8 +120,8 @@ def test_a_broken_way_to_the_scores_stops_the_suite(made, tmp_path, broken):
     other = talking_model(tmp_path / "other", seed=2) if broken == "another model" else folder
     with next_token(other, ENGINE) as right:
         ways = {
-            "constant": lambda ids: torch.zeros(200_000),
-            "without the prompt": lambda ids: right(ids[-1:]),
+            "constant": lambda texts: [torch.zeros(200_000)] * len(texts),
+            "without the prompt": lambda texts: right([ids[-1:] for ids in texts]),
             "another model": right,
         }
         with pytest.raises(UserError, match="log-likelihood path broken.* of base "):
