@@ -67,7 +67,7 @@ def test_it_is_planned_without_slurm(clone, without_slurm):
 def test_every_rule_that_takes_a_gpu_says_which(clone):
     profile = yaml.safe_load((clone / "slurm-h100/config.yaml").read_text(encoding="utf-8"))
     asking, texts = [], [path.read_text(encoding="utf-8") for path in (clone / "rules").iterdir()]
-    for block in (block for text in texts for block in re.split(r"\n(?:use )?rule ", text)[1:]):
+    for block in (block for text in texts for block in re.split(r"\n *(?:use )?rule ", text)[1:]):
         if "gpu=" in block:
             asking.append(block.partition(":")[0].strip())
     asking += [twin for base, twin in TWIN.findall("".join(texts)) if base in asking]
