@@ -19,42 +19,45 @@ OLDEST = (9, 0)
 LARGEST = 448.0  # of E4M3 (Micikevicius et al., FP8 Formats for Deep Learning, 2022, Table 1)
 
 
+@triton.jit
+def _largest(x, row, D, most, BD: tl.constexpr):
+    """The largest magnitudes so far, and of a row of one tensor."""
+    columns = tl.arange(0, BD)
+    for start in range(0, D, BD):
+        value = tl.load(x + row * D + start + columns, mask=start + columns < D, other=0.0)
+        most = tl.maximum(most, tl.abs(value.to(tl.float32)))
+    return most
+
+
+@triton.jit
+def _round(x, place, row, D, scale, BD: tl.constexpr):
+    """Write a row of one tensor in FP8."""
+    columns = tl.arange(0, BD)
+    for start in range(0, D, BD):
+        value = tl.load(x + row * D + start + columns, mask=start + columns < D, other=0.0)
+        value = (value.to(tl.float32) / scale).to(place.dtype.element_ty)
+        tl.store(place + start + columns, value, mask=start + columns < D)
+
+
 @triton.jit(do_not_specialize=["T"])
 def quantize_kernel(
     x0, x1, x2, out, scales, T, D0, D1, D2, LIMIT: tl.constexpr, N: tl.constexpr, BD: tl.constexpr
 ):  # fmt: skip
     """One row of up to three tensors, beside each other, in FP8 with one scale."""
     row = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BD)
-    most = tl.zeros([BD], tl.float32)
-    for start in range(0, D0, BD):
-        value = tl.load(x0 + row * D0 + start + columns, mask=start + columns < D0, other=0.0)
-        most = tl.maximum(most, tl.abs(value.to(tl.float32)))
+    most = _largest(x0, row, D0, tl.zeros([BD], tl.float32), BD)
     if N > 1:
-        for start in range(0, D1, BD):
-            value = tl.load(x1 + row * D1 + start + columns, mask=start + columns < D1, other=0.0)
-            most = tl.maximum(most, tl.abs(value.to(tl.float32)))
+        most = _largest(x1, row, D1, most, BD)
     if N > 2:
-        for start in range(0, D2, BD):
-            value = tl.load(x2 + row * D2 + start + columns, mask=start + columns < D2, other=0.0)
-            most = tl.maximum(most, tl.abs(value.to(tl.float32)))
+        most = _largest(x2, row, D2, most, BD)
     scale = tl.maximum(tl.max(most), 1e-12) / LIMIT
     tl.store(scales + row, scale)
     place = out + row * (D0 + D1 + D2)
-    for start in range(0, D0, BD):
-        value = tl.load(x0 + row * D0 + start + columns, mask=start + columns < D0, other=0.0)
-        value = (value.to(tl.float32) / scale).to(out.dtype.element_ty)
-        tl.store(place + start + columns, value, mask=start + columns < D0)
+    _round(x0, place, row, D0, scale, BD)
     if N > 1:
-        for start in range(0, D1, BD):
-            value = tl.load(x1 + row * D1 + start + columns, mask=start + columns < D1, other=0.0)
-            value = (value.to(tl.float32) / scale).to(out.dtype.element_ty)
-            tl.store(place + D0 + start + columns, value, mask=start + columns < D1)
+        _round(x1, place + D0, row, D1, scale, BD)
     if N > 2:
-        for start in range(0, D2, BD):
-            value = tl.load(x2 + row * D2 + start + columns, mask=start + columns < D2, other=0.0)
-            value = (value.to(tl.float32) / scale).to(out.dtype.element_ty)
-            tl.store(place + D0 + D1 + start + columns, value, mask=start + columns < D2)
+        _round(x2, place + D0 + D1, row, D2, scale, BD)
 
 
 def check_card(device: str) -> None:

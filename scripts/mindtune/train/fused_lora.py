@@ -7,7 +7,7 @@ weights of the adapter stay float32 and are rounded where they are used, as unde
 gradients come in float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -30,20 +30,22 @@ class Products(Protocol):
 
 
 class Weights:
-    """Base weights as they are, (d_out, d_in) each."""
+    """Base weights as they are, (d_out, d_in) each, or restored anew for each product."""
 
-    def __init__(self, weights: Sequence[torch.Tensor]) -> None:
-        self.weights = list(weights)
+    def __init__(
+        self, weights: Sequence[Any], restored: Callable[[Any], torch.Tensor] = lambda kept: kept
+    ) -> None:
+        self.weights, self.restored = list(weights), restored
 
     def outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
         """See Products."""
-        return [x @ weight.t() for weight in self.weights]
+        return [x @ self.restored(weight).t() for weight in self.weights]
 
     def gradient(self, gradients: Sequence[torch.Tensor]) -> torch.Tensor:
         """See Products."""
-        dx = gradients[0] @ self.weights[0]
+        dx = gradients[0] @ self.restored(self.weights[0])
         for gradient, weight in zip(gradients[1:], self.weights[1:], strict=True):
-            dx.addmm_(gradient, weight)
+            dx.addmm_(gradient, self.restored(weight))
         return dx
 
 

@@ -8,7 +8,7 @@ import torch
 
 from mindtune.train.fp8 import Fp8Weights
 from mindtune.train.fused_lora import FusedLora, Products, Weights
-from mindtune.train.nf4 import Nf4Weights
+from mindtune.train.nf4 import restored
 
 # Layers that a decoder block calls one after the other on one tensor (Qwen2, Llama)
 TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
@@ -46,7 +46,7 @@ class Group:
         """
         weights = [layer.base_layer.weight for layer in self.layers]
         if weights[0].dtype == torch.uint8:
-            return Nf4Weights(weights)
+            return Weights(weights, restored)
         if not self.fp8:
             return Weights(weights)
         if self.rounded is None:
@@ -95,7 +95,7 @@ def same_sum(layers: Sequence[Any]) -> bool:
     return len(facts) == 1
 
 
-def groups_of(plain: Sequence[Any], model: torch.nn.Module, fp8: bool = False) -> list[Group]:
+def groups_of(plain: Sequence[Any], model: torch.nn.Module, fp8: bool) -> list[Group]:
     """Groups of a model's plain LoRA layers; every layer is in one of them."""
     left = {id(layer): layer for layer in plain}
     groups = []

@@ -2,7 +2,6 @@
 product and given back at once, as bitsandbytes' own pass does.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,21 +29,3 @@ def restored(weight: Any) -> torch.Tensor:
     from bitsandbytes.functional import dequantize_4bit
 
     return dequantize_4bit(weight.data, weight.quant_state)
-
-
-class Nf4Weights:
-    """Products (fused_lora.py) with weights in 4 bits."""
-
-    def __init__(self, weights: Sequence[Any]) -> None:
-        self.weights = list(weights)
-
-    def outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """See Products."""
-        return [x @ restored(weight).t() for weight in self.weights]
-
-    def gradient(self, gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-        """See Products."""
-        dx = gradients[0] @ restored(self.weights[0])
-        for gradient, weight in zip(gradients[1:], self.weights[1:], strict=True):
-            dx.addmm_(gradient, restored(weight))
-        return dx

@@ -83,8 +83,8 @@ class PackTrainer(Seq2SeqTrainer):
             if dataset is not None:
                 use_stored_tokens(dataset)
         if self.fast:
-            fused = self.fused or {"fp8": False}
-            count = speed_up_lora(model, fused=bool(self.fused), fp8=fused["fp8"])
+            fp8 = bool(self.fused and self.fused["fp8"])
+            count = speed_up_lora(model, fused=bool(self.fused), fp8=fp8)
             print(f"{count} LoRA layers by {'kernels' if self.fused else 'formula'}", flush=True)
         args.use_logits_to_keep = not template.packing and None  # the collator does it for packs
         self.flash = "flash" in str(model.config._attn_implementation)
