@@ -20,11 +20,11 @@ from mindtune.chat_template import load_chat
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate.asked import Asked, prepared, summarise, to_row
 from mindtune.evaluate.reply_store import ReplyStore, store_key
-from mindtune.provenance import add_made_by, hashing_beside
+from mindtune.provenance import add_made_by
 from mindtune.records import read_jsonl, write_jsonl, write_record
 from mindtune.serve.client import Client
 from mindtune.serve.engine import serve
-from mindtune.serve.engine_settings import check_engine, check_engine_node
+from mindtune.serve.engine_settings import hashed_beside_checks
 
 
 def ask_missing(
@@ -59,16 +59,6 @@ def ask_missing(
             if done % 100 == 0:
                 print(f"answered {done} of {len(missing)} prompts", flush=True)
     return len(missing)
-
-
-def checked(args: argparse.Namespace, engine: dict[str, Any]) -> dict[str, str]:
-    """{input: SHA-256}, once they are what their records say and this node can run the engine; both
-    take seconds.
-    """
-    with hashing_beside([args.model, *args.prompts], args.made_by) as hashed:
-        check_engine(engine)
-        check_engine_node(engine, args.log)
-        return hashed()
 
 
 def generate(
@@ -132,7 +122,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     engine = {**args.engine, "python": args.engine_python}
-    inputs = checked(args, engine)
+    paths = [args.model, *args.prompts]
+    inputs = hashed_beside_checks(engine, args.log, paths, args.made_by)
     model = args.model.as_posix()
     facts = generate(args, engine, inputs[model])
     parts = zip(args.suites.items(), args.prompts, args.replies, args.records, facts, strict=True)

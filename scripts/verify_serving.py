@@ -20,13 +20,13 @@ from mindtune.card_memory import card_memory
 from mindtune.chat_template import ChatTokenizer, Message, load_chat
 from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.fixed_chats import fixed_chats
-from mindtune.provenance import add_made_by, hashing_beside
+from mindtune.provenance import add_made_by
 from mindtune.records import write_record
 from mindtune.safe_loading import check_folder
 from mindtune.serve import checks, wire_checks
 from mindtune.serve.checks import Case, Failed, user
 from mindtune.serve.engine import Server, serve
-from mindtune.serve.engine_settings import check_engine, check_engine_node
+from mindtune.serve.engine_settings import hashed_beside_checks
 from mindtune.serve.greedy_check import LEAST_POSITIONS, check_greedy, transformers_replies
 from mindtune.serve.kv_cache import kv_budget, reported_tokens
 from mindtune.serve.levels import measure
@@ -156,10 +156,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     engine = {**args.engine, "python": args.engine_python}
-    with hashing_beside([args.model], args.made_by) as hashed:
-        check_engine(engine)
-        check_engine_node(engine, args.server_log)
-        inputs = hashed()
+    inputs = hashed_beside_checks(engine, args.server_log, [args.model], args.made_by)
     facts = smoke(args.model, engine, args.settings, args.server_log)
     write_record(
         args.smoke,

@@ -1,12 +1,13 @@
 """The settings of an engine, checked, and the command lines and environment that they make."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
 from mindtune.preflight import check_gpu, check_node
+from mindtune.provenance import hashing_beside
 from mindtune.serve import lmdeploy_server, transformers_server
 from mindtune.variables import listed
 
@@ -76,6 +77,18 @@ def check_engine_node(engine: Mapping[str, Any], log: Path) -> None:
     check_node(log.parent, LOG_BYTES)
     if engine["device"] == "gpu":
         check_gpu(engine["python"], engine["tp"], MODULES[engine["engine"]])
+
+
+def hashed_beside_checks(
+    engine: Mapping[str, Any], log: Path, paths: Iterable[Path], made_by: Sequence[Path]
+) -> dict[str, str]:
+    """{input: SHA-256}, once the inputs are what their records say and this node can run the
+    engine; both take seconds, and go on side by side.
+    """
+    with hashing_beside(paths, made_by) as hashed:
+        check_engine(engine)
+        check_engine_node(engine, log)
+        return hashed()
 
 
 def lmdeploy_arguments(model: Path, engine: Mapping[str, Any], port: int) -> list[str]:
