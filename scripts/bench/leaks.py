@@ -82,7 +82,8 @@ def near_dialogues(corpus: Path, out: Path) -> dict[str, float]:
 
 def near_first_turns(corpus: Path, out: Path) -> dict[str, float]:
     """Planted first turns that are nearly an earlier one's: recall, how many share its group;
-    precision, pairs found that have a planted turn among them.
+    precision, pairs found that are as similar by their own n-grams. Of a large corpus some pairs
+    are so by chance; how many of all were planted stands beside it.
     """
     turns = {
         row["id"]: first_turn_text(row["conversations"]) for row in rows_of(out / "clean.jsonl")
@@ -101,15 +102,18 @@ def near_first_turns(corpus: Path, out: Path) -> dict[str, float]:
     }
     edited = {row["id"] for row in rows_of(corpus) if "first_turn_of" in row or "copy_of" in row}
     made = {turns[identity] for identity in edited if identity in turns}
-    right = sum(
-        bool({turns[grouped.ids[first]], turns[grouped.ids[second]]} & made)
+    texts = [
+        (turns[grouped.ids[first]], turns[grouped.ids[second]])
         for first, second in grouped.first_turns
-    )
+    ]
+    right = sum(jaccard(*(grams(text, 5) for text in pair)) >= SIMILARITY for pair in texts)
+    of_planted = sum(not made.isdisjoint(pair) for pair in texts)
     found = sum(group_of[copy] == group_of[original] for copy, original in pairs)
     return {
         "first_turns_planted": len(pairs),
         "first_turn_recall": round(found / max(1, len(pairs)), 4),
-        "first_turn_precision": round(right / max(1, len(grouped.first_turns)), 4),
+        "first_turn_precision": round(right / max(1, len(texts)), 4),
+        "first_turn_pairs_planted": round(of_planted / max(1, len(texts)), 4),
     }
 
 

@@ -5,7 +5,8 @@ What many say is nobody's own: a goodbye in a reply of the test side is no leak.
 counts as evidence if few training dialogues have it (`RARE`). A turn holds a held-out text
 
     whole   if it has nearly all of it, and that is long, a question of an evaluation, or rare;
-            a reply that very many have is none, however long
+            a reply that very many have is none, however long, unless few have its sentences in
+            that order
     part    if it has a good share of it, and enough of that is rare
     near    if the two are near-duplicates, and what they share is rare
 
@@ -30,6 +31,7 @@ RARE = 2  # dialogues of the training side that may have an n-gram that is evide
 WHOLE = 0.9  # share of a text's n-grams from which it is there as a whole
 EVIDENCE = 20  # rare n-grams that make a leak: 32 characters in a row, if they are 13-grams
 LONG = 48  # characters: so long a reply is somebody's own, though COMMON dialogues may have it
+SEAM = 6  # rare n-grams that show a seam: two sentences that many say, and few one after the other
 QUESTION = 20  # the same of a question of an evaluation, which nobody says by chance
 NEAR_LONG = 40  # characters of a reply from which a near-duplicate is more than a greeting
 LETTERS = 2  # times as many characters, of a text in a script of letters
@@ -161,7 +163,8 @@ class Search:
         whole, reply = self.held_out.levelled[text], held_out.source in SIDES
         letters = 1 if SYLLABLES.search(whole) else LETTERS
         long, near_long = (LONG, NEAR_LONG) if reply else (QUESTION, QUESTION)
-        own_words = len(whole) >= letters * long and (often <= COMMON or not reply)
+        common = reply and often > COMMON and rare < SEAM
+        own_words = len(whole) >= letters * long and not common
         evidence = rare >= letters * EVIDENCE
         near = jaccard(grams(plain, NEAR_CHARS), grams(whole, NEAR_CHARS))
         if overlap >= WHOLE and (own_words or evidence):

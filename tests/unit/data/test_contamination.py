@@ -105,6 +105,17 @@ def test_a_long_text_is_found_however_often_it_was_copied():
     assert len(found([long] * (COMMON + 1), long)) == COMMON + 1
 
 
+def test_a_copy_of_what_many_say_is_found_where_few_say_it_in_that_order():
+    """In a large corpus every sentence is common, and a copied reply is told by how they follow."""
+    one, other = own(21, 30), own(22, 30)
+    often = [own(100 + n, 20) + (one, other)[n % 2] for n in range(2 * COMMON + 2)]
+    assert found([*often, own(23, 9) + one + other], one + other, source="test") == [
+        (len(often), "题0")
+    ]
+    assert found([*often, own(23, 9) + other + one], one + other, source="test") == []
+    assert found(often, one + other, source="test") == []
+
+
 def test_half_a_reply_is_found_where_it_is_rare():
     """EVIDENCE n-grams of 13 characters are EVIDENCE + 12 characters in a row."""
     reply = own(3, 60)
