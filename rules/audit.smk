@@ -48,6 +48,7 @@ def all_records():
         *expand("data/{dataset}/{stage}", dataset=MIXTURES, stage=mixed),
         *expand("data/{dataset}/cache_dataset", dataset=USED_DATASETS),
         *expand(per_dataset, dataset=USED_DATASETS, suite=SUITES),
+        *expand("base/baselines/{dataset}/{name}", dataset=USED_DATASETS, name=BASELINE_SUITES),
         *expand("base/letters/{dataset}/{suite}", dataset=USED_DATASETS, suite=LETTER_SUITES),
         *expand("runs/{run}/letters/{suite}", run=RUNS, suite=LETTER_SUITES),
         *expand("runs/{run}/{stage}", run=RUNS, stage=runs),

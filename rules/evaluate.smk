@@ -4,6 +4,7 @@ Stage: evaluate.  Base and tuned answer the prompts of all suites; item scores b
 INPUTS   config/suites/*.yaml and the data that they name, results/base/model/,
          results/data/{dataset}/{train,test}.jsonl, results/runs/{run}/merged/
 OUTPUTS  results/prompts/{dataset}/{suite}.jsonl, results/base/replies/{dataset}/{suite}.jsonl,
+         results/base/baselines/{dataset}/{baseline}/{suite}.jsonl,
          results/runs/{run}/replies/{suite}.jsonl, .../letters/{suite}.jsonl,
          results/runs/{run}/items/{suite}.parquet, results/runs/{run}/scores/{suite}.json,
          results/tables/, results/gates.json; results/tables/raters.csv with evaluate.raters.path
@@ -25,6 +26,9 @@ ASKED_FOR = as_json(suites={suite: {"max_new_tokens": tokens} for suite, tokens 
 DIALOGUE_SUITES = [suite for suite in SUITES if config["suites"][suite]["scorer"] == "dialogue"]
 ITEM_SUITES = [suite for suite in SUITES if suite not in DIALOGUE_SUITES]
 LETTER_SUITES = [suite for suite in SUITES if config["suites"][suite]["likelihood"]]
+# Further replies of the base model
+BASELINES = [name for name, wanted in config["evaluate"]["baselines"].items() if wanted]
+BASELINE_SUITES = {f"{name}/{suite}": suite for name in BASELINES for suite in SUITES}
 # The folder of filled-in sheets, if there is one, as a source
 RATED_PATH = config["evaluate"]["raters"]["path"]
 RATED = {"source": "local" if RATED_PATH else "", "path": RATED_PATH}
@@ -95,13 +99,27 @@ def letters(suite, folder):
     return f"results/{folder}/{suite}.jsonl" if suite in LETTER_SUITES else []
 
 
+def baseline_replies(run, suite, kind="jsonl"):
+    """The further replies of the base to a suite, or their records (json)."""
+    place = f"results/base/baselines/{dataset_of(run)}"
+    return [f"{place}/{baseline}/{suite}.{kind}" for baseline in BASELINES]
+
+
+def replies_records(run, suite):
+    """The records of all replies to a suite."""
+    both = [f"base/replies/{dataset_of(run)}", f"runs/{run}/replies"]
+    replies = [f"results/{place}/{suite}.json" for place in both]
+    return replies + baseline_replies(run, suite, "json")
+
+
 def scored_records(run, suite):
     """The records of what a suite's scores are made from."""
     dataset = dataset_of(run)
-    places = [f"prompts/{dataset}", f"base/replies/{dataset}", f"runs/{run}/replies"]
+    places = [f"prompts/{dataset}"]
     if suite in LETTER_SUITES:
         places += [f"base/letters/{dataset}", f"runs/{run}/letters"]
-    return [f"results/{place}/{suite}.json" for place in places]
+    prompts_and_letters = [f"results/{place}/{suite}.json" for place in places]
+    return prompts_and_letters + replies_records(run, suite)
 
 
 def each_suite(pattern):
@@ -199,6 +217,8 @@ rule generate_base_replies:
         engine=unseen(engine_json(**REPLY_ENGINE)),
         longest=ASKED_FOR,
         suites=unseen(as_json(**LONGEST)),
+        systems=as_json(),
+        order=[],
         concurrency=unseen(config["evaluate"]["concurrency"]),
         state="state/replies/base/{dataset}",
     shell:
@@ -208,6 +228,8 @@ rule generate_base_replies:
             --model {input.model:q} \
             --suites {params.suites:q} \
             --prompts {input.prompts:q} \
+            --systems {params.systems:q} \
+            {params.order:q} \
             --made-by {input.model_record:q} {input.prompts_records:q} \
             --engine {params.engine:q} \
             --engine-python {PY[engine]:q} \
@@ -239,6 +261,39 @@ use rule generate_base_replies as generate_tuned_replies with:
         "benchmarks/runs/{run}/replies.tsv"
     params:
         state="state/replies/runs/{run}",
+
+
+# Without a baseline the rule would have no outputs
+if BASELINES:
+
+    use rule generate_base_replies as generate_baseline_replies with:
+        input:
+            model=ancient("results/base/model"),
+            model_record="results/base/fetch_model.json",
+            prompts=expand(
+                "results/prompts/{{dataset}}/{suite}.jsonl", suite=BASELINE_SUITES.values()
+            ),
+            prompts_records=ancient(each_suite("results/prompts/{{dataset}}/{suite}.json")),
+            env=ancient(env_ready("core", SERVE_ENV)),
+        output:
+            replies=expand("results/base/baselines/{{dataset}}/{name}.jsonl", name=BASELINE_SUITES),
+            records=expand("results/base/baselines/{{dataset}}/{name}.json", name=BASELINE_SUITES),
+        log:
+            program="logs/base/baselines/{dataset}.log",
+            server="logs/base/baselines/{dataset}.server.log",
+        benchmark:
+            "benchmarks/base/baselines/{dataset}.tsv"
+        params:
+            suites=unseen(as_json(**{name: LONGEST[s] for name, s in BASELINE_SUITES.items()})),
+            systems=as_json(
+                **{
+                    name: config["evaluate"]["baselines"]["prompted"]
+                    for name in BASELINE_SUITES
+                    if name.startswith("prompted/")
+                }
+            ),
+            order="--reversed",
+            state="state/replies/baselines/{dataset}",
 
 
 # Without a suite that measures letters a rule for them would have no outputs
@@ -304,10 +359,8 @@ rule score_dialogue:
     input:
         base=lambda w: f"results/base/replies/{dataset_of(w.run)}/{w.suite}.jsonl",
         tuned="results/runs/{run}/replies/{suite}.jsonl",
-        replies_records=lambda w: [
-            ancient(f"results/base/replies/{dataset_of(w.run)}/{w.suite}.json"),
-            ancient(f"results/runs/{w.run}/replies/{w.suite}.json"),
-        ],
+        baselines=lambda w: baseline_replies(w.run, w.suite),
+        replies_records=lambda w: ancient(replies_records(w.run, w.suite)),
         env=ancient(env_ready("core")),
     output:
         item_scores="results/runs/{run}/items/{suite}.parquet",
@@ -328,6 +381,7 @@ rule score_dialogue:
         {PY[core]:q} {SCRIPTS:q}/score_dialogue.py \
             --base {input.base:q} \
             --tuned {input.tuned:q} \
+            --baselines {input.baselines:q} \
             --made-by {input.replies_records:q} \
             --suite {wildcards.suite:q} \
             --run {wildcards.run:q} \
@@ -344,6 +398,7 @@ rule score_suite:
         prompts=lambda w: f"results/prompts/{dataset_of(w.run)}/{w.suite}.jsonl",
         base=lambda w: f"results/base/replies/{dataset_of(w.run)}/{w.suite}.jsonl",
         tuned="results/runs/{run}/replies/{suite}.jsonl",
+        baselines=lambda w: baseline_replies(w.run, w.suite),
         records=lambda w: ancient(scored_records(w.run, w.suite)),
         base_letters=lambda w: letters(w.suite, f"base/letters/{dataset_of(w.run)}"),
         tuned_letters=lambda w: letters(w.suite, f"runs/{w.run}/letters"),
@@ -377,6 +432,7 @@ rule score_suite:
             --prompts {input.prompts:q} \
             --base {input.base:q} \
             --tuned {input.tuned:q} \
+            --baselines {input.baselines:q} \
             --letters {input.base_letters:q} {input.tuned_letters:q} \
             --reads {input.reads:q} \
             --made-by {input.records:q} \

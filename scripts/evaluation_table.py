@@ -57,6 +57,7 @@ def main() -> None:
     inputs = hash_inputs(args.items, args.made_by)
     variants = read_variants(args.variants)
     from mindtune.evaluate import tables
+    from mindtune.evaluate.baseline_comparison import compare_baselines
     from mindtune.evaluate.compare import compare, system_values
     from mindtune.evaluate.forest import forest
     from mindtune.evaluate.items import read_items, read_signatures
@@ -66,13 +67,13 @@ def main() -> None:
 
     items, signatures = read_items(args.items), read_signatures(args.items)
     values, compared = system_values(items), compare(items)
+    against = compare_baselines(items, compared)
     by_path = read_records(args.made_by)
-    said_of = (record["facts"] for record in by_path.values())
-    notes = {facts["suite"]: note_of(facts) for facts in said_of}
+    notes = {record["facts"]["suite"]: note_of(record["facts"]) for record in by_path.values()}
     judged = who_judged(by_path.values())
-    long = tables.long_table(values, compared, signatures)
+    long = tables.long_table(values, compared, signatures, against)
     over_seeds = seed_rows(compared, variants, tables.homes(values))
-    said = summary(items, values, compared, over_seeds) + (judged or NOT_JUDGED)
+    said = summary(items, values, compared, over_seeds, against) + (judged or NOT_JUDGED)
     write_text(args.csv, long.to_csv(index=False, lineterminator="\n"))
     shown = tables.markdown(values, compared, signatures, notes)
     write_text(args.markdown, shown + ("" if judged else NOT_JUDGED))

@@ -10,7 +10,7 @@ Writes  for each suite one JSON row a prompt and a record; the server's log
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 from mindtune.chat_template import load_chat
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.evaluate.asked import Asked, prepared, summarise, to_row
+from mindtune.evaluate.baselines import with_own_system
 from mindtune.evaluate.reply_store import ReplyStore, store_key
 from mindtune.provenance import add_made_by
 from mindtune.records import read_jsonl, write_jsonl, write_record
@@ -28,7 +29,7 @@ from mindtune.serve.engine_settings import hashed_beside_checks
 
 
 def ask_missing(
-    client: Client, asked: Sequence[Asked], store: ReplyStore, concurrency: int, log: Path
+    client: Client, asked: Sequence[Asked], store: ReplyStore, args: argparse.Namespace
 ) -> int:
     """Ask what the store does not hold, and return how many that were. The first request that fails
     ends it; what came in before is kept.
@@ -41,10 +42,11 @@ def ask_missing(
         for key, row in zip(part.reply_keys(), part.rows, strict=True)
         if key not in store.kept
     }
-    with ThreadPoolExecutor(concurrency) as pool:
+    order = list(missing.items())[:: -1 if args.reversed else 1]
+    with ThreadPoolExecutor(args.concurrency) as pool:
         waiting = {
             pool.submit(client.chat, row["prompt"], limit): (key, row["id"])
-            for key, (row, limit) in missing.items()
+            for key, (row, limit) in order
         }
         for done, future in enumerate(as_completed(waiting), 1):
             key, name = waiting[future]
@@ -54,20 +56,25 @@ def ask_missing(
                 pool.shutdown(cancel_futures=True)
                 raise UserError(
                     f"the server did not answer {name} ({type(error).__name__}: {error}); read "
-                    f"{log}, and run again to go on with the {done - 1} replies that came in"
+                    f"{args.log}, and run again to go on with the {done - 1} replies that came in"
                 ) from error
             if done % 100 == 0:
                 print(f"answered {done} of {len(missing)} prompts", flush=True)
     return len(missing)
 
 
+def prompt_rows(path: Path, system: Mapping[str, str] | None) -> list[dict[str, Any]]:
+    """The rows of a prompts file, if wanted with another system turn, by language."""
+    return [with_own_system(row, system) if system else row for row in read_jsonl(path)]
+
+
 def generate(
     args: argparse.Namespace, engine: dict[str, Any], model_hash: str
 ) -> list[dict[str, Any]]:
     """Write the replies of every suite and return the facts of their records."""
-    chat = load_chat(args.model)
+    chat, room = load_chat(args.model), engine["session_len"]
     asked = [
-        prepared(suite, list(read_jsonl(path)), chat, limit, engine["session_len"])
+        prepared(suite, prompt_rows(path, args.systems.get(suite)), chat, limit, room)
         for (suite, limit), path in zip(args.suites.items(), args.prompts, strict=True)
     ]
     key = store_key(model=model_hash, engine=args.engine, code=args.code)
@@ -75,7 +82,7 @@ def generate(
     new = 0
     if any(key not in store.kept for part in asked for key in part.reply_keys()):
         with serve(args.model, engine, args.log) as server:
-            new = ask_missing(server.client(), asked, store, args.concurrency, args.log)
+            new = ask_missing(server.client(), asked, store, args)
     else:
         args.log.write_text("every reply was there already: no server was started\n")
     facts = []
@@ -100,6 +107,13 @@ def parse_args() -> argparse.Namespace:
         "--suites", required=True, type=json.loads, help="JSON: {suite: longest reply in tokens}"
     )
     parser.add_argument("--prompts", required=True, type=Path, nargs="+", help="in that order")
+    parser.add_argument(
+        "--systems",
+        type=json.loads,
+        default={},
+        help="JSON: {suite: {zh, en}}, system turns in the place of the prompts' own",
+    )
+    parser.add_argument("--reversed", action="store_true", help="ask the last prompt first")
     add_made_by(parser)
     parser.add_argument(
         "--engine", required=True, type=json.loads, help="JSON: the config's serve branch"

@@ -1,15 +1,18 @@
-"""Score base and tuned replies to the same prompts, item by item, with floors beside them.
+"""Score base and tuned replies to the same prompts, item by item, with baselines and floors beside
+them.
 
-Reads two replies files (one JSON row a counsellor turn). Writes the item scores as Parquet (BLEU,
-chrF, ROUGE, distinct-1/2, repetition, length ratio, empty and truncated replies, each by language),
-from which tables, gates and figures are made, and a record with the values and the paired
-differences. These numbers are a regression check, not the quality of counselling.
+Reads two replies files (one JSON row a counsellor turn), and those of the baselines. Writes the
+item scores as Parquet (BLEU, chrF, ROUGE, distinct-1/2, repetition, length ratio, empty and
+truncated replies, each by language), from which tables, gates and figures are made, and a record
+with the values and the paired differences. These numbers are a regression check, not the quality
+of counselling.
 """
 
 from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, add_json, argument_parser, run
+from mindtune.evaluate.baselines import baseline_paths, without_system
 from mindtune.evaluate.scoring import add_scored
 from mindtune.provenance import hash_inputs
 from mindtune.records import read_jsonl, write_record
@@ -74,6 +77,22 @@ def check_same_prompts(
         )
 
 
+def read_baseline(path: Path, base: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The replies of a baseline in the base's order. Each answers what the base was asked, but for
+    the system turn; a longer one may leave no room for the last prompts.
+    """
+    found = read_replies(path)
+    for key, row in found.items():
+        asked = base.get(key, {"prompt": [], "reference": None})
+        same = without_system(row["prompt"]) == without_system(asked["prompt"])
+        if not same or row["reference"] != asked["reference"]:
+            raise UserError(
+                f"{path}: {key} answers another prompt than the base's reply of that id; generate "
+                "both from the same test file"
+            )
+    return [found[key] for key in base if key in found]
+
+
 def facts_of(items: Path, suite: str, note: str, references: list[str]) -> dict[str, Any]:
     """The facts of the record, read from the item scores as everybody else reads them."""
     from mindtune.evaluate.compare import compare, system_values
@@ -93,10 +112,6 @@ def facts_of(items: Path, suite: str, note: str, references: list[str]) -> dict[
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--base", type=Path, required=True, help="replies of the base model, JSONL")
-    parser.add_argument(
-        "--tuned", type=Path, required=True, help="replies of the tuned model, JSONL"
-    )
     add_json(parser, "--settings", "seed", "fixed_line")
     parser.add_argument("--suite", required=True, help="the suite's name")
     parser.add_argument("--note", default="", help="what a reader of the table should know")
@@ -104,10 +119,12 @@ def main() -> None:
     add_scored(parser)
     args = parser.parse_args()
 
-    inputs = hash_inputs([args.base, args.tuned], args.made_by)
+    inputs = hash_inputs([args.base, args.tuned, *args.baselines], args.made_by)
     base, tuned = read_replies(args.base), read_replies(args.tuned)
     check_same_prompts(base, tuned, (args.base, args.tuned))
     replies = {"base": list(base.values()), "tuned": [tuned[key] for key in base]}
+    for model, path in baseline_paths(args.baselines).items():
+        replies[model] = read_baseline(path, base)
     from mindtune.evaluate.dialogue import dialogue_items
     from mindtune.evaluate.items import write_items
     from mindtune.evaluate.metrics import signatures

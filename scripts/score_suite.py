@@ -1,5 +1,5 @@
-"""Score the replies of base and tuned to a suite, item by item, by the function that the suite
-names.
+"""Score the replies of base, tuned and baselines to a suite, item by item, by the function that
+the suite names.
 
 Reads   the suite's prompts, the replies of both models, the letters' likelihoods if there are any,
         and the files that the suite's scorer reads
@@ -14,6 +14,7 @@ from typing import Any
 
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.data.hotlines import load_hotlines
+from mindtune.evaluate.baselines import baseline_paths
 from mindtune.evaluate.replay import check_replay
 from mindtune.evaluate.scoring import Suite, add_scored, check_paired, read_by_id, read_replies
 from mindtune.provenance import hash_inputs, read_record
@@ -33,12 +34,13 @@ def skipped_ids(replies: Path, records: list[Path]) -> set[str]:
 def read_suite(args: argparse.Namespace) -> Suite:
     """Everything that a scorer gets, checked."""
     prompts = read_by_id(args.prompts)
-    paths = {"base": args.base, "tuned": args.tuned}
-    replies = {model: read_replies(path, prompts) for model, path in paths.items()}
+    both = {"base": args.base, "tuned": args.tuned}
+    paths = both | baseline_paths(args.baselines)
+    replies = {model: read_replies(path, prompts, model) for model, path in paths.items()}
     skipped = {model: skipped_ids(path, args.made_by) for model, path in paths.items()}
     check_paired(replies, skipped, prompts)
     files = {path.name: path for path in args.reads}
-    letters = zip(paths, map(read_by_id, args.letters), strict=bool(args.letters))
+    letters = zip(both, map(read_by_id, args.letters), strict=bool(args.letters))
     return Suite(
         prompts,
         replies,
@@ -80,8 +82,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--scorer", required=True, help="a module in mindtune/evaluate/scorers")
     parser.add_argument("--note", default="", help="what a reader of the table should know")
     parser.add_argument("--prompts", required=True, type=Path)
-    parser.add_argument("--base", required=True, type=Path, help="replies of the base model")
-    parser.add_argument("--tuned", required=True, type=Path, help="replies of the tuned model")
     parser.add_argument("--letters", type=Path, nargs="*", default=[], help="of base and tuned")
     parser.add_argument("--reads", type=Path, nargs="*", default=[], help="files of the scorer")
     add_scored(parser)
@@ -90,7 +90,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    paths = [args.prompts, args.base, args.tuned, *args.letters, *args.reads]
+    replies = [args.base, args.tuned, *args.baselines]
+    paths = [args.prompts, *replies, *args.letters, *args.reads]
     inputs = hash_inputs(paths, args.made_by)
     facts = scored(args)
     write_record(

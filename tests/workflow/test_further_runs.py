@@ -12,7 +12,7 @@ MATRIX = {"dataset": ["demo"], "seed": [1, 2, 3], "lora": {"rank": [4, 8]}}
 SHARED = {
     "fetch_dataset", "clean_dialogues", "split_dialogues", "write_datasheet", "cache_dataset",
     "build_demo_model", "build_demo_tokenizer", "prepare_suite", "generate_base_replies",
-    "measure_base_letters",
+    "generate_baseline_replies", "measure_base_letters",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ TWINS = {
     "build_demo_tokenizer": "build_demo_model",
     "fetch_tokenizer": "fetch_model",
     "generate_base_replies": "generate_replies",
+    "generate_baseline_replies": "generate_replies",
     "measure_base_letters": "measure_letters",
     "simulate_base_conversations": "simulate_conversations",
 }

@@ -26,7 +26,7 @@ DEMO = resolve(
     ),
     SCHEMA,
 )
-REPLIES = {"generate_base_replies", "generate_tuned_replies"}
+REPLIES = {"generate_base_replies", "generate_baseline_replies", "generate_tuned_replies"}
 LETTERS = {"measure_base_letters", "measure_tuned_letters"}
 SERVED = {*REPLIES, "verify_serving"}
 # Suites in which no letter is the answer
@@ -99,6 +99,8 @@ READERS = [
     ],
     ("evaluate.system", {"prepare_suite"}),
     ("evaluate.concurrency", set()),
+    ("evaluate.baselines.again", None),  # a table without it is another graph: test_suites.py
+    ("evaluate.baselines.prompted.", {"generate_baseline_replies"}),
     ("evaluate.dialogue.", {"prepare_suite"}),
     ("evaluate.score.", {"score_dialogue"}),
     ("evaluate.raters.path", None),  # a table more in the report: tested apart
@@ -285,6 +287,7 @@ def test_a_new_run_reuses_what_is_shared(project):
         "split_dialogues",
         "build_demo_model",
         "generate_base_replies",
+        "generate_baseline_replies",
     }
 
 

@@ -142,3 +142,16 @@ def test_the_project_knows_its_suites_only_from_their_files():
         for name in names:
             assert f'"{name}"' not in text, f"{path} knows the suite {name}"
     assert '"dialogue"' not in (ROOT / "rules/common.smk").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("edit, left", [
+    ({"again": False}, ["prompted"]),
+    ({"prompted": None}, ["again"]),
+    ({"again": False, "prompted": None}, []),
+])  # fmt: skip
+def test_a_baseline_that_is_taken_away_leaves_no_row(project, edit, left):
+    status, output = plan(project, {"evaluate": {"baselines": edit}}, "--forceall")
+    assert status == 0, output
+    asked = " ".join(made(output, "generate_baseline_replies"))
+    assert [name for name in ("again", "prompted") if f"demo/{name}/crisis.jsonl" in asked] == left
+    assert made(output, "score_suite") and made(output, "generate_base_replies")

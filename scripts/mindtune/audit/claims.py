@@ -130,7 +130,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 def evaluation_claims(table: Sequence[Mapping[str, str]], run: str) -> Iterator[Claim]:
     """What the tuned model is better and worse at than the base, by each suite's primary metric."""
     asked = minutes_of(
-        *("prompts/*/*.tsv", "base/replies/*.tsv", "base/letters/*.tsv"),
+        *("prompts/*/*.tsv", "base/replies/*.tsv", "base/letters/*.tsv", "base/baselines/*.tsv"),
         *(f"runs/{run}/replies.tsv", f"runs/{run}/letters.tsv"),
     )
     rows = [

@@ -17,8 +17,9 @@ from mindtune.records import list_files, read_json, seal
 
 RESULTS = Path("results")
 PLACES = (
-    "*.json", "base/*.json", "base/replies/*/*.json", "base/letters/*/*.json", "prompts/*/*.json",
-    "suites/*/*.json", "data/*/*.json", "runs/*/*.json", "runs/*/replies/*.json",
+    "*.json", "base/*.json", "base/replies/*/*.json", "base/baselines/*/*/*.json",
+    "base/letters/*/*.json", "prompts/*/*.json", "suites/*/*.json", "data/*/*.json",
+    "runs/*/*.json", "runs/*/replies/*.json",
     "runs/*/letters/*.json", "runs/*/scores/*.json", "tables/*.json", "report/*.json",
     "archive/*.json", "starts/*.json", "raters/*/blind_sheet.json",
     "base/conversations/*.json", "judge/judge_replies.json",

@@ -78,8 +78,8 @@ def corpus_frame(about: Mapping[str, str], rows: Sequence[Row]) -> pd.DataFrame:
 def dialogue_items(
     replies: Mapping[str, Sequence[Row]], run: str, fixed_line: Mapping[str, str], seed: int
 ) -> pd.DataFrame:
-    """Item scores of base and tuned, {"base": rows, "tuned": rows} of equal prompts in equal order,
-    and of the floors, which there are from two dialogues on.
+    """Item scores of every model, {"base": rows, "tuned": rows, ...} of equal prompts in equal
+    order, and of the floors, which there are from two dialogues on. Baselines may lack some rows.
     """
     frames: list[pd.DataFrame] = []
     about = {"suite": "dialogue", "run": run}

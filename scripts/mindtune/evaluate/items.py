@@ -1,8 +1,8 @@
 """Item scores: one Parquet file a run and suite, from which every table, gate and figure is made.
 
-A row is one value of one item: COLUMNS. `model` is base, tuned or floor:NAME. `cluster` is what was
-drawn together (a dialogue, a question's stem): intervals resample clusters. A value that could not
-be scored is null, so that nothing disappears.
+A row is one value of one item: COLUMNS. `model` is base, tuned, one of BASELINES or floor:NAME.
+`cluster` is what was drawn together (a dialogue, a question's stem): intervals resample clusters. A
+value that could not be scored is null, so that nothing disappears.
 
 A metric is NAME, or NAME@STRATUM for a part of the items (a language, a subject). Its score is the
 mean of its values. A metric that is not a mean is kept as what it is computed from, one row a part,
@@ -20,12 +20,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mindtune.cli import UserError
+from mindtune.evaluate.baselines import BASELINES
 from mindtune.records import partial
 
 KEYS = ["suite", "run", "model", "metric", "id"]
 TEXTS = ["suite", "run", "model", "id", "cluster", "metric"]
 COLUMNS = [*TEXTS, "value"]
 FLOOR = "floor:"
+MODELS = ("base", "tuned", *BASELINES)
 SIGNATURES = b"signatures"
 
 
@@ -63,10 +65,12 @@ def as_frame(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def check_models(frame: pd.DataFrame) -> None:
-    """Every model is base, tuned or a floor."""
+    """Every model is one of MODELS or a floor."""
     for model in frame["model"].cat.categories:
-        if model not in ("base", "tuned") and not model.startswith(FLOOR):
-            raise UserError(f"item scores: model is {model!r}; expected base, tuned or {FLOOR}NAME")
+        if model not in MODELS and not model.startswith(FLOOR):
+            raise UserError(
+                f"item scores: model is {model!r}; expected {', '.join(MODELS)} or {FLOOR}NAME"
+            )
 
 
 def check_values(frame: pd.DataFrame) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
+from mindtune.evaluate.baselines import BASELINES, without_system
 from mindtune.provenance import add_made_by
 from mindtune.records import read_jsonl
 
@@ -39,7 +40,14 @@ class Suite:
 
 
 def add_scored(parser: argparse.ArgumentParser) -> None:
-    """The flags that every program has that scores a suite: --made-by, --items, --scores."""
+    """The flags that every program has that scores a suite: the replies, the records behind them,
+    and what it writes.
+    """
+    parser.add_argument("--base", required=True, type=Path, help="replies of the base model")
+    parser.add_argument("--tuned", required=True, type=Path, help="replies of the tuned model")
+    parser.add_argument(
+        "--baselines", type=Path, nargs="*", default=[], help="further replies of the base"
+    )
     add_made_by(parser)
     parser.add_argument("--items", required=True, type=Path, help="the item scores to write")
     parser.add_argument("--scores", required=True, type=Path, help="the record to write")
@@ -96,9 +104,10 @@ def read_by_id(path: Path) -> Rows:
     return rows
 
 
-def read_replies(path: Path, prompts: Rows) -> Rows:
-    """Replies by id, each to the prompt of that id."""
+def read_replies(path: Path, prompts: Rows, model: str) -> Rows:
+    """Replies by id, each to the prompt of that id; a baseline may have another system turn."""
     replies = read_by_id(path)
+    seen = without_system if model in BASELINES else list
     for key, row in replies.items():
         if key not in prompts:
             raise UserError(
@@ -106,7 +115,8 @@ def read_replies(path: Path, prompts: Rows) -> Rows:
                 f"replies "
                 "again"
             )
-        if row["prompt"] != prompts[key]["prompt"] or not isinstance(row.get("reply"), str):
+        same = seen(row["prompt"]) == seen(prompts[key]["prompt"])
+        if not same or not isinstance(row.get("reply"), str):
             raise UserError(
                 f"{path}: the reply to {key} is to another prompt, or is no text; generate the "
                 "replies again"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from mindtune.evaluate.baseline_comparison import baseline_sentences
 from mindtune.evaluate.compare import compare
 from mindtune.evaluate.seeds import seed_section
 from mindtune.evaluate.tables import comparison_table, homes
@@ -67,6 +68,11 @@ def between_runs(items: pd.DataFrame, values: Sequence[Row]) -> list[dict[str, A
     return found
 
 
+def bullets(sentences: Sequence[str]) -> str:
+    """A Markdown list."""
+    return "".join(f"- {markdown_text(text)}\n" for text in sentences)
+
+
 def pairs_table(rows: Sequence[Row]) -> str:
     """The comparison of runs with each other, as Markdown."""
     table = comparison_table(rows).rename(columns={"base": "first", "tuned": "second"})
@@ -78,11 +84,20 @@ def pairs_table(rows: Sequence[Row]) -> str:
 
 
 def summary(
-    items: pd.DataFrame, values: Sequence[Row], compared: Sequence[Row], over_seeds: Sequence[Row]
+    items: pd.DataFrame,
+    values: Sequence[Row],
+    compared: Sequence[Row],
+    over_seeds: Sequence[Row],
+    against: Sequence[Row] = (),
 ) -> str:
-    """The page that opens the report, as Markdown; `over_seeds` is `seeds.seed_rows`."""
+    """The page that opens the report, as Markdown; `over_seeds` is `seeds.seed_rows`, `against` is
+    `baseline_comparison.compare_baselines`.
+    """
     said = [*run_sentences(compared), *floor_sentences(values, compared)]
-    parts = ["## In one sentence each\n", "".join(f"- {markdown_text(text)}\n" for text in said)]
+    parts = ["## In one sentence each\n", bullets(said)]
+    if against:
+        parts += ["## Noise of the engine, and the base with a counselling prompt\n"]
+        parts += [bullets(baseline_sentences(against))]
     if pairs := between_runs(items, values):
         parts += ["## Runs against each other\n", pairs_table(pairs)]
     if over_seeds:

@@ -45,14 +45,18 @@ def latex_text(text: str) -> str:
 
 
 def long_table(
-    values: Sequence[Row], compared: Sequence[Row], signatures: Mapping[str, str]
+    values: Sequence[Row],
+    compared: Sequence[Row],
+    signatures: Mapping[str, str],
+    against: Sequence[Row] = (),
 ) -> pd.DataFrame:
-    """One row a run, suite, system, metric and stratum, from `compare.system_values` and
-    `compare.compare`; differences are the system "tuned-base". Values are as they were measured,
-    shares from 0 to 1.
+    """One row a run, suite, system, metric and stratum, from `compare.system_values`,
+    `compare.compare` and `baseline_comparison.compare_baselines`; differences are systems, too,
+    such as "tuned-base". Values are as they were measured, shares from 0 to 1.
     """
     rows = [{**row, "system": row["model"]} for row in values]
-    rows += [{**row, "system": DIFFERENCE, "value": row["difference"]} for row in compared]
+    differences = [{"system": DIFFERENCE} | row for row in [*compared, *against]]
+    rows += [row | {"value": row["difference"]} for row in differences]
     rows = [row | {"signature": signatures.get(row["metric"], "")} for row in rows]
     # Objects, so that counts stay whole numbers beside decimals.
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object)

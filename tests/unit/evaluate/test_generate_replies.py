@@ -116,6 +116,27 @@ def test_with_every_reply_kept_no_server_is_started(place):
     assert again.read_bytes() == whole.read_bytes()
 
 
+def test_the_base_is_asked_again_in_the_other_order_and_with_another_system_turn(place):
+    folder, model = place
+    suites = {"again/knowledge": 4, "prompted/knowledge": 4}
+    told = {"zh": "你是心理咨询师。", "en": "You are a counsellor."}
+    for suite in suites:
+        (folder / suite).parent.mkdir(exist_ok=True)
+        (folder / f"{suite}.prompts.jsonl").symlink_to(folder / "knowledge.prompts.jsonl")
+    words = ["--systems", json.dumps({"prompted/knowledge": told}), "--reversed"]
+    asking = command(folder, model, "base", suites, "baselines")
+    asking[asking.index("--concurrency") + 1] = "1"
+    subprocess.run([*asking, *words], check=True)
+    again, prompted = (read(folder, suite, "base")[0] for suite in suites)
+    assert [row["prompt"] for row in again] == [row["prompt"] for row in ROWS["knowledge"]]
+    assert {row["prompt"][0]["content"] for row in prompted} == {told["zh"]}
+    whole, _ = read(folder, "knowledge", "whole")
+    assert [row["reply"] for row in again] == [row["reply"] for row in whole]
+    (kept,) = (folder / "baselines").glob("*.jsonl")
+    asked = [json.loads(line)["reply"]["text"] for line in kept.open(encoding="utf-8")]
+    assert asked == [row["reply"] for row in [*again, *prompted]][::-1]
+
+
 def test_killed_at_any_reply_nothing_is_asked_twice_and_the_bytes_are_the_same(place):
     folder, model = place
     asked = []

@@ -49,7 +49,7 @@ def by_stratum(row: Mapping[str, Any], suite: Suite, metric: str, value: Any, mo
 
 
 def model_items(suite: Suite, model: str) -> list[dict[str, Any]]:
-    """The item scores of base or tuned."""
+    """The item scores of one model; letters are measured of base and tuned alone."""
     rows, parsed = [], {}
     replies, letters = suite.replies[model], suite.letters.get(model, {})
     for key, row in suite.prompts.items():
@@ -61,7 +61,7 @@ def model_items(suite: Suite, model: str) -> list[dict[str, Any]]:
         if row["multiple"]:
             if not other:
                 rows += by_stratum(row, suite, "exact_set", value, model)
-            if suite.letters and not other:
+            if letters and not other:
                 guess = letters[key]["set"] if key in letters else None
                 right = None if guess is None else float(guess == row["answer"])
                 rows += by_stratum(row, suite, "exact_set_likelihood", right, model)
@@ -72,7 +72,7 @@ def model_items(suite: Suite, model: str) -> list[dict[str, Any]]:
                 rows.append(same_option(suite, row, key, parsed, model))
             else:
                 rows += by_stratum(row, suite, name, value, model)
-            if suite.letters:
+            if letters:
                 name = "likelihood_other_order" if other else "likelihood"
                 guess = likeliest(row, letters[key]["scores"]) if key in letters else None
                 right = None if guess is None else float(guess == row["answer"])
