@@ -1,6 +1,6 @@
 """Base and tuned against the baselines: the engine's noise, and what a prompt alone changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -44,23 +44,43 @@ def verdict(row: Row) -> str:
     return "differs by its interval" if is_shown(row) else "no detectable difference"
 
 
-def baseline_sentences(rows: Sequence[Row]) -> list[str]:
-    """The rows of `compare_baselines`, one sentence each; the engine's noise once a suite, since
-    all runs on a dataset share the base.
+def noise_sentences(rows: Sequence[Row]) -> Iterator[str]:
+    """The engine's noise, once a suite, since all runs on a dataset share the base; one sentence
+    for everything that did not differ.
     """
-    said: dict[str, None] = {}
+    found = {(row["suite"], label(row)): row for row in rows}
+    same = sum(row["difference"] == 0 for row in found.values())
+    for (suite, what), row in found.items():
+        if row["difference"]:
+            yield f"{suite} {what}, the base served again in the other order: {against(row)}"
+    if same:
+        yield (
+            f"the base served again in the other order has the same value in {same} of "
+            f"{len(found)} primary metrics"
+        )
+
+
+def prompted_sentences(rows: Sequence[Row]) -> Iterator[str]:
+    """The tuned models against the base with a counselling prompt."""
     several = len({row["run"] for row in rows}) > 1
     for row in rows:
-        again = row["system"].startswith(AGAIN["model"])
-        run = "" if again or not several else f"run {row['run']}, "
-        what = (
-            "the base served again, other order"
-            if again
-            else "tuned against the base with a counselling prompt"
+        run = f"run {row['run']}, " if several else ""
+        yield (
+            f"{run}{row['suite']} {label(row)}, tuned against the base with a counselling prompt: "
+            + against(row)
         )
-        values = f"{number(row, 'tuned')} against {number(row, 'base')}"
-        said[
-            f"{run}{row['suite']} {label(row)}, {what}: {values}, "
-            f"{number(row, 'difference', '+')}{interval(row)}: {verdict(row)}"
-        ] = None
-    return list(said)
+
+
+def against(row: Row) -> str:
+    """Both values, their difference and what its interval says."""
+    values = f"{number(row, 'tuned')} against {number(row, 'base')}"
+    return f"{values}, {number(row, 'difference', '+')}{interval(row)}: {verdict(row)}"
+
+
+def baseline_sentences(rows: Sequence[Row]) -> list[str]:
+    """The rows of `compare_baselines` in sentences."""
+    again = [row for row in rows if row["system"].startswith(AGAIN["model"])]
+    return [
+        *noise_sentences(again),
+        *prompted_sentences([row for row in rows if row not in again]),
+    ]
