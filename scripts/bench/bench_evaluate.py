@@ -67,8 +67,9 @@ def asked(args: argparse.Namespace, model: Path, server: Server, folder: Path) -
 
 def full(args: argparse.Namespace, server: Server) -> list[dict[str, Any]]:
     """Speeds of the same server with many requests at once, replies of REPLY_TOKENS each."""
-    body = {"model": args.engine["model_name"], "max_tokens": REPLY_TOKENS}
-    body |= {"temperature": 0, "ignore_eos": True}
+    body = {"model": args.engine["model_name"], "max_tokens": REPLY_TOKENS, "temperature": 0}
+    if args.engine["engine"] == "lmdeploy":  # ours refuses what it does not know
+        body["ignore_eos"] = True
     target = Target(server.port, server.api_key, body, False)
     rows = []
     for level in args.levels:
@@ -109,6 +110,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--log", required=True, type=Path, help="what the servers print")
     parser.add_argument("--note", default="")
     parser.add_argument("--record", required=True, type=Path)
+    parser.set_defaults(reversed=False)  # generate_replies.py's flag
     args = parser.parse_args()
     args.engine |= {"python": args.engine_python, "model_name": "replies"}
     return args
