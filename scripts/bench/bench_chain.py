@@ -28,7 +28,7 @@ from mindtune.card_memory import card_memory
 from mindtune.cli import UserError, argument_parser, run
 from mindtune.records import write_json
 
-HOLDS_CARD = re.compile(r"train_lora|replies|letters|conversations|verify_serving")
+HOLDS_CARD = re.compile(r"train_lora|replies|baselines|letters|conversations|verify_serving")
 
 
 def jobs(workdir: Path, began: float) -> list[dict[str, Any]]:
