@@ -9,9 +9,9 @@ Writes  for each suite one JSON row a prompt and a record; the server's log
 """
 
 import argparse
+import itertools
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,43 +23,41 @@ from mindtune.evaluate.baselines import with_own_system
 from mindtune.evaluate.reply_store import ReplyStore, store_key
 from mindtune.provenance import add_made_by
 from mindtune.records import read_jsonl, write_jsonl, write_record
-from mindtune.serve.client import Client
-from mindtune.serve.engine import serve
+from mindtune.serve.at_once import NotAnsweredError, Request, ask_all
+from mindtune.serve.client import Reply
+from mindtune.serve.engine import Server, serve
 from mindtune.serve.engine_settings import hashed_beside_checks
 
 
 def ask_missing(
-    client: Client, asked: Sequence[Asked], store: ReplyStore, args: argparse.Namespace
+    server: Server, asked: Sequence[Asked], store: ReplyStore, args: argparse.Namespace
 ) -> int:
     """Ask what the store does not hold, and return how many that were. The first request that fails
     ends it; what came in before is kept.
     """
-    from openai import OpenAIError
-
     missing = {
         key: (row, part.max_new_tokens)
         for part in asked
         for key, row in zip(part.reply_keys(), part.rows, strict=True)
         if key not in store.kept
     }
-    order = list(missing.items())[:: -1 if args.reversed else 1]
-    with ThreadPoolExecutor(args.concurrency) as pool:
-        waiting = {
-            pool.submit(client.chat, row["prompt"], limit): (key, row["id"])
-            for key, (row, limit) in order
-        }
-        for done, future in enumerate(as_completed(waiting), 1):
-            key, name = waiting[future]
-            try:
-                store.add(key, asdict(future.result()))
-            except OpenAIError as error:
-                pool.shutdown(cancel_futures=True)
-                raise UserError(
-                    f"the server did not answer {name} ({type(error).__name__}: {error}); read "
-                    f"{args.log}, and run again to go on with the {done - 1} replies that came in"
-                ) from error
-            if done % 100 == 0:
-                print(f"answered {done} of {len(missing)} prompts", flush=True)
+    requests = [Request(key, row["prompt"], limit) for key, (row, limit) in missing.items()]
+    done = itertools.count(1)
+
+    def keep(request: Request, reply: Reply) -> None:
+        store.add(request.key, asdict(reply))
+        if (number := next(done)) % 100 == 0:
+            print(f"answered {number} of {len(missing)} prompts", flush=True)
+
+    try:
+        order = requests[:: -1 if args.reversed else 1]
+        ask_all(order, server.target(), args.concurrency, keep)
+    except NotAnsweredError as error:
+        name = missing[error.request.key][0]["id"]
+        raise UserError(
+            f"the server did not answer {name} ({error}); read {args.log}, and run again to go on "
+            f"with the {error.replies} replies that came in"
+        ) from error
     return len(missing)
 
 
@@ -82,7 +80,7 @@ def generate(
     new = 0
     if any(key not in store.kept for part in asked for key in part.reply_keys()):
         with serve(args.model, engine, args.log) as server:
-            new = ask_missing(server.client(), asked, store, args)
+            new = ask_missing(server, asked, store, args)
     else:
         args.log.write_text("every reply was there already: no server was started\n")
     facts = []

@@ -52,7 +52,7 @@ def asked(args: argparse.Namespace, model: Path, server: Server, folder: Path) -
         part = prepared(suite, rows, chat, limit, args.engine["session_len"])
         store = ReplyStore(folder / f"{suite}.jsonl")
         began = time.monotonic()
-        ask_missing(server.client(), [part], store, args)
+        ask_missing(server, [part], store, args)
         seconds = time.monotonic() - began
         tokens = sum(reply["completion_tokens"] for reply in store.kept.values())
         found[suite] = {

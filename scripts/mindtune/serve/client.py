@@ -12,6 +12,8 @@ from typing import Any
 GREEDY = {"temperature": 0, "top_p": 1}
 GREEDY_EXTRA = {"top_k": 1, "repetition_penalty": 1.0}
 
+KEEP_ALIVE_S = 1.0
+
 Messages = list[dict[str, str]]
 
 
@@ -43,7 +45,8 @@ class Client:
         import httpx
         from openai import OpenAI
 
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
+        # uvicorn closes what was idle for 5 s, perhaps as it is used again
+        limits = httpx.Limits(max_keepalive_connections=256, keepalive_expiry=KEEP_ALIVE_S)
         http = httpx.Client(trust_env=False, limits=limits, timeout=timeout)
         self.api = OpenAI(
             base_url=base_url, api_key=api_key, max_retries=0, http_client=http, timeout=timeout

@@ -27,6 +27,7 @@ from mindtune.serve.engine_settings import (
     lmdeploy_command,
     transformers_command,
 )
+from mindtune.serve.load import Target
 from mindtune.serve.server_process import check_alive, free_port, start_group, stop
 
 # A disk that reads 100 MB/s. LMDeploy's PyTorch engine took 92 to 105 s for 15 GB from a local
@@ -57,6 +58,10 @@ class Server:
         request.
         """
         return Client(self.base_url, self.api_key, self.model_name, timeout)
+
+    def target(self) -> Target:
+        """The same for many requests at once, answered whole."""
+        return Target(self.port, self.api_key, {"model": self.model_name}, False)
 
 
 def deadline_s(engine: Mapping[str, Any], model: Path) -> float:

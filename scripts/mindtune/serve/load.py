@@ -12,15 +12,17 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 # Connections that one process serves without being the limit: some 5,000 events a second
 PER_PROCESS = 16
 # Processes are started before the clock is
 START_S = 2.0
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Target:
     api_key: str
     body: dict[str, Any]
     stream: bool
+
+    def asking(self, **fields: Any) -> "Target":
+        """The same target, asked with these fields, too."""
+        return replace(self, body=self.body | fields)
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,20 @@ def request_bytes(target: Target, messages: list[dict[str, str]]) -> bytes:
 
 
 async def ask(target: Target, messages: list[dict[str, str]]) -> Answer:
-    """One request, read to the end of the connection."""
+    """One request, timed."""
     asked = time.time()
+    read = read_stream if target.stream else read_whole
+    return await exchange(target, messages, lambda reader: read(reader, asked))
+
+
+async def exchange(
+    target: Target,
+    messages: list[dict[str, str]],
+    read: Callable[[asyncio.StreamReader], Awaitable[Result]],
+) -> Result:
+    """One request on a connection of its own, and what `read` makes of the answer; one that is no
+    200 is a LoadError.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
     try:
         writer.write(request_bytes(target, messages))
@@ -76,7 +94,7 @@ async def ask(target: Target, messages: list[dict[str, str]]) -> Answer:
             raise LoadError(
                 f"{status.decode().strip()}: {(await reader.read(2000)).decode(errors='replace')}"
             )
-        return await (read_stream if target.stream else read_whole)(reader, asked)
+        return await read(reader)
     finally:
         writer.close()
 

@@ -4,10 +4,15 @@ refuses to count.
 
 import asyncio
 import json
+import socket
 import threading
+import time
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from mindtune.serve.at_once import NotAnsweredError, Request, ask_all
+from mindtune.serve.client import Client, Reply
 from mindtune.serve.load import Answer, LoadError, Target, load, speeds
 
 CHAT = [{"role": "user", "content": "我最近总是失眠，怎么办？"}]
@@ -31,7 +36,8 @@ async def answer(
     if body["messages"][0]["content"] == "坏":
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n{}")
     elif not body["stream"]:
-        content = json.dumps({"choices": [{"message": {"content": "好"}}], "usage": usage}).encode()
+        choice = {"message": {"content": "好"}, "finish_reason": "length"}
+        content = json.dumps({"choices": [choice], "usage": usage}).encode()
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(content) + content)
     else:
         events = [event(choices=[{"delta": {"role": "assistant", "content": ""}}], usage=None)]
@@ -65,9 +71,11 @@ def chat_server():
     thread = threading.Thread(target=lambda: (loop.run_until_complete(serve()), loop.run_forever()))
     thread.start()
     started.wait()
-    yield holder["server"].sockets[0].getsockname()[1], seen
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
+    try:
+        yield holder["server"].sockets[0].getsockname()[1], seen
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
 
 
 def target(port: int, stream: bool = True) -> Target:
@@ -117,3 +125,75 @@ def test_speeds_are_those_of_the_answers():
         "requests": 2, "prompt_tokens": 200, "output_tokens": 20, "tokens_per_s": 10.0,
         "ttft_s_p50": 0.4, "ttft_s_p95": 0.6, "tpot_s_p50": 0.15, "tpot_s_p95": 0.2,
     }  # fmt: skip
+
+
+def test_every_request_is_asked_once_in_order_and_its_reply_kept_as_it_comes():
+    requests = [Request(f"题{n}", CHAT, 3 + n) for n in range(40)]
+    kept: dict[str, Reply] = {}
+    with chat_server() as (port, seen):
+        target = Target(port, "钥匙-1".encode().hex(), {"model": "m"}, False)
+        ask_all(requests, target, 1, lambda request, reply: kept.update({request.key: reply}))
+    assert [body["max_tokens"] for body in seen] == list(range(3, 43))
+    assert list(kept) == [request.key for request in requests]
+    assert kept["题5"] == Reply("好", "length", 7, 8)
+    assert {body["temperature"] for body in seen} == {0} and seen[0]["repetition_penalty"] == 1.0
+
+
+def test_the_first_request_that_is_not_answered_ends_it_and_what_came_is_kept():
+    bad = [{"role": "user", "content": "坏"}]
+    requests = [Request(f"题{n}", bad if n == 5 else CHAT, 3) for n in range(9)]
+    kept: list[str] = []
+    with chat_server() as (port, seen):
+        target = Target(port, "k", {"model": "m"}, False)
+        with pytest.raises(NotAnsweredError, match="400 Bad Request") as caught:
+            ask_all(requests, target, 1, lambda request, _: kept.append(request.key))
+    assert caught.value.request.key == "题5" and caught.value.replies == 5
+    assert kept == [f"题{n}" for n in range(5)] and len(seen) == 6
+
+
+def test_a_server_that_is_gone_is_said():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(NotAnsweredError, match="ConnectionRefusedError") as caught:
+        ask_all([Request("题", CHAT, 3)], Target(port, "k", {}, False), 4, lambda *_: None)
+    assert caught.value.replies == 0
+
+
+class Keeping(BaseHTTPRequestHandler):
+    """Answers chats on connections that it keeps open, and counts these."""
+
+    protocol_version = "HTTP/1.1"
+    opened = 0
+
+    def setup(self) -> None:
+        Keeping.opened += 1
+        super().setup()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        usage = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}
+        choice = {"message": {"role": "assistant", "content": "好"}, "finish_reason": "stop"}
+        content = json.dumps({"choices": [choice], "usage": usage}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_connection_that_was_idle_is_not_used_again():
+    """A server closes idle ones, and a request that meets that moment fails."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Keeping) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = Client(f"http://127.0.0.1:{server.server_port}/v1", "k", "m", 10)
+        assert client.chat(CHAT, 1) == client.chat(CHAT, 1) == Reply("好", "stop", 7, 1)
+        assert Keeping.opened == 1
+        time.sleep(1.2)
+        client.chat(CHAT, 1)
+        assert Keeping.opened == 2
+        client.api.close()
+        server.shutdown()
