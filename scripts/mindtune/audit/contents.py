@@ -13,12 +13,11 @@ from mindtune.records import list_files
 
 # Folders of weights, and what is made of data and weights again in seconds
 WEIGHTS = r"results/base/(model|tokenizer)|results/export|results/data/[^/]+/cached|results/runs/[^/]+/(adapter|merged|export|cached)"  # noqa: E501
-# Dialogues and questions, as text or as tokens, and what models replied to them; the report shows
-# some
+# Dialogues and questions, and what models replied to them: every file of rows but the letters'
+# likelihoods; sheets for raters and the report show some
 DATA = (
-    r"results/data/[^/]+/(raw|[^/]+\.jsonl)|results/suites/[^/]+/raw"
-    r"|results/(prompts|base/(replies|conversations)|runs/[^/]+/replies|judge)/.+\.jsonl"
-    r"|results/runs/[^/]+/conversations\.jsonl|results/report/report\.html"
+    r"results/(?!(base|runs/[^/]+)/letters/).+\.jsonl|results/(data|suites)/[^/]+/raw"
+    r"|results/raters/.+|results/report/report\.html"
 )
 # A server's log may quote what it was asked
 QUOTES = r"logs/.+\.server\.log"

@@ -46,7 +46,7 @@ MAKERS = (
     (r"(results/runs/[^/]+)/(adapter|history\.csv|figures/loss\.svg)", r"\1/train_lora.json"),
     (r"(results/runs/[^/]+)/merged", r"\1/merge_adapter.json"),
     (r"(results/runs/[^/]+)/export", r"\1/export_model.json"),
-    (r"(results/.+/(?:replies|letters|conversations)/.+)\.jsonl", r"\1.json"),
+    (r"(results/.+/(?:replies|baselines|letters|conversations)/.+)\.jsonl", r"\1.json"),
     (r"(results/runs/[^/]+)/conversations\.jsonl", r"\1/conversations.json"),
     (r"(results/runs/[^/]+)/drift\.(csv|md)", r"\1/score_conversations.json"),
     (r"(results/prompts/.+)\.jsonl", r"\1.json"),

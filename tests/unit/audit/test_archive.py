@@ -140,7 +140,11 @@ def test_data_goes_in_by_licence_or_by_choice(work, tmp_path):
     "results/data/数据/cached", "results/runs/main/cached", "results/suites/考试/raw",
     "results/prompts/数据/dialogue.jsonl", "results/base/replies/数据/dialogue.jsonl",
     "results/judge/answers.jsonl",
-    "results/runs/main/replies/crisis.jsonl",
+    "results/runs/main/replies/crisis.jsonl", "results/raters/main/send",
+    "results/raters/main/key.json",
+    "results/base/baselines/数据/prompted/crisis.jsonl", "results/base/conversations/数据.jsonl",
+    "results/tables/raters.jsonl", "results/runs/main/conversations.jsonl",
+    "results/whatever/comes/next.jsonl",
 ])  # fmt: skip
 def test_no_file_with_texts_of_dialogues_goes_in_without_leave(path):
     assert reason_to_withhold(path, "main", False, "none")
