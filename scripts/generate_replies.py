@@ -26,7 +26,7 @@ from mindtune.records import read_jsonl, write_jsonl, write_record
 from mindtune.serve.at_once import NotAnsweredError, Request, ask_all
 from mindtune.serve.client import Reply
 from mindtune.serve.engine import Server, serve
-from mindtune.serve.engine_settings import hashed_beside_checks
+from mindtune.serve.engine_settings import hashed_beside_checks, in_flight
 
 
 def ask_missing(
@@ -51,7 +51,7 @@ def ask_missing(
 
     try:
         order = requests[:: -1 if args.reversed else 1]
-        ask_all(order, server.target(), args.concurrency, keep)
+        ask_all(order, server.target(), in_flight(args.engine, args.concurrency), keep)
     except NotAnsweredError as error:
         name = missing[error.request.key][0]["id"]
         raise UserError(

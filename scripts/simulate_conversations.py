@@ -29,7 +29,7 @@ from mindtune.evaluate.transcripts import transcript
 from mindtune.provenance import add_made_by, hash_inputs
 from mindtune.records import read_jsonl, sha256_path, to_json, write_jsonl, write_record
 from mindtune.serve.engine import serve
-from mindtune.serve.engine_settings import check_engine, check_engine_node
+from mindtune.serve.engine_settings import check_engine, check_engine_node, in_flight
 
 SETTINGS = ("personas", "turns", "seed", "max_new_tokens", "client_max_new_tokens")
 CLIENT = ("kind", "base_url", "model", "key_file", "path")
@@ -144,7 +144,7 @@ def simulate(args: argparse.Namespace, model_hash: str, system: str | None) -> t
         if args.client["kind"] == "endpoint":
             print(f"asking {args.client['base_url']} at most {most} times", flush=True)
         with asking(args, both):
-            rows = hold(personas, one, args.concurrency, both)
+            rows = hold(personas, one, in_flight(args.engine, args.concurrency), both)
     return rows, {"counsellor": both[0].asked, "client": both[1].asked}
 
 

@@ -84,5 +84,5 @@ def ask_all(
     greedy = target.asking(**GREEDY, **GREEDY_EXTRA)
     try:
         asyncio.run(ask_each(requests, greedy, concurrency, keep))
-    except* NotAnsweredError as group:
+    except* Exception as group:  # as it was: an error of `keep`, too
         raise group.exceptions[0] from None

@@ -25,6 +25,8 @@ KEYS = {
     "startup_timeout_s": int,
 }
 LOG_BYTES = 16 << 20
+# The transformers engine answers one request at a time: one more waits, and none for long
+ONE_BY_ONE = 2
 # With its PyTorch engine LMDeploy brings its own attention kernels, which are in the package
 MODULES = {"transformers": ["transformers"], "lmdeploy": ["lmdeploy.serve"]}
 ZERO_CACHE = (
@@ -32,6 +34,11 @@ ZERO_CACHE = (
     "excluded: with 0 there is "
     "no room for a single token and both engines of LMDeploy stop at start; use 0.8"
 )
+
+
+def in_flight(engine: Mapping[str, Any], wanted: int) -> int:
+    """How many requests to have under way at a time, of the number that the configuration gives."""
+    return min(wanted, ONE_BY_ONE) if engine["engine"] == "transformers" else wanted
 
 
 def check_engine(engine: Mapping[str, Any]) -> None:

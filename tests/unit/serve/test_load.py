@@ -3,6 +3,7 @@ refuses to count.
 """
 
 import asyncio
+import errno
 import json
 import socket
 import threading
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from mindtune.serve.at_once import NotAnsweredError, Request, ask_all
 from mindtune.serve.client import Client, Reply
+from mindtune.serve.engine_settings import in_flight
 from mindtune.serve.load import Answer, LoadError, Target, load, speeds
 
 CHAT = [{"role": "user", "content": "我最近总是失眠，怎么办？"}]
@@ -149,6 +151,22 @@ def test_the_first_request_that_is_not_answered_ends_it_and_what_came_is_kept():
             ask_all(requests, target, 1, lambda request, _: kept.append(request.key))
     assert caught.value.request.key == "题5" and caught.value.replies == 5
     assert kept == [f"题{n}" for n in range(5)] and len(seen) == 6
+
+
+def test_an_error_where_a_reply_is_kept_is_raised_as_it_was():
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "回复.jsonl")
+
+    with chat_server() as (port, _), pytest.raises(OSError, match="No space left"):
+        ask_all(
+            [Request(f"题{n}", CHAT, 3) for n in range(9)], Target(port, "k", {}, False), 4, full
+        )
+
+
+def test_the_engine_that_answers_one_by_one_gets_two_requests_at_a_time():
+    assert in_flight({"engine": "transformers"}, 256) == 2
+    assert in_flight({"engine": "transformers"}, 1) == 1
+    assert in_flight({"engine": "lmdeploy"}, 256) == 256
 
 
 def test_a_server_that_is_gone_is_said():
