@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ["main", "seed43"]
+BASELINES = ("base_again", "base_prompted")
 
 
 def load(path):
@@ -136,7 +137,9 @@ def test_scores_have_intervals_floors_and_signatures(demo):
     by = {(row["model"], row["metric"], row["stratum"]): row for row in facts["rows"]}
     floors = {"floor:random", "floor:same_dialogue", "floor:nearest", "floor:echo", "floor:fixed"}
     floors |= {"floor:base_cut"}
-    assert {model for model, _, _ in by} == {"base", "tuned", *floors}
+    assert {model for model, _, _ in by} == {"base", "tuned", *BASELINES, *floors}
+    for metric in ("BLEU", "chrF"):  # the engine answers alone, one by one: no noise
+        assert by["base_again", metric, "zh"]["value"] == by["base", metric, "zh"]["value"]
     for metric in ("BLEU", "chrF", "ROUGE-L"):
         row = by["tuned", metric, "zh"]
         assert row["low"] <= row["value"] <= row["high"] and row["n"] > 0
