@@ -107,6 +107,7 @@ def write_finished(work: Path, runs: list[str]) -> None:
     for path in (
         *(f"base/fetch_{part}.json" for part in ("tokenizer", "model")),
         *(f"{place}/demo/dialogue.json" for place in ("prompts", "base/replies")),
+        *(f"base/baselines/demo/{name}/dialogue.json" for name in ("again", "prompted")),
         "export.json",
         "report/rulegraph.json",
     ):
