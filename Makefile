@@ -179,7 +179,7 @@ deployment: driver ## systemd units and a SLURM script for a store of exports: m
 		--user="$$USER" --key-file="$$KEY" --out="$$OUT"
 
 test: lint ## all tests but the GPU's and the long ones of test-faults
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-unit test-workflow test-e2e test-profile
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going test-unit test-workflow test-e2e test-profile
 
 lint: driver ## formatting and static checks of Python and rules
 	$(DRIVER) -m ruff check --quiet .
