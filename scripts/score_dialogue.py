@@ -13,7 +13,7 @@ from typing import Any
 
 from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.evaluate.baselines import baseline_paths, without_system
-from mindtune.evaluate.scoring import add_scored
+from mindtune.evaluate.scoring import add_replies, add_scored
 from mindtune.provenance import hash_inputs
 from mindtune.records import read_jsonl, write_record
 
@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--suite", required=True, help="the suite's name")
     parser.add_argument("--note", default="", help="what a reader of the table should know")
     parser.add_argument("--run", required=True, help="the name of the tuned model's run")
+    add_replies(parser)
     add_scored(parser)
     args = parser.parse_args()
 

@@ -16,7 +16,14 @@ from mindtune.cli import UserError, argument_parser, run
 from mindtune.data.hotlines import load_hotlines
 from mindtune.evaluate.baselines import baseline_paths
 from mindtune.evaluate.replay import check_replay
-from mindtune.evaluate.scoring import Suite, add_scored, check_paired, read_by_id, read_replies
+from mindtune.evaluate.scoring import (
+    Suite,
+    add_replies,
+    add_scored,
+    check_paired,
+    read_by_id,
+    read_replies,
+)
 from mindtune.provenance import hash_inputs, read_record
 from mindtune.records import write_record
 
@@ -84,6 +91,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--prompts", required=True, type=Path)
     parser.add_argument("--letters", type=Path, nargs="*", default=[], help="of base and tuned")
     parser.add_argument("--reads", type=Path, nargs="*", default=[], help="files of the scorer")
+    add_replies(parser)
     add_scored(parser)
     return parser.parse_args()
 

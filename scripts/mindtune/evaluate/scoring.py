@@ -39,15 +39,17 @@ class Suite:
         return {row["lang"] for row in self.prompts.values()}
 
 
-def add_scored(parser: argparse.ArgumentParser) -> None:
-    """The flags that every program has that scores a suite: the replies, the records behind them,
-    and what it writes.
-    """
+def add_replies(parser: argparse.ArgumentParser) -> None:
+    """The replies that a program scores."""
     parser.add_argument("--base", required=True, type=Path, help="replies of the base model")
     parser.add_argument("--tuned", required=True, type=Path, help="replies of the tuned model")
     parser.add_argument(
         "--baselines", type=Path, nargs="*", default=[], help="further replies of the base"
     )
+
+
+def add_scored(parser: argparse.ArgumentParser) -> None:
+    """The flags that every program has that scores a suite: --made-by, --items, --scores."""
     add_made_by(parser)
     parser.add_argument("--items", required=True, type=Path, help="the item scores to write")
     parser.add_argument("--scores", required=True, type=Path, help="the record to write")
