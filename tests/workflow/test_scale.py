@@ -65,6 +65,10 @@ DATA_STAGES = (
     "write_datasheet",
     "cache_dataset",
 )
+OF_DATASET = (
+    *("prompts/demo", "base/replies/demo"),
+    *("base/baselines/demo/again", "base/baselines/demo/prompted"),
+)
 # Run by the environment that has Parquet: the item scores of every run
 WRITE_ITEMS = """
 import sys
@@ -106,8 +110,7 @@ def write_finished(work: Path, runs: list[str]) -> None:
         record(f"data/demo/{stage}.json")
     for path in (
         *(f"base/fetch_{part}.json" for part in ("tokenizer", "model")),
-        *(f"{place}/demo/dialogue.json" for place in ("prompts", "base/replies")),
-        *(f"base/baselines/demo/{name}/dialogue.json" for name in ("again", "prompted")),
+        *(f"{place}/dialogue.json" for place in OF_DATASET),
         "export.json",
         "report/rulegraph.json",
     ):
