@@ -28,7 +28,7 @@ from mindtune.evaluate.asked import prepared
 from mindtune.evaluate.reply_store import ReplyStore
 from mindtune.records import read_jsonl
 from mindtune.serve.engine import Server, serve
-from mindtune.serve.load import Target, load, speeds
+from mindtune.serve.load import load, speeds
 
 TARGETS = {"minutes_after_loading": 4.0, "share_of_full_rate": 0.8}
 DIALOGUES, QUESTIONS = 1000, 2000
@@ -67,10 +67,9 @@ def asked(args: argparse.Namespace, model: Path, server: Server, folder: Path) -
 
 def full(args: argparse.Namespace, server: Server) -> list[dict[str, Any]]:
     """Speeds of the same server with many requests at once, replies of REPLY_TOKENS each."""
-    body = {"model": args.engine["model_name"], "max_tokens": REPLY_TOKENS, "temperature": 0}
+    target = server.target().asking(max_tokens=REPLY_TOKENS, temperature=0)
     if args.engine["engine"] == "lmdeploy":  # ours refuses what it does not know
-        body["ignore_eos"] = True
-    target = Target(server.port, server.api_key, body, False)
+        target = target.asking(ignore_eos=True)
     rows = []
     for level in args.levels:
         load(target, chats(level, 1), level)
