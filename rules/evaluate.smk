@@ -371,6 +371,7 @@ rule score_dialogue:
         "benchmarks/runs/{run}/scores/{suite}.tsv"
     wildcard_constraints:
         suite="|".join(DIALOGUE_SUITES) or "-",
+    threads: 2
     params:
         code=code_hash("score_dialogue.py"),
         settings=as_json(**config["evaluate"]["score"]),
@@ -387,6 +388,7 @@ rule score_dialogue:
             --run {wildcards.run:q} \
             --note {params.note:q} \
             --settings {params.settings:q} \
+            --threads {threads} \
             --items {output.item_scores:q} \
             --scores {output.scores:q}
         """

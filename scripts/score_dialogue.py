@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, add_json, argument_parser, run
-from mindtune.evaluate.baselines import baseline_paths, without_system
+from mindtune.evaluate.baselines import baseline_paths, compared_turns
 from mindtune.evaluate.scoring import add_replies, add_scored
 from mindtune.provenance import hash_inputs
 from mindtune.records import read_jsonl, write_record
@@ -77,15 +77,15 @@ def check_same_prompts(
         )
 
 
-def read_baseline(path: Path, base: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def read_baseline(model: str, path: Path, base: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The replies of a baseline in the base's order. Each answers what the base was asked, but for
-    the system turn; a longer one may leave no room for the last prompts.
+    the system turn of base_prompted, which may leave no room for the last prompts.
     """
     found = read_replies(path)
     for key, row in found.items():
         asked = base.get(key, {"prompt": [], "reference": None})
-        same = without_system(row["prompt"]) == without_system(asked["prompt"])
-        if not same or row["reference"] != asked["reference"]:
+        turns = [compared_turns(model, prompt) for prompt in (row["prompt"], asked["prompt"])]
+        if turns[0] != turns[1] or row["reference"] != asked["reference"]:
             raise UserError(
                 f"{path}: {key} answers another prompt than the base's reply of that id; generate "
                 "both from the same test file"
@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--run", required=True, help="the name of the tuned model's run")
     add_replies(parser)
     add_scored(parser)
+    parser.add_argument("--threads", type=int, default=1, help="the result does not depend on it")
     args = parser.parse_args()
 
     inputs = hash_inputs([args.base, args.tuned, *args.baselines], args.made_by)
@@ -125,13 +126,15 @@ def main() -> None:
     check_same_prompts(base, tuned, (args.base, args.tuned))
     replies = {"base": list(base.values()), "tuned": [tuned[key] for key in base]}
     for model, path in baseline_paths(args.baselines).items():
-        replies[model] = read_baseline(path, base)
+        replies[model] = read_baseline(model, path, base)
     from mindtune.evaluate.dialogue import dialogue_items
     from mindtune.evaluate.items import write_items
     from mindtune.evaluate.metrics import signatures
 
     settings = args.settings
-    items = dialogue_items(replies, args.run, settings["fixed_line"], settings["seed"])
+    items = dialogue_items(
+        replies, args.run, settings["fixed_line"], settings["seed"], args.threads
+    )
     write_items(args.items, items.assign(suite=args.suite), signatures())
     facts = facts_of(
         args.items, args.suite, args.note, [row["reference"] for row in replies["base"]]

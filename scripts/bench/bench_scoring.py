@@ -33,6 +33,7 @@ from mindtune.records import read_jsonl, write_jsonl
 ROOT = Path(__file__).resolve().parents[2]
 SENTENCE = re.compile(r"[^。！？]+[。！？]?")
 CHARACTERS, TURNS, RESAMPLES, SEED = 90, 8, 1000, 42
+THREADS = 2  # as the rule has them
 SETTINGS = {"seed": SEED, "fixed_line": {"zh": "谢谢你愿意告诉我这些。", "en": "Thank you."}}
 TARGET = {
     "s for 10,000": 40,
@@ -87,7 +88,7 @@ def score(folder: Path, count: int) -> dict[str, float]:
     flags = {"base": "base.jsonl", "tuned": "tuned.jsonl", "items": "i.parquet", "scores": "s.json"}
     paths = [part for flag, name in flags.items() for part in (f"--{flag}", folder / name)]
     settings = ["--settings", json.dumps(SETTINGS), "--run", "main", "--suite", "dialogue"]
-    return timed([*program, *paths, *settings], OMP_NUM_THREADS="1")
+    return timed([*program, *paths, *settings, "--threads", str(THREADS)], OMP_NUM_THREADS="1")
 
 
 def bootstrap_seconds(replies: Sequence[str], references: Sequence[str]) -> float:
@@ -145,7 +146,7 @@ def found_in(rows: Sequence[dict[str, Any]], sizes: Sequence[int]) -> dict[str, 
     growth = np.log(median("cpu s", last) / median("cpu s", first)) / np.log(last / first)
     rng = random.Random(SEED)
     return {
-        "s for 10,000": round(median("cpu s", last) + median("bootstrap s", last), 2),
+        "s for 10,000": round(median("s", last) + median("bootstrap s", last), 2),
         "GB": median("GB", last),
         "slope": round(float(growth), 2),
         "difference from rouge-score": rouge_difference(texts(last, rng), texts(last, rng)),
@@ -175,8 +176,8 @@ def main() -> None:
         median=found,
         target=TARGET,
         met=meets(found, TARGET, ["times faster"]),
-        note=f"Replies of about {CHARACTERS} characters, {TURNS} a dialogue. CPU seconds of one "
-        "core, since other work ran on the machine (load is that of the last minute). "
+        note=f"Replies of about {CHARACTERS} characters, {TURNS} a dialogue; {THREADS} processes. "
+        "load is the machine's, of the last minute before. "
         f"The bootstrap has {RESAMPLES:,} resamples of dialogues and is no part of the program, "
         "whose intervals need none. slope is that of the seconds over the replies, both as "
         "logarithms: 1 is linear. ROUGE is for one system, tokens included; LLaMA-Factory's set "

@@ -29,6 +29,13 @@ def without_system(prompt: Prompt) -> list[Mapping[str, str]]:
     return [message for message in prompt if message["role"] != "system"]
 
 
+def compared_turns(model: str, prompt: Prompt) -> list[Mapping[str, str]]:
+    """The turns of a prompt that a model's replies must share with the base's: all of them, but for
+    base_prompted, whose system turn is its own.
+    """
+    return without_system(prompt) if model == "base_prompted" else list(prompt)
+
+
 def with_own_system(row: Row, texts: Mapping[str, str]) -> dict[str, Any]:
     """A row of a prompts file with the system turn of its language instead of its own."""
     turn = {"role": "system", "content": texts[language(row)]}

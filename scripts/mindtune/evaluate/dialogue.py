@@ -9,7 +9,7 @@ import pandas as pd
 
 from mindtune.evaluate.floors import floors
 from mindtune.evaluate.items import COLUMNS, Metric, split_metric
-from mindtune.evaluate.metrics import DISTINCT, distinct, reply_values
+from mindtune.evaluate.metrics import DISTINCT, distinct, several_values
 from mindtune.evaluate.tokens import is_chinese
 
 # Replies that floors are computed for; more would not move a floor and would take longer than the
@@ -33,19 +33,34 @@ def floor_rows(rows: Sequence[Row], seed: int) -> list[Row]:
     return [row for row in rows if row["dialogue"] in chosen]
 
 
-def floor_values(drawn: Sequence[Sequence[str | None]], rows: Sequence[Row]) -> dict[str, Any]:
-    """{metric or part: its mean over a floor's draws, one value a reply}; NaN where a floor has no
-    reply.
+def floor_values(
+    floors: Mapping[str, Sequence[Sequence[str | None]]], references: Sequence[str], threads: int
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Each floor's name with {metric or part: its mean over the floor's draws, one value a reply};
+    NaN where it has no reply.
     """
-    places = [place for place, reply in enumerate(drawn[0]) if reply is not None]
-    found: dict[str, np.ndarray] = {}
-    for draw in drawn if places else ():
-        replies = [str(draw[place]) for place in places]
-        values = reply_values(replies, [rows[place]["reference"] for place in places])
-        for name, column in values.items():
-            total = found.setdefault(name, np.full(len(rows), np.nan))
-            total[places] = np.nan_to_num(total[places]) + column / len(drawn)
-    return found
+    drawn = [[reply or "" for reply in draw] for draws in floors.values() for draw in draws]
+    values = iter(several_values(drawn, references, threads))
+    for floor, draws in floors.items():
+        mine = [next(values) for _ in draws]
+        lacking = np.array([reply is None for reply in draws[0]])
+        if not lacking.all():
+            means = {name: np.mean([each[name] for each in mine], axis=0) for name in mine[0]}
+            yield floor, {name: np.where(lacking, np.nan, mean) for name, mean in means.items()}
+
+
+def model_values(
+    replies: Mapping[str, Sequence[Row]], threads: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """{model: the values of its replies}. Models with the same references are scored together."""
+    together: dict[tuple[str, ...], list[str]] = {}
+    for model, rows in replies.items():
+        together.setdefault(tuple(row["reference"] for row in rows), []).append(model)
+    found = {}
+    for references, models in together.items():
+        texts = [[row["reply"] for row in replies[model]] for model in models]
+        found |= dict(zip(models, several_values(texts, references, threads), strict=True))
+    return {model: found[model] for model in replies}
 
 
 def frame(
@@ -76,20 +91,25 @@ def corpus_frame(about: Mapping[str, str], rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def dialogue_items(
-    replies: Mapping[str, Sequence[Row]], run: str, fixed_line: Mapping[str, str], seed: int
+    replies: Mapping[str, Sequence[Row]],
+    run: str,
+    fixed_line: Mapping[str, str],
+    seed: int,
+    threads: int = 1,
 ) -> pd.DataFrame:
     """Item scores of every model, {"base": rows, "tuned": rows, ...} of equal prompts in equal
     order, and of the floors, which there are from two dialogues on. Baselines may lack some rows.
     """
     frames: list[pd.DataFrame] = []
     about = {"suite": "dialogue", "run": run}
-    for model, rows in replies.items():
-        values = reply_values([r["reply"] for r in rows], [r["reference"] for r in rows])
+    for model, values in model_values(replies, threads).items():
+        rows = replies[model]
         truncated = [row["finish_reason"] == "length" for row in rows]
         values["truncated"] = np.array(truncated, dtype=float)
         frames += [*frame(about | {"model": model}, rows, values)]
         frames.append(corpus_frame(about | {"model": model}, rows))
     some = floor_rows(replies["base"], seed)
-    for floor, drawn in floors(some, fixed_line, seed).items():
-        frames += frame(about | {"model": floor}, some, floor_values(drawn, some))
+    drawn = floors(some, fixed_line, seed)
+    for floor, values in floor_values(drawn, [row["reference"] for row in some], threads):
+        frames += frame(about | {"model": floor}, some, values)
     return pd.concat(frames, ignore_index=True)

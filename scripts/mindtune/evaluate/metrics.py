@@ -16,21 +16,23 @@ from mindtune.evaluate import tokens
 from mindtune.evaluate.parts import FORMULAS
 from mindtune.evaluate.rouge import VERSION, rouge
 from mindtune.evaluate.tokens import ngrams, tokenize
+from mindtune.processes import in_order
 
 REPEAT_ORDER = 4
-# Replies at a time: sacrebleu keeps every n-gram of those it is given.
+# Replies at a time: sacrebleu keeps every n-gram of their references.
 CHUNK = 500
+# One of each, because each remembers the words of the texts that it has seen.
+SACREBLEU = {"BLEU": BLEU(tokenize="zh"), "chrF": CHRF()}
 DISTINCT = {"distinct-1": 1, "distinct-2": 2}
 ROUGE = ("ROUGE-1", "ROUGE-2", "ROUGE-L")
 
 
 def signatures() -> dict[str, str]:
     """{metric: how it is computed}, in the order in which tables show them."""
-    said = {"BLEU": BLEU(tokenize="zh"), "chrF": CHRF()}
-    for metric in said.values():
+    for metric in SACREBLEU.values():
         metric._extract_corpus_statistics(["a"], [["a"]])  # it counts the references for `nrefs`
     return {
-        **{name: str(metric.get_signature()) for name, metric in said.items()},
+        **{name: str(metric.get_signature()) for name, metric in SACREBLEU.items()},
         **{
             name: f"{name.lower()}|f|mean:replies|x100|stem:no|{tokens.SIGNATURE}|like:rouge-score "
             + VERSION
@@ -63,24 +65,47 @@ def reply_values(replies: Sequence[str], references: Sequence[str]) -> dict[str,
 
     BLEU and chrF are kept as the statistics that sacrebleu sums over the segments.
     """
-    if len(replies) != len(references):
-        raise ValueError(f"{len(replies)} replies and {len(references)} references")
+    return several_values([replies], references)[0]
+
+
+def several_values(
+    several: Sequence[Sequence[str]], references: Sequence[str], threads: int = 1
+) -> list[dict[str, np.ndarray]]:
+    """As `reply_values`, for several systems with the same references, which are read once."""
+    for replies in several:
+        if len(replies) != len(references):
+            raise ValueError(f"{len(replies)} replies and {len(references)} references")
     chunks = [
-        chunk_values(replies[start : start + CHUNK], references[start : start + CHUNK])
-        for start in range(0, len(replies), CHUNK)
+        ([replies[start : start + CHUNK] for replies in several], references[start : start + CHUNK])
+        for start in range(0, len(references), CHUNK)
     ]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    parts = [part for _, part in in_order(lambda: chunk_values, chunks, min(threads, len(chunks)))]
+    return [
+        {name: np.concatenate([values[name] for values in found]) for name in found[0]}
+        for found in zip(*parts, strict=True)
+    ]
 
 
-def chunk_values(replies: Sequence[str], references: Sequence[str]) -> dict[str, np.ndarray]:
-    """As `reply_values`, for as many replies as sacrebleu may hold the n-grams of."""
+def chunk_values(
+    chunk: tuple[Sequence[Sequence[str]], Sequence[str]],
+) -> list[dict[str, np.ndarray]]:
+    """The values of each of several systems' replies to as many references as sacrebleu may hold
+    the n-grams of.
+    """
+    several, references = chunk
+    for metric in SACREBLEU.values():
+        metric._ref_cache = metric._cache_references([references])
+    return [system_values(replies, references) for replies in several]
+
+
+def system_values(replies: Sequence[str], references: Sequence[str]) -> dict[str, np.ndarray]:
+    """One system's values, against the references that sacrebleu was given last."""
     pairs = list(zip(replies, references, strict=True))
     overlap = [rouge(tokenize(reply), tokenize(reference)) for reply, reference in pairs]
     lengths = [(len(tokenize(reply)), len(tokenize(reference))) for reply, reference in pairs]
     found = {name: 100 * column for name, column in zip(ROUGE, np.array(overlap).T, strict=True)}
     several = {
-        "BLEU": BLEU(tokenize="zh")._extract_corpus_statistics(replies, [references]),
-        "chrF": CHRF()._extract_corpus_statistics(replies, [references]),
+        **{name: of._extract_corpus_statistics(replies, None) for name, of in SACREBLEU.items()},
         "repetition": [repeated(reply) for reply in replies],
         "length_ratio": lengths,
     }

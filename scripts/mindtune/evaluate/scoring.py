@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
-from mindtune.evaluate.baselines import BASELINES, without_system
+from mindtune.evaluate.baselines import compared_turns
 from mindtune.provenance import add_made_by
 from mindtune.records import read_jsonl
 
@@ -107,9 +107,10 @@ def read_by_id(path: Path) -> Rows:
 
 
 def read_replies(path: Path, prompts: Rows, model: str) -> Rows:
-    """Replies by id, each to the prompt of that id; a baseline may have another system turn."""
+    """Replies by id, each to the prompt of that id; base_prompted may have another system
+    turn.
+    """
     replies = read_by_id(path)
-    seen = without_system if model in BASELINES else list
     for key, row in replies.items():
         if key not in prompts:
             raise UserError(
@@ -117,8 +118,10 @@ def read_replies(path: Path, prompts: Rows, model: str) -> Rows:
                 f"replies "
                 "again"
             )
-        same = seen(row["prompt"]) == seen(prompts[key]["prompt"])
-        if not same or not isinstance(row.get("reply"), str):
+        asked, answered = (
+            compared_turns(model, prompt) for prompt in (prompts[key]["prompt"], row["prompt"])
+        )
+        if asked != answered or not isinstance(row.get("reply"), str):
             raise UserError(
                 f"{path}: the reply to {key} is to another prompt, or is no text; generate the "
                 "replies again"

@@ -21,6 +21,7 @@ def tokenize(text: str) -> tuple[str, ...]:
     return tuple(TOKEN.findall(text.lower()))
 
 
+@lru_cache(maxsize=CACHED)
 def is_chinese(text: str) -> bool:
     """True if at least half of the words of a text are CJK characters; punctuation does not
     count.

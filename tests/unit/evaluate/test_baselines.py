@@ -77,6 +77,13 @@ def test_replies_to_other_prompts_are_no_baseline(tmp_path, key, wrong):
     assert not (tmp_path / "i.parquet").exists()
 
 
+def test_the_base_asked_again_has_no_system_turn_of_its_own(tmp_path):
+    told = [with_own_system(row, TOLD) for row in reply_rows(3)]
+    done = scored(tmp_path, {"again": told})
+    assert done.returncode == 2 and "again/dialogue.jsonl" in done.stderr
+    assert "answers another prompt" in done.stderr
+
+
 def two_suites():
     draw = np.random.default_rng(1)
     base = draw.normal(20, 4, 60)

@@ -119,8 +119,10 @@ def test_silence_everywhere_scores_zero_without_an_error():
 def test_a_chunk_ends_anywhere(monkeypatch):
     whole = metrics.reply_values(column(4), column(2))
     monkeypatch.setattr(metrics, "CHUNK", 2)
-    parts = metrics.reply_values(column(4), column(2))
-    assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+    for threads in (1, 2):
+        other, parts = metrics.several_values([column(3), column(4)], column(2), threads)
+        assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+        assert not np.array_equal(whole["ROUGE-1"], other["ROUGE-1"])
 
 
 def test_any_resample_scores_as_sacrebleu_would_score_it():
