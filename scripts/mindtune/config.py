@@ -30,7 +30,7 @@ DATA_OF_A_RUN = ("dataset", "mix")
 # What an engine does not use, or uses without an effect on its replies
 NOT_OF_ENGINE = {
     "lmdeploy": ("startup_timeout_s", "threads"),
-    "transformers": ("startup_timeout_s", "backend", "cache_max_entry_count", "tp"),
+    "transformers": ("startup_timeout_s", "backend", "cache_max_entry_count", "memory_gib", "tp"),
 }
 
 

@@ -114,7 +114,7 @@ READERS = [
     ("serve.model_name", {"verify_serving"}),
     *[
         (f"serve.{key}", set())  # engine transformers does not use them, or not for its replies
-        for key in ("backend", "cache_max_entry_count", "tp", "startup_timeout_s")
+        for key in ("backend", "cache_max_entry_count", "memory_gib", "tp", "startup_timeout_s")
     ],
     ("serve.", {*SERVED, *LETTERS}),
     ("smoke.", {"verify_serving"}),

@@ -9,6 +9,7 @@ from mindtune.cli import UserError
 from mindtune.preflight import check_gpu, check_node
 from mindtune.provenance import hashing_beside
 from mindtune.serve import lmdeploy_server, transformers_server
+from mindtune.serve.kv_cache import within_memory
 from mindtune.variables import listed
 
 ENGINES = ("transformers", "lmdeploy")
@@ -24,6 +25,8 @@ KEYS = {
     "threads": int,
     "startup_timeout_s": int,
 }
+# null where it is not bounded
+MEMORY = "memory_gib"
 LOG_BYTES = 16 << 20
 # The transformers engine answers one request at a time: one more waits, and none for long
 ONE_BY_ONE = 2
@@ -43,7 +46,7 @@ def in_flight(engine: Mapping[str, Any], wanted: int) -> int:
 
 def check_engine(engine: Mapping[str, Any]) -> None:
     """Raise UserError for a setting that is missing, unknown, of the wrong type or out of range."""
-    for name in sorted(engine.keys() ^ KEYS.keys()):
+    for name in sorted((engine.keys() - {MEMORY}) ^ KEYS.keys()):
         raise UserError(
             f"engine setting {name} is {'unknown' if name in engine else 'missing'}; the settings "
             f"are {', '.join(KEYS)}"
@@ -58,6 +61,9 @@ def check_engine(engine: Mapping[str, Any]) -> None:
             )
         if kind is int and value < 1:
             raise UserError(f"engine setting {name} is {value} and should be at least 1")
+    limit = engine.get(MEMORY)
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float))):
+        raise UserError(f"engine setting {MEMORY} is {limit!r} and should be a number or null")
     if engine["engine"] not in ENGINES:
         raise UserError(f"engine {engine['engine']!r} is unknown; use one of {', '.join(ENGINES)}")
     if not 0 < engine["cache_max_entry_count"] < 1:
@@ -118,7 +124,10 @@ def lmdeploy_arguments(model: Path, engine: Mapping[str, Any], port: int) -> lis
 
 
 def lmdeploy_command(model: Path, engine: Mapping[str, Any], port: int) -> list[str]:
-    """The whole command. `-P` keeps our module names out of the way of LMDeploy's imports."""
+    """The whole command, for the card as it is now. `-P` keeps our module names out of the way of
+    LMDeploy's imports.
+    """
+    engine = within_memory(model, engine)
     return [
         engine["python"],
         "-P",

@@ -59,7 +59,7 @@ def test_a_whole_number_and_a_truth_are_no_number_with_a_point():
 def test_an_engine_is_decided_by_what_it_uses():
     on_cpu = serve_settings(resolve(DEMO, SCHEMA))
     on_gpu = serve_settings(resolve(SEED, SCHEMA))
-    left_out = {"startup_timeout_s", "backend", "cache_max_entry_count", "tp"}
+    left_out = {"startup_timeout_s", "backend", "cache_max_entry_count", "memory_gib", "tp"}
     assert on_cpu.keys() - deciding_engine(on_cpu).keys() == left_out
     assert on_gpu.keys() - deciding_engine(on_gpu).keys() == {"startup_timeout_s", "threads"}
     assert on_cpu["device"] == "cpu" and on_gpu["device"] == "gpu"

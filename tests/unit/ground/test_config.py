@@ -111,6 +111,7 @@ def test_seed_values():
         ("train.batch_size", 0, ["train.batch_size", "at least 1"]),
         ("train.batch_size", True, ["train.batch_size", "integer"]),
         ("serve.cache_max_entry_count", 0, ["serve.cache_max_entry_count", "more than 0"]),
+        ("serve.memory_gib", 0, ["serve.memory_gib", "more than 0"]),
         ("serve.cache-max-entry-count", 0.8, ["serve.cache_max_entry_count"]),
         ("export.max_shard_size", "2GiB", ["export.max_shard_size", "'2GiB'"]),
         ("export.require_gates", True, ["export.require_gates is true", "no gate is configured"]),
