@@ -13,7 +13,7 @@ from mindtune.train.packing import packs, steps_per_epoch
 
 def repeated(lengths: list[int], steps: int, settings: dict[str, Any]) -> list[int]:
     """Row numbers, repeated, that fill `steps` optimizer steps; `lengths` are the rows' tokens."""
-    wanted = steps * settings["batch_size"] * settings["grad_accumulation"]
+    wanted = steps * settings["batch_size"] * settings["grad_accumulation"] * settings["gpus"]
     count = int(wanted * settings["max_length"] * len(lengths) / sum(lengths) * 1.02)
     rows = [number % len(lengths) for number in range(count)]
     while len(packs([lengths[row] for row in rows], settings["max_length"])) > wanted:
@@ -41,7 +41,8 @@ def fill(
     chosen = train.iloc[rows].reset_index(drop=True)
     chosen.to_parquet(target / "lengths.parquet", index=False)
     plan = packs(chosen.tokens.tolist(), settings["max_length"])
-    planned = steps_per_epoch(len(plan), settings["batch_size"], settings["grad_accumulation"])
+    shape = (settings[key] for key in ("batch_size", "grad_accumulation", "gpus"))
+    planned = steps_per_epoch(len(plan), *shape)
     facts = {
         "steps": planned,
         "packs": len(plan),

@@ -9,11 +9,14 @@ optimizer's. Differences are one bf16 rounding each; in float32 they are at most
 additions.
 """
 
+from collections.abc import Sequence
 from types import MethodType
 from typing import Any
 
 import torch
 from torch.nn.functional import linear
+
+from mindtune.cli import UserError
 
 
 def lora_forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -48,15 +51,38 @@ def is_plain(layer: Any) -> bool:
     )
 
 
+def check_all_plain(model: torch.nn.Module, plain: Sequence[Any]) -> None:
+    """The kernels compute every adapter of a model: a layer left out would keep its base in bf16,
+    and the run would be called FP8 all the same. A UserError that names the first one.
+    """
+    from peft.tuners.lora.layer import LoraLayer
+
+    known = set(map(id, plain))
+    left = [
+        name
+        for name, part in model.named_modules()
+        if isinstance(part, LoraLayer) and id(part) not in known
+    ]
+    if left:
+        raise UserError(
+            f"train.base_precision is fp8, and {len(left)} of {len(known) + len(left)} adapters "
+            f"stand beside a layer that cannot be in FP8, such as {left[0]}; leave it out of "
+            "train.lora.target_modules, or set train.base_precision to bf16"
+        )
+
+
 def speed_up_lora(model: torch.nn.Module, fused: bool = False, fp8: bool = False) -> int:
     """Give every plain LoRA layer the forward pass above, or, `fused`, that of a GPU's kernels,
     then with base weights in FP8 if that is asked for; return how many there were.
     """
     if fused:
-        from mindtune.train.lora_groups import speed_up_groups
         from mindtune.train.nf4 import is_in_4_bits
 
         layers = [part for part in model.modules() if is_plain(part) or is_in_4_bits(part)]
+        if fp8:
+            check_all_plain(model, layers)
+        from mindtune.train.lora_groups import speed_up_groups
+
         speed_up_groups(layers, model, fp8)
         return len(layers)
     layers = [module for module in model.modules() if is_plain(module)]

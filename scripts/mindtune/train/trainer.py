@@ -8,7 +8,7 @@ trained positions), and knows which dialogues are in it.
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from swift.trainers import Seq2SeqTrainer
@@ -39,9 +39,14 @@ def preflight(settings: dict[str, Any]) -> None:
 
             check_kernels(device=device, **settings["fused"])
     except UserError as error:
-        leave_reason(settings["stopped"], str(error))
-        raise SystemExit(str(error)) from None
+        refuse(settings, error)
     Watch.mark("checks")
+
+
+def refuse(settings: dict[str, Any], error: UserError) -> NoReturn:
+    """End, and leave the reason for the program that started the trainer."""
+    leave_reason(settings["stopped"], str(error))
+    raise SystemExit(str(error)) from None
 
 
 def stored_tokens(row: Mapping[str, Any], return_length: bool = True) -> dict[str, Any]:
@@ -84,7 +89,10 @@ class PackTrainer(Seq2SeqTrainer):
                 use_stored_tokens(dataset)
         if self.fast:
             fp8 = bool(self.fused and self.fused["fp8"])
-            count = speed_up_lora(model, fused=bool(self.fused), fp8=fp8)
+            try:
+                count = speed_up_lora(model, fused=bool(self.fused), fp8=fp8)
+            except UserError as error:
+                refuse(Watch.settings, error)
             print(f"{count} LoRA layers by {'kernels' if self.fused else 'formula'}", flush=True)
         args.use_logits_to_keep = not template.packing and None  # the collator does it for packs
         self.flash = "flash" in str(model.config._attn_implementation)

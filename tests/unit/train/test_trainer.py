@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from mindtune.cli import UserError
 from mindtune.train import watch
 from mindtune.train.lora import speed_up_lora
 from mindtune.train.trainer import pack_batch
@@ -123,6 +124,17 @@ def test_dora_keeps_pefts_own_pass(folder):
         )
         == 0
     )
+
+
+def test_fp8_is_refused_where_a_layer_would_keep_its_base_as_it_is(folder):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    names = ["q_proj", "embed_tokens"]
+    model = get_peft_model(model, LoraConfig(r=4, target_modules=names))
+    with pytest.raises(UserError, match=r"1 of 3 adapters .*such as \S*embed_tokens"):
+        speed_up_lora(model, fused=True, fp8=True)
 
 
 def test_a_micro_batch_is_ms_swifts(template, rows):
