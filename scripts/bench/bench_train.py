@@ -101,6 +101,7 @@ def train(args: argparse.Namespace, name: str, settings: dict[str, Any]) -> dict
     return {
         "name": name,
         "dialogues": dialogues,
+        "gpus": settings["gpus"],
         "choice": next(
             (line for line in text.splitlines() if line.startswith("train.memory:")), ""
         ),
