@@ -78,6 +78,8 @@ def train_flags(model: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
             "gradient_checkpointing": settings["gradient_checkpointing"],
             # a worker process would double the memory of a small machine
             "dataloader_num_workers": 0 if settings["device"] == "cpu" else 4,
+            # those that outlive their epoch end one after the other, 5 s each, once all is done
+            "dataloader_persistent_workers": False,
             # a loss that is no number must show; looking for one makes the GPU wait each time
             "logging_nan_inf_filter": False,
             "use_liger_kernel": settings["kernels"] == "fast" and settings["device"] == "gpu",
