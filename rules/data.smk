@@ -5,6 +5,7 @@ INPUTS   what datasets.{dataset} names: a hub's snapshot, or files on this machi
 OUTPUTS  results/base/tokenizer/, results/base/model/
          results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, crisis.jsonl,
          {train,dev,test}.jsonl, contamination.jsonl, DATASHEET.md, croissant.json,
+         where it is asked for perplexity.parquet,
          and a record a rule
          results/data/{a+b}/train.jsonl and so on, of datasets that a run trains on together
 
@@ -13,6 +14,12 @@ with the record that holds its hash: the bytes decide what reruns, a touch does 
 compares what it reads with the records given as --made-by; the record beside a file is `ancient()`,
 because the file's own bytes decide.
 """
+
+def perplexity_record(dataset):
+    """The record of a dataset's perplexity, if the configuration asks for it."""
+    return (
+        [f"results/data/{dataset}/measure_perplexity.json"] if config["data"]["perplexity"] else []
+    )
 
 
 rule fetch_dataset:
@@ -210,6 +217,47 @@ rule clean_dialogues:
         """
 
 
+rule measure_perplexity:
+    """Say how likely the base model finds what each dialogue's counsellor says; for people only."""
+    input:
+        dialogues="results/data/{dataset}/clean.jsonl",
+        clean_record=ancient("results/data/{dataset}/clean_dialogues.json"),
+        model=ancient("results/base/model"),
+        model_record="results/base/fetch_model.json",
+        env=ancient(env_ready("train")),
+    output:
+        perplexity="results/data/{dataset}/perplexity.parquet",
+        record="results/data/{dataset}/measure_perplexity.json",
+    log:
+        "logs/data/{dataset}/measure_perplexity.log",
+    benchmark:
+        "benchmarks/data/{dataset}/measure_perplexity.tsv"
+    wildcard_constraints:
+        dataset=ONE_SET,
+    threads: 8 if ON_GPU else 1
+    resources:
+        gpu=ON_GPU,
+        preparing=ON_GPU * NOTHING_PREPARED,
+        mem_mb=64000 if ON_GPU else 4000,
+    params:
+        code=code_hash("measure_perplexity.py"),
+        model=leaves_json("model/type", "model/template"),
+        device=config["device"],
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[train]:q} {SCRIPTS:q}/measure_perplexity.py \
+            --dialogues {input.dialogues:q} \
+            --model {input.model:q} \
+            --made-by {input.clean_record:q} {input.model_record:q} \
+            --model-kind {params.model:q} \
+            --device {params.device:q} \
+            --threads {threads} \
+            --perplexity {output.perplexity:q} \
+            --record {output.record:q}
+        """
+
+
 rule split_dialogues:
     """Split by groups, without a leak between the sides or from the evaluation into training."""
     input:
@@ -318,6 +366,7 @@ rule write_datasheet:
         fetch="results/data/{dataset}/fetch_dataset.json",
         clean="results/data/{dataset}/clean_dialogues.json",
         split="results/data/{dataset}/split_dialogues.json",
+        perplexity=lambda w: perplexity_record(w.dataset),
         env=ancient(env_ready("core")),
     output:
         datasheet="results/data/{dataset}/DATASHEET.md",
@@ -340,6 +389,7 @@ rule write_datasheet:
             --fetch {input.fetch:q} \
             --clean {input.clean:q} \
             --split {input.split:q} \
+            --perplexity {input.perplexity:q} \
             --datasheet {output.datasheet:q} \
             --croissant {output.croissant:q} \
             --record {output.record:q}

@@ -27,6 +27,7 @@ GPU_RULES = [
         "generate_tuned_replies",
         "judge_replies",
         "measure_base_letters",
+        "measure_perplexity",
     ),
     *("measure_tuned_letters", "simulate_base_conversations", "simulate_tuned_conversations"),
     *("train_lora", "verify_chosen_serving", "verify_serving"),

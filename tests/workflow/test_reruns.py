@@ -59,6 +59,7 @@ READERS = [
     ("runs.seed43.seed", {"order_dialogues", "train_lora"}),
     ("data.clean.", {"clean_dialogues"}),
     ("data.canaries.", None),  # one more suite is another graph: test_mixture.py
+    ("data.perplexity", None),  # more rules: tested apart
     ("data.split.", {"split_dialogues"}),
     ("data.contamination.", {"split_dialogues"}),
     ("train.max_length", {"clean_dialogues", "cache_dataset", *PLAN}),
