@@ -1,7 +1,7 @@
 """Describe a cleaned and split dataset: a data sheet for people, and a Croissant file for programs.
 
 Reads   the records of fetch_dataset, clean_dialogues and split_dialogues, and of measure_perplexity
-        where it ran
+        and find_paraphrases where they ran
 Writes  DATASHEET.md, croissant.json and the record
 """
 
@@ -17,7 +17,7 @@ from mindtune.provenance import check_chain, read_records
 from mindtune.records import write_json, write_record, write_text
 
 # Stages that only run where the configuration asks for them
-FURTHER = ("perplexity",)
+FURTHER = ("perplexity", "paraphrases")
 
 
 def parse_args() -> argparse.Namespace:

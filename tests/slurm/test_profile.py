@@ -22,6 +22,7 @@ from jobs import slurm
 COMMAND = ["--profile", "slurm-h100", "results/export"]
 GPU_RULES = [
     *(
+        "find_paraphrases",
         "generate_base_replies",
         "generate_baseline_replies",
         "generate_tuned_replies",

@@ -60,6 +60,8 @@ READERS = [
     ("data.clean.", {"clean_dialogues"}),
     ("data.canaries.", None),  # one more suite is another graph: test_mixture.py
     ("data.perplexity", None),  # more rules: tested apart
+    ("data.split.paraphrases.path", None),  # as well
+    ("data.split.paraphrases.threshold", set()),  # nobody looks for paraphrases in the demo
     ("data.split.", {"split_dialogues"}),
     ("data.contamination.", {"split_dialogues"}),
     ("train.max_length", {"clean_dialogues", "cache_dataset", *PLAN}),

@@ -23,7 +23,7 @@ def datasheet(
     name: str, spec: Facts, fetch: Facts, clean: Facts, split: Facts, more: Facts | None = None
 ) -> str:
     """Render the sheet. `spec` is the dataset's entry in the config; the next are facts of the
-    three stages, and `more` are records of those that ran besides: perplexity.
+    three stages, and `more` are records of those that ran besides: perplexity, paraphrases.
     """
     census = clean["census"]
     client = census["client_speaks_of_suicide_or_self_harm"]

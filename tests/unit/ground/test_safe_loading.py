@@ -80,6 +80,8 @@ def of_the_data_stage(folder: Path, rows: Path, record: list, out: Path) -> dict
     return {
         "measure_perplexity.py": ["--dialogues", rows, "--model", folder, "--model-kind", TEMPLATE,
                                   "--perplexity", out, *on_a_cpu],
+        "find_paraphrases.py": ["--clean", rows, "--encoder", folder, "--threshold", "0.9",
+                                "--pairs", out, *on_a_cpu],
     }  # fmt: skip
 
 
@@ -124,6 +126,7 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
 PROGRAMS = (
     "cache_dataset.py", "train_lora.py", "verify_merge.py", "build_demo_model.py",
     "generate_replies.py", "measure_letters.py", "verify_serving.py", "measure_perplexity.py",
+    "find_paraphrases.py",
     "mindtune/serve/transformers_server.py", "mindtune/serve/greedy_reference.py",
 )  # fmt: skip
 
