@@ -1,5 +1,5 @@
-"""Pairs of texts whose embeddings are alike: all are found, by products of blocks, and of those
-pairs that join the same groups only the most similar are kept.
+"""Pairs of texts whose embeddings are alike: all are found, by products of blocks, and as many are
+kept as join the groups, the most similar of each block first.
 
 Every text is compared with every earlier one, so time is quadratic in the number of texts; memory
 is that of the embeddings and of one block of products.
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-ROWS, COLUMNS = 1024, 16384  # of a block of products: 64 MB
+ROWS, COLUMNS = 1024, 4096  # of a block of products: 16 MB, and 0.5 GB more where all are alike
 DIGITS = 4  # of a similarity that is written down
 ROUNDING = 1e-6  # of a product of two equal vectors in float32
 
@@ -48,11 +48,27 @@ class Joins:
         self.seen = 0
 
     def add(self, earlier: np.ndarray, later: np.ndarray, similarity: np.ndarray) -> None:
-        """Take the pairs of a block; the most similar join first."""
+        """Take the pairs of a block, in ascending order of `later`.
+
+        Each text joins the most similar one first; where thousands are alike, few pairs are left
+        after that which join anything.
+        """
         self.seen += len(earlier)
+        if not len(earlier):
+            return
+        starts = np.flatnonzero(np.append(True, later[1:] != later[:-1]))
+        most = np.maximum.reduceat(similarity, starts)
+        sizes = np.diff(np.append(starts, len(later)))
+        places = np.flatnonzero(similarity == np.repeat(most, sizes))
+        best = places[np.unique(later[places], return_index=True)[1]]
+        self._join(earlier[best], later[best], similarity[best])
+        apart = self.group[earlier] != self.group[later]
+        self._join(earlier[apart], later[apart], similarity[apart])
+
+    def _join(self, earlier: np.ndarray, later: np.ndarray, similarity: np.ndarray) -> None:
+        """Join by one pair for any two groups, the most similar; of equal ones the first."""
         groups = np.sort(np.stack([self.group[earlier], self.group[later]]), axis=0)
         order = np.lexsort((earlier, later, -similarity))
-        order = order[groups[0, order] != groups[1, order]]
         both = groups[0, order] * len(self.group) + groups[1, order]
         chosen = order[np.sort(np.unique(both, return_index=True)[1])]
         for place in chosen.tolist():
@@ -62,12 +78,11 @@ class Joins:
                 self.pairs.append(
                     (int(earlier[place]), int(later[place]), float(similarity[place]))
                 )
-        if len(chosen):
-            self._level()
+        self._level()
 
     def _find(self, text: int) -> int:
-        while self.group[text] != text:
-            text = self.group[text]
+        while (above := self.group[text]) != text:
+            self.group[text] = text = self.group[above]
         return int(text)
 
     def _level(self) -> None:
