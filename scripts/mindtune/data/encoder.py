@@ -14,7 +14,7 @@ from typing import Any
 from mindtune.batches import by_length
 from mindtune.cli import UserError
 from mindtune.model_files import check_json
-from mindtune.safe_loading import load_encoder, load_tokenizer
+from mindtune.safe_loading import load_config, load_encoder, load_tokenizer
 
 # Tokens of a text that are read, if the encoder itself takes no fewer; what is cut is counted
 MOST_TOKENS = 512
@@ -85,6 +85,16 @@ def limit_of(folder: Path, model: Any, tokenizer: Any) -> int:
     return int(min(limit for limit in [*limits, positions] if limit))
 
 
+def check_whole(folder: Path) -> None:
+    """The folder has the parts of a model; a UserError names the one that is missing."""
+    for pattern in ("config.json", "tokenizer*", "*.safetensors"):
+        if not any(folder.glob(pattern)):
+            raise UserError(
+                f"{folder.resolve()} has no {pattern}; data.split.paraphrases.path has to name the "
+                f"folder of an encoder, with config.json, a tokenizer and weights as safetensors"
+            )
+
+
 def open_encoder(folder: Path, device: str) -> Encoder:
     """The encoder in float32 on a CPU or a GPU, looked through first as every model is."""
     import torch
@@ -94,8 +104,13 @@ def open_encoder(folder: Path, device: str) -> Encoder:
             "--device is gpu, but torch finds no CUDA device on this node; run on a GPU node, or "
             "set device to cpu"
         )
-    tokenizer = load_tokenizer(folder)
-    pooling = pooling_of(folder)
+    check_whole(folder)
+    tokenizer, pooling = load_tokenizer(folder), pooling_of(folder)
+    if load_config(folder).is_encoder_decoder:
+        raise UserError(
+            f"{folder / 'config.json'} is that of a model with a decoder behind its encoder; use "
+            f"an encoder like BERT, or a decoder alone"
+        )
     model = load_encoder(folder, torch.float32).to("cuda" if device == "gpu" else "cpu").eval()
     limit = limit_of(folder, model, tokenizer)
     return Encoder(model, tokenizer, pooling, limit, BATCH_TOKENS[device])

@@ -218,7 +218,7 @@ def test_how_texts_are_pooled_is_read_from_the_folder(tmp_path):
         pooling_of(made)
 
 
-def test_pickles_code_and_missing_weights_are_refused(tmp_path):
+def test_pickles_code_missing_weights_and_an_empty_folder_are_refused(tmp_path):
     from safetensors.torch import load_file, save_file
 
     pickled, coded, torn = (build_encoder(tmp_path / name) for name in ("腌", "码", "缺"))
@@ -228,10 +228,16 @@ def test_pickles_code_and_missing_weights_are_refused(tmp_path):
     weights = load_file(torn / "model.safetensors")
     del weights["encoder.layer.1.output.dense.weight"]
     save_file(weights, torn / "model.safetensors", {"format": "pt"})
+    both = build_encoder(tmp_path / "双")
+    config = read_json(both / "config.json") | {"is_encoder_decoder": True}
+    (both / "config.json").write_text(json.dumps(config))
+    (tmp_path / "空").mkdir()
     for made, said in (
         (pickled, "pytorch_model.bin can run code"),
         (coded, "names code of its own .auto_map"),
         (torn, "has no weights for encoder.layer.1.output.dense"),
+        (both, "a decoder behind its encoder"),
+        (tmp_path / "空", "空 has no config.json; data.split.paraphrases.path has to name"),
     ):
         with pytest.raises(UserError, match=said):
             open_encoder(made, "cpu")
