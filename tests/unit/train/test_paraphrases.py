@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from encoders import SIGNS, as_sentence_transformer, build_encoder
 from mindtune.cli import UserError
-from mindtune.data import encoder as encoders
+from mindtune.data import encoder as program
 from mindtune.data import paraphrases
 from mindtune.data.encoder import embed, open_encoder, pooling_of
 from mindtune.data.paraphrases import joins
@@ -21,46 +22,6 @@ from mindtune.records import read_json, read_jsonl, sha256_path
 from test_split_program import row, write
 
 ROOT = Path(__file__).parents[3]
-SIGNS = [chr(0x4E00 + number) for number in range(400)]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-
-
-def build_encoder(folder, seed=0):
-    """A two-layer BERT with random weights over single characters. Its embedding of a text is near
-    that of the same characters in another order, as a real one's of a paraphrase.
-    """
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    torch.manual_seed(seed)
-    folder.mkdir(parents=True)
-    (folder / "vocab.txt").write_text("\n".join([*SPECIAL, *SIGNS, "，"]) + "\n", encoding="utf-8")
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = BertConfig(
-        vocab_size=len(SPECIAL) + len(SIGNS) + 1,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        **sizes,
-    )
-    model = BertModel(config)
-    with torch.no_grad():  # what a token is counts, and hardly where it stands
-        model.embeddings.word_embeddings.weight.mul_(20)
-        model.embeddings.position_embeddings.weight.mul_(0.05)
-    model.save_pretrained(folder)
-    return folder
-
-
-def as_sentence_transformer(folder, **said):
-    """Lay the files of sentence-transformers beside the model."""
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-    listed = [
-        {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for n, (path, kind) in enumerate(modules)
-    ]
-    (folder / "modules.json").write_text(json.dumps(listed))
-    (folder / "1_Pooling").mkdir(exist_ok=True)
-    (folder / "1_Pooling/config.json").write_text(json.dumps(said))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +119,8 @@ def test_the_record_says_what_was_compared_and_how(tmp_path, corpus, folder, fou
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "lasttoken"])
 def test_an_embedding_is_that_of_the_text_alone(folder, monkeypatch, pooling):
-    monkeypatch.setattr(encoders, "pooling_of", lambda folder: pooling)
-    monkeypatch.setattr(encoders, "WINDOW", 7)
+    monkeypatch.setattr(program, "pooling_of", lambda folder: pooling)
+    monkeypatch.setattr(program, "WINDOW", 7)
     texts = [story(n)[: 1 + 5 * n % 24] for n in range(20)] + [story(1) * 9]
     encoder = open_encoder(folder, "cpu")
     found, cut = embed(encoder, texts)
