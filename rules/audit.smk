@@ -30,6 +30,8 @@ def config_hash():
 def all_records():
     """The records behind the report: of every stage, dataset and run."""
     data = ("fetch_dataset", "clean_dialogues", "split_dialogues", "write_datasheet")
+    data += ("measure_perplexity",) if config["data"]["perplexity"] else ()
+    data += ("find_paraphrases",) if ENCODER_PATH else ()
     mixed = ("mix_datasets", "write_mixture_sheet")
     runs = (
         "order_dialogues",

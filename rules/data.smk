@@ -5,6 +5,7 @@ INPUTS   what datasets.{dataset} names: a hub's snapshot, or files on this machi
 OUTPUTS  results/base/tokenizer/, results/base/model/
          results/data/{dataset}/raw/, clean.jsonl, rejected.jsonl, crisis.jsonl,
          {train,dev,test}.jsonl, contamination.jsonl, DATASHEET.md, croissant.json,
+         where they are asked for perplexity.parquet and paraphrases.jsonl,
          and a record a rule
          results/data/{a+b}/train.jsonl and so on, of datasets that a run trains on together
 
@@ -13,6 +14,23 @@ with the record that holds its hash: the bytes decide what reruns, a touch does 
 compares what it reads with the records given as --made-by; the record beside a file is `ancient()`,
 because the file's own bytes decide.
 """
+
+# The folder of an embedding model of the user's, if there is one, as a source
+ENCODER_PATH = config["data"]["split"]["paraphrases"]["path"]
+ENCODER = {"source": "local" if ENCODER_PATH else "", "path": ENCODER_PATH}
+
+
+def paraphrases_of(dataset, kind):
+    """The pairs of paraphrases that a split keeps together, or their record, if any are sought."""
+    name = {"pairs": "paraphrases.jsonl", "record": "find_paraphrases.json"}[kind]
+    return [f"results/data/{dataset}/{name}"] if ENCODER_PATH else []
+
+
+def perplexity_record(dataset):
+    """The record of a dataset's perplexity, if the configuration asks for it."""
+    return (
+        [f"results/data/{dataset}/measure_perplexity.json"] if config["data"]["perplexity"] else []
+    )
 
 
 rule fetch_dataset:
@@ -210,11 +228,99 @@ rule clean_dialogues:
         """
 
 
+rule measure_perplexity:
+    """Say how likely the base model finds what each dialogue's counsellor says; for people only."""
+    input:
+        dialogues="results/data/{dataset}/clean.jsonl",
+        clean_record=ancient("results/data/{dataset}/clean_dialogues.json"),
+        model=ancient("results/base/model"),
+        model_record="results/base/fetch_model.json",
+        env=ancient(env_ready("train")),
+    output:
+        perplexity="results/data/{dataset}/perplexity.parquet",
+        record="results/data/{dataset}/measure_perplexity.json",
+    log:
+        "logs/data/{dataset}/measure_perplexity.log",
+    benchmark:
+        "benchmarks/data/{dataset}/measure_perplexity.tsv"
+    wildcard_constraints:
+        dataset=ONE_SET,
+    threads: 8 if ON_GPU else 1
+    resources:
+        gpu=ON_GPU,
+        preparing=ON_GPU * NOTHING_PREPARED,
+        mem_mb=64000 if ON_GPU else 4000,
+    params:
+        code=code_hash("measure_perplexity.py"),
+        model=leaves_json("model/type", "model/template"),
+        device=config["device"],
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[train]:q} {SCRIPTS:q}/measure_perplexity.py \
+            --dialogues {input.dialogues:q} \
+            --model {input.model:q} \
+            --made-by {input.clean_record:q} {input.model_record:q} \
+            --model-kind {params.model:q} \
+            --device {params.device:q} \
+            --threads {threads} \
+            --perplexity {output.perplexity:q} \
+            --record {output.record:q}
+        """
+
+
+rule find_paraphrases:
+    """Find first client turns that say the same in other words, by the user's embedding model."""
+    input:
+        clean="results/data/{dataset}/clean.jsonl",
+        clean_record=ancient("results/data/{dataset}/clean_dialogues.json"),
+        encoder=local_inputs(ENCODER),
+        env=ancient(env_ready("train")),
+    output:
+        pairs="results/data/{dataset}/paraphrases.jsonl",
+        record="results/data/{dataset}/find_paraphrases.json",
+    log:
+        "logs/data/{dataset}/find_paraphrases.log",
+    benchmark:
+        "benchmarks/data/{dataset}/find_paraphrases.tsv"
+    wildcard_constraints:
+        dataset=ONE_SET,
+    priority: TRAINING_FIRST
+    threads: 8 if ON_GPU else 1
+    resources:
+        gpu=ON_GPU,
+        preparing=ON_GPU,
+        mem_mb=32000 if ON_GPU else 4000,
+    params:
+        code=code_hash("find_paraphrases.py"),
+        encoder=lambda w: as_json(
+            **dict(zip(local_files(ENCODER), CONTENTS.hashes(local_files(ENCODER).values())))
+        ),
+        threshold=config["data"]["split"]["paraphrases"]["threshold"],
+        device=config["device"],
+        folder=unseen(local_place(ENCODER)),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[train]:q} {SCRIPTS:q}/find_paraphrases.py \
+            --clean {input.clean:q} \
+            --made-by {input.clean_record:q} \
+            --encoder={params.folder:q} \
+            --threshold {params.threshold:q} \
+            --device {params.device:q} \
+            --threads {threads} \
+            --pairs {output.pairs:q} \
+            --record {output.record:q}
+        """
+
+
 rule split_dialogues:
     """Split by groups, without a leak between the sides or from the evaluation into training."""
     input:
         clean="results/data/{dataset}/clean.jsonl",
         clean_record=ancient("results/data/{dataset}/clean_dialogues.json"),
+        paraphrases=lambda w: paraphrases_of(w.dataset, "pairs"),
+        paraphrases_record=lambda w: ancient(paraphrases_of(w.dataset, "record")),
         held_out=[at(path) for path in config["data"]["contamination"]["files"]],
         env=ancient(env_ready("core")),
     output:
@@ -234,7 +340,7 @@ rule split_dialogues:
         code=code_hash("split_dialogues.py"),
         held_out=contents(*config["data"]["contamination"]["files"]),
         settings=as_json(
-            **config["data"]["split"],
+            **but(config["data"]["split"], "paraphrases"),
             contamination={
                 key: value
                 for key, value in config["data"]["contamination"].items()
@@ -246,7 +352,8 @@ rule split_dialogues:
         exec >{log:q} 2>&1
         {PY[core]:q} {SCRIPTS:q}/split_dialogues.py \
             --clean {input.clean:q} \
-            --made-by {input.clean_record:q} \
+            --made-by {input.clean_record:q} {input.paraphrases_record:q} \
+            --paraphrases {input.paraphrases:q} \
             --held-out {input.held_out:q} \
             --settings {params.settings:q} \
             --threads {threads} \
@@ -318,6 +425,8 @@ rule write_datasheet:
         fetch="results/data/{dataset}/fetch_dataset.json",
         clean="results/data/{dataset}/clean_dialogues.json",
         split="results/data/{dataset}/split_dialogues.json",
+        perplexity=lambda w: perplexity_record(w.dataset),
+        paraphrases=lambda w: paraphrases_of(w.dataset, "record"),
         env=ancient(env_ready("core")),
     output:
         datasheet="results/data/{dataset}/DATASHEET.md",
@@ -340,6 +449,8 @@ rule write_datasheet:
             --fetch {input.fetch:q} \
             --clean {input.clean:q} \
             --split {input.split:q} \
+            --perplexity {input.perplexity:q} \
+            --paraphrases {input.paraphrases:q} \
             --datasheet {output.datasheet:q} \
             --croissant {output.croissant:q} \
             --record {output.record:q}

@@ -2,7 +2,8 @@
 was seen in training.
 
 Reads clean.jsonl and held-out evaluation files. Dialogues that share their first client turn or
-nearly share it, or are near-duplicates, or were one dialogue, stay on one side. Training dialogues
+nearly share it (or paraphrase it, by a list that an embedding model made, if there is one), or are
+near-duplicates, or were one dialogue, stay on one side. Training dialogues
 that hold an evaluation question or a reply of the dev or test side are listed, and left out unless
 the settings keep them. Writes the three files, rows unchanged and in their order, the list, and a
 record in which leaks are counted from the files written. The result does not depend on --threads.
@@ -48,6 +49,13 @@ def parse_arguments() -> argparse.Namespace:
         required=True,
         help="files of evaluation questions and replies",
     )
+    parser.add_argument(
+        "--paraphrases",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="pairs of dialogues that stay together, paraphrases.jsonl of find_paraphrases.py",
+    )
     add_made_by(parser)
     add_json(parser, "--settings", *SETTINGS)
     for side in SIDES:
@@ -68,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
 def split(arguments: argparse.Namespace, paths: dict[str, Path]) -> dict[str, Any]:
     """Write the sides and the list of hits; return the record's facts."""
     settings, threads, lines = arguments.settings, arguments.threads, Lines(arguments.clean)
-    grouped = find_groups(lines, settings["near_duplicates"], threads)
+    grouped = find_groups(lines, settings["near_duplicates"], threads, arguments.paraphrases)
     sides = assign(grouped.groups, settings["seed"], settings["dev_share"], settings["test_share"])
     side_of = sides_of_rows(grouped.groups, sides, len(lines))
     held_out = [text for path in arguments.held_out for text in read_held_out(path)]
@@ -89,6 +97,8 @@ def split(arguments: argparse.Namespace, paths: dict[str, Path]) -> dict[str, An
     write_jsonl(arguments.contamination, listed)
     facts = make_facts(grouped, paths, hits, threads)
     facts["contamination"] = contamination_facts(texts, held_out, hits, check["remove"])
+    if arguments.paraphrases:
+        facts["paraphrase_pairs"] = len(grouped.paraphrases)
     prove(facts)
     return facts
 
@@ -97,7 +107,8 @@ def main() -> None:
     arguments = parse_arguments()
     check_settings(arguments.settings)
     paths = {side: getattr(arguments, side) for side in SIDES}
-    inputs = hash_inputs([arguments.clean, *arguments.held_out], arguments.made_by)
+    read = [arguments.clean, *arguments.paraphrases, *arguments.held_out]
+    inputs = hash_inputs(read, arguments.made_by)
     facts = split(arguments, paths)
     write_record(
         arguments.record,

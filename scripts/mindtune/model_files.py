@@ -78,6 +78,8 @@ def read_object(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise UserError(f"{path} is not whole JSON ({why}); fetch the model again") from error
+    if path.name == "modules.json" and isinstance(content, list):  # of sentence-transformers
+        content = {"modules": content}
     if not isinstance(content, dict):
         raise UserError(
             f"{path} holds {str(content)[:40]!r} and should hold an object, {{...}}; fetch the "

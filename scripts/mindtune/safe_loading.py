@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mindtune.chat_templates import check_templates
+from mindtune.cli import UserError
 from mindtune.model_files import check_files
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
@@ -55,6 +56,26 @@ def load_model(folder: str | Path, dtype: Any) -> Any:
 
     check_folder(folder)
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **LOCAL)
+
+
+def load_encoder(folder: str | Path, dtype: Any) -> Any:
+    """A model without a head, whose last hidden states are embeddings, on the CPU. Weights that the
+    folder lacks, which the library would draw at random, are a UserError.
+    """
+    from transformers import AutoModel
+
+    check_folder(folder)
+    model, found = AutoModel.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **LOCAL
+    )
+    # a layer over the first token, for sentence pairs; nobody here uses it
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise UserError(
+            f"{folder} has no weights for {missing[0]} ({len(missing)} tensors are missing), so it "
+            f"is no whole {type(model).__name__}; give the folder of a whole encoder"
+        )
+    return model
 
 
 def random_model(config: Any, dtype: Any) -> Any:

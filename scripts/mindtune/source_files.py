@@ -31,6 +31,8 @@ def configured_paths(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{key}.path", spec["path"]
     for path in config["data"]["contamination"]["files"]:
         yield "data.contamination.files", path
+    if config["data"]["split"]["paraphrases"]["path"]:
+        yield "data.split.paraphrases.path", config["data"]["split"]["paraphrases"]["path"]
     conversations = config["evaluate"]["conversations"]
     if conversations["client"] == "model":
         yield "evaluate.conversations.path", conversations["path"]

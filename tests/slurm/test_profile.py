@@ -22,11 +22,13 @@ from jobs import slurm
 COMMAND = ["--profile", "slurm-h100", "results/export"]
 GPU_RULES = [
     *(
+        "find_paraphrases",
         "generate_base_replies",
         "generate_baseline_replies",
         "generate_tuned_replies",
         "judge_replies",
         "measure_base_letters",
+        "measure_perplexity",
     ),
     *("measure_tuned_letters", "simulate_base_conversations", "simulate_tuned_conversations"),
     *("train_lora", "verify_chosen_serving", "verify_serving"),

@@ -59,6 +59,9 @@ READERS = [
     ("runs.seed43.seed", {"order_dialogues", "train_lora"}),
     ("data.clean.", {"clean_dialogues"}),
     ("data.canaries.", None),  # one more suite is another graph: test_mixture.py
+    ("data.perplexity", None),  # more rules: tested apart
+    ("data.split.paraphrases.path", None),  # as well
+    ("data.split.paraphrases.threshold", set()),  # nobody looks for paraphrases in the demo
     ("data.split.", {"split_dialogues"}),
     ("data.contamination.", {"split_dialogues"}),
     ("train.max_length", {"clean_dialogues", "cache_dataset", *PLAN}),
@@ -379,6 +382,7 @@ def edited(project):
         ("scripts/order_dialogues.py", {"order_dialogues"}),
         ("envs/train.lock", {"export_model"}),
         ("scripts/mindtune/data/datasheet.md.j2", {"write_datasheet"}),
+        ("scripts/mindtune/batches.py", set()),  # the demo asks for neither of its users
         ("config/hotlines.yaml", {"clean_dialogues", "score_suite"}),
         ("config/suites/knowledge.yaml", set()),  # a comment
         ("scripts/prepare_suite.py", {"prepare_suite"}),

@@ -40,6 +40,8 @@ MAKERS = (
         r"\1/write_mixture_sheet.json",
     ),
     (r"(results/data/[^/]+)/(DATASHEET\.md|croissant\.json)", r"\1/write_datasheet.json"),
+    (r"(results/data/[^/]+)/perplexity\.parquet", r"\1/measure_perplexity.json"),
+    (r"(results/data/[^/]+)/paraphrases\.jsonl", r"\1/find_paraphrases.json"),
     (r"(results/data/[^/]+)/cached", r"\1/cache_dataset.json"),
     (r"(results/runs/[^/]+)/cached", r"\1/order_dialogues.json"),
     (r"(results/runs/[^/]+)/figures/(lengths|fill)\.svg", r"\1/pack_stats.json"),

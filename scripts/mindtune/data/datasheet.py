@@ -1,6 +1,7 @@
 """The data sheet of a cleaned and split dataset, from stage records alone."""
 
 from collections.abc import Mapping, Sequence
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ def percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}" if whole else ""
 
 
-def datasheet(name: str, spec: Facts, fetch: Facts, clean: Facts, split: Facts) -> str:
-    """Render the sheet. `spec` is the dataset's entry in the config; the others are facts of the
-    three stages.
+def datasheet(
+    name: str, spec: Facts, fetch: Facts, clean: Facts, split: Facts, more: Facts | None = None
+) -> str:
+    """Render the sheet. `spec` is the dataset's entry in the config; the next are facts of the
+    three stages, and `more` are records of those that ran besides: perplexity, paraphrases.
     """
     census = clean["census"]
     client = census["client_speaks_of_suicide_or_self_harm"]
@@ -35,7 +38,9 @@ def datasheet(name: str, spec: Facts, fetch: Facts, clean: Facts, split: Facts) 
             fetch=fetch,
             clean=clean,
             split=split,
+            more=more or {},
             percent=percent,
+            exp=exp,
             crisis={
                 "client": client,
                 "help": percent(census["counsellor_points_to_help"], client),

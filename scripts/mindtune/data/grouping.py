@@ -5,6 +5,7 @@ by piece, and the groups.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from sys import intern
 from typing import Any
 
@@ -24,6 +25,7 @@ from mindtune.data.lines import Lines
 from mindtune.data.ngrams import gram_hashes
 from mindtune.data.splitting import Group, group_dialogues
 from mindtune.processes import in_order
+from mindtune.records import read_jsonl
 
 FIRST_TURN_CHARS = 5  # of an n-gram of a first client turn
 
@@ -103,17 +105,39 @@ class FirstTurns:
 @dataclass(frozen=True)
 class Grouped:
     """The ids of all rows, the groups over them, and the pairs of near-duplicates that were found
-    (`first_turns`: of different first turns).
+    (`first_turns`: of different first turns; `paraphrases`: those that were given).
     """
 
     ids: list[str]
     groups: list[Group]
     dialogues: Sequence[tuple[int, int]]
     first_turns: Sequence[tuple[int, int]]
+    paraphrases: Sequence[tuple[int, int]] = ()
+
+    def near_duplicates(self) -> list[tuple[int, int]]:
+        """All pairs of near-duplicates."""
+        return [*self.dialogues, *self.first_turns, *self.paraphrases]
 
 
-def find_groups(lines: Lines, near: dict[str, float], threads: int) -> Grouped:
-    """Read a cleaned file and say which of its dialogues belong together."""
+def rows_of(paths: Sequence[Path], ids: Sequence[str]) -> list[tuple[int, int]]:
+    """The rows of the pairs in files of find_paraphrases."""
+    row_of = {identity: row for row, identity in enumerate(ids)} if paths else {}
+    pairs = [(path, pair["first"], pair["second"]) for path in paths for pair in read_jsonl(path)]
+    for path, *pair in pairs:
+        if strangers := [identity for identity in pair if identity not in row_of]:
+            raise UserError(
+                f"{path} names the dialogue {strangers[0]!r}, which is not among those that are "
+                f"split; delete the file and run again"
+            )
+    return [(row_of[first], row_of[second]) for _, first, second in pairs]
+
+
+def find_groups(
+    lines: Lines, near: dict[str, float], threads: int, paraphrases: Sequence[Path] = ()
+) -> Grouped:
+    """Read a cleaned file and say which of its dialogues belong together; `paraphrases` are files
+    of further pairs, by ids.
+    """
     ids, keys, sources, parts, first = [], [], [], [], FirstTurns()
     bands = np.zeros((len(lines), band_shape(near["threshold"])[0]), dtype=np.uint64)
     for piece, signs in in_order(lambda: partial(sign, lines, near), lines.pieces(), threads):
@@ -134,5 +158,6 @@ def find_groups(lines: Lines, near: dict[str, float], threads: int) -> Grouped:
 
     near_first = first.pairs()
     near_whole = similar_pairs(bands, text_of, near["ngram_chars"], near["threshold"])
-    groups = group_dialogues(keys, sources, [*near_whole, *near_first, *parts])
-    return Grouped(ids, groups, near_whole, near_first)
+    told = rows_of(paraphrases, ids)
+    groups = group_dialogues(keys, sources, [*near_whole, *near_first, *told, *parts])
+    return Grouped(ids, groups, near_whole, near_first, told)

@@ -84,7 +84,7 @@ def make_facts(
         "near_first_turn_pairs": len(grouped.first_turns),
         "shared_groups": shared(names),
         "shared_first_turns": shared(first_turns),
-        "shared_near_duplicates": parted([*grouped.dialogues, *grouped.first_turns], side_of),
+        "shared_near_duplicates": parted(grouped.near_duplicates(), side_of),
         "contaminated_in_train": left,
         "read": len(grouped.ids),
     }

@@ -53,13 +53,13 @@ def described(tmp_path_factory, tokenizer):
     return folder
 
 
-def describe(folder, spec):
+def describe(folder, spec, *more):
     command = [sys.executable, ROOT / "scripts/write_datasheet.py", "--name", "测试", "--spec",
         json.dumps(spec),
                "--fetch", folder / "fetch.json", "--clean", folder / "clean_dialogues.json",
                "--split", folder / "split_dialogues.json",
                "--datasheet", folder / "DATASHEET.md", "--croissant", folder / "croissant.json",
-               "--record", folder / "write_datasheet.json"]  # fmt: skip
+               "--record", folder / "write_datasheet.json", *more]  # fmt: skip
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, timeout=120
     )
@@ -93,6 +93,38 @@ def test_the_sheet_says_what_the_records_say(described):
     assert f"names a help line in {share:.1f} %" in sheet
     assert "Licence: CC0-1.0\n" in sheet and "1,234,567 bytes" in sheet
     assert "{{" not in sheet and "{%" not in sheet and "\n\n\n" not in sheet
+
+
+def test_stages_that_ran_besides_have_their_lines_and_others_none(described):
+    plain = describe(described, SPEC)
+    assert "nats a token" not in plain and "Paraphrases" not in plain
+    ends = [{"id": f"远_{n}|", "tokens": 9, "nll": 9.5 - n} for n in range(3)]
+    facts = {
+        "nll": {"p5": 1.5, "median": 2.0, "p95": 3.25, "mean_over_tokens": 2.1},
+        "dialogues": 1234, "tokens": 56789, "without_learned_tokens": 0,
+        "unlikeliest": ends, "likeliest": ends[::-1],
+    }  # fmt: skip
+    write_sealed(described / "p.json", "measure_perplexity", facts=facts)
+    pairs = {"pairs": 12, "joined": 7, "first_turns": 1300, "pooling": "mean", "cut": 2}
+    pairs |= {"tokens_read": 512, "encoder_sha256": "ab" * 32}
+    settings = {"threshold": 0.93, "device": "cpu"}
+    write_sealed(described / "q.json", "find_paraphrases", facts=pairs, params=settings)
+    split_record = json.loads((described / "split_dialogues.json").read_text(encoding="utf-8"))
+    saved = (described / "split_dialogues.json").read_bytes()
+    parts = {part: split_record[part] for part in ("inputs", "outputs", "params", "facts")}
+    parts["facts"]["paraphrase_pairs"] = 7
+    write_sealed(described / "split_dialogues.json", "split_dialogues", **parts)
+    more = ["--perplexity", described / "p.json", "--paraphrases", described / "q.json"]
+    sheet = describe(described, SPEC, *more)
+    (described / "split_dialogues.json").write_bytes(saved)
+    assert "2.0 nats a token in the middle dialogue (perplexity 7.4)" in sheet
+    assert "percentile is 1.5 (4.5) and the 95th 3.25 (25.8), over 1,234 dialogues" in sheet
+    assert "| 远_0\\| | 9.5 | 远_2\\| | 7.5 |" in sheet
+    assert "a cosine of 0.93 on: 12 pairs among 1,300 different first turns. 7 of them" in sheet
+    assert "`abababababababab`" in sheet and "of 2 long turns only the first 512 tokens" in sheet
+    assert "\n\n\n" not in sheet
+    inputs = read(described / "write_datasheet.json")[0]["inputs"]
+    assert {str(described / "p.json"), str(described / "q.json")} <= set(inputs)
 
 
 def test_no_licence_is_said_plainly(described):

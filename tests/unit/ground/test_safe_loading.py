@@ -74,6 +74,17 @@ def dialogues(file: Path) -> Path:
     return file
 
 
+def of_the_data_stage(folder: Path, rows: Path, record: list, out: Path) -> dict[str, list]:
+    """Those programs of the data stage that load a model."""
+    on_a_cpu = ["--device", "cpu", *record]
+    return {
+        "measure_perplexity.py": ["--dialogues", rows, "--model", folder, "--model-kind", TEMPLATE,
+                                  "--perplexity", out, *on_a_cpu],
+        "find_paraphrases.py": ["--clean", rows, "--encoder", folder, "--threshold", "0.9",
+                                "--pairs", out, *on_a_cpu],
+    }  # fmt: skip
+
+
 def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
     """A call of every program that loads a model or a tokenizer, up to where it loads it."""
     rows, out = dialogues(work / "对话.jsonl"), work / "out"
@@ -103,6 +114,7 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
         "measure_letters.py": ["--model", folder, "--prompts", work / "p.jsonl",
                                "--engine",
                                json.dumps(ENGINE), "--letters", out, "--records", work / "r.json"],
+        **of_the_data_stage(folder, rows, ["--record", work / "r.json"], out),
         "verify_serving.py": ["--model", folder, *engine, "--settings", json.dumps(SMOKE),
                           "--smoke", out, "--server-log", work / "server.log"],
         "mindtune/serve/transformers_server.py": ["--model", folder, "--model-name", "x",
@@ -113,7 +125,8 @@ def commands(folder: Path, plain: Path, work: Path) -> dict[str, list]:
 
 PROGRAMS = (
     "cache_dataset.py", "train_lora.py", "verify_merge.py", "build_demo_model.py",
-    "generate_replies.py", "measure_letters.py", "verify_serving.py",
+    "generate_replies.py", "measure_letters.py", "verify_serving.py", "measure_perplexity.py",
+    "find_paraphrases.py",
     "mindtune/serve/transformers_server.py", "mindtune/serve/greedy_reference.py",
 )  # fmt: skip
 

@@ -16,7 +16,10 @@ CONFIG = {
         "hub": {"source": "modelscope", "path": None},
     },
     "model": {"source": "local", "path": "模型"},
-    "data": {"contamination": {"files": ["题.jsonl"]}},
+    "data": {
+        "contamination": {"files": ["题.jsonl"]},
+        "split": {"paraphrases": {"path": "编码"}},
+    },
     "evaluate": {
         "conversations": {"client": "endpoint", "key_file": "口令", "path": None},
         "raters": {"path": "评分"},
@@ -32,7 +35,7 @@ CONFIG = {
 @pytest.fixture
 def folder(tmp_path):
     files = ("数据/甲.jsonl", "模型/config.json", "题.jsonl", "钥匙.pem", "口令", "评分/key.json")
-    for name in (*files, "暗语", "证书.pem"):
+    for name in (*files, "暗语", "证书.pem", "编码/config.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     return tmp_path
@@ -52,6 +55,7 @@ def test_what_is_there_passes(folder):
         ("数据/甲.jsonl", "datasets.对话.path"),
         ("模型/config.json", "model.path"),
         ("题.jsonl", "data.contamination.files"),
+        ("编码/config.json", "data.split.paraphrases.path"),
         ("口令", "evaluate.conversations.key_file"),
         ("评分/key.json", "evaluate.raters.path"),
         ("钥匙.pem", "export.signing_key"),
