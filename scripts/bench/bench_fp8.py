@@ -30,6 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--length", type=int, default=1024, help="tokens of a sequence")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
+    parser.add_argument("--note", default="")
     parser.add_argument("--record", required=True, type=Path)
     return parser.parse_args()
 
@@ -60,10 +61,11 @@ def write_record(args: argparse.Namespace, runs: list[dict[str, Any]], start: fl
             "steps": args.steps,
             "tokens_a_step": args.batch * args.length,
             "dev_loss_at_the_start": start,
-            "seeds": runs,
-            "dev_loss_difference": difference,
-            "spread_of_seeds": spread,
-            "met": len(runs) > 2 and abs(difference) < spread,
+            "runs": runs,
+            "median": {"dev_loss_difference": difference},
+            "target": {"dev_loss_difference": spread},
+            "met": {"dev_loss_difference": len(runs) > 2 and abs(difference) < spread},
+            "note": args.note,
         },
     )
     print(

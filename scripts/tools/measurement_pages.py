@@ -200,6 +200,47 @@ PAGES: dict[str, dict[str, Any]] = {
             "tpot_s_p50": "s a token, median",
         },
     },
+    **{
+        f"docs/h100/serve-memory-{gib}.json": {
+            "title": f"Serving a 7B within {gib} GiB of a card",
+            "headline": "{runs[0][levels][2][card_bytes_used][0]:,} bytes held with 64 requests at "
+            "a time; {median[tokens_per_s_saturated]:,.0f} tokens a second at most.",
+            "rows": ("inner", "levels", "backend"),
+            "columns": {
+                "concurrency": "at a time",
+                "tokens_per_s": "tokens a second",
+                "ttft_s_p95": "first token, 95 % s",
+                "card_bytes_used": "bytes held",
+            },
+        }
+        for gib in (18, 20)
+    },
+    "docs/h100/evaluate-7b.json": {
+        "title": "All suites of two 7B models, asked as the workflow asks them",
+        "headline": "{median[minutes_after_loading]} minutes after loading, at a share of "
+        "{median[share_of_full_rate]} of what the engine gives when it is full.",
+        "columns": {
+            "model": "model",
+            "startup_s": "up after, s",
+            "concurrency": "at a time",
+            "dialogues.seconds": "dialogues, s",
+            "dialogues.reply_tokens_per_s": "tokens a second",
+            "questions.seconds": "questions, s",
+            "full_tokens_per_s": "tokens a second when full",
+        },
+    },
+    "docs/h100/fp8-seeds.json": {
+        "title": "A base in FP8 beside one in bf16, over seeds",
+        "headline": "FP8 changes the dev loss by {median[dev_loss_difference]:.4f} nats a token, "
+        "another seed by {target[dev_loss_difference]:.4f}.",
+        "columns": {
+            "seed": "seed",
+            "bf16.dev": "dev loss, bf16",
+            "fp8.dev": "dev loss, FP8",
+            "fp8_adapter_beside_bf16.dev": "FP8's adapter beside bf16",
+            "fp8_adapter_beside_bf16.kl_to_fp8": "KL to FP8, nats",
+        },
+    },
     "docs/records/chaos.json": {
         "title": "Random faults over repeated runs",
         "headline": "{median} of {target} rounds ended with the hashes of an undisturbed run.",
