@@ -59,6 +59,8 @@ TRAIN := scripts/mindtune/environments.py train
 DASHBOARD := scripts/mindtune/environments.py dashboard
 PEERS_ENV := scripts/mindtune/environments.py peers
 export PATH := $(CURDIR)/$(DRIVER_ENV)/bin:$(value PATH)
+# UTF-8 in every locale: Python reads paths and texts by it, and so does each program that it starts
+export PYTHONUTF8 := 1
 REPORTS := demo-tests/faults
 # Who must have signed an export, and what was taken back
 SIGNER = $${PUBLIC_KEY:+--public-key="$$PUBLIC_KEY"} $${AUTHORITY:+--authority="$$AUTHORITY"} $${IDENTITY:+--identity="$$IDENTITY"} \
