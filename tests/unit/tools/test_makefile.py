@@ -40,6 +40,7 @@ SAID = {
     ("dashboard", "WORKDIR"): "has no training",
     ("help", "SEED"): "",
     ("plan", "WORKDIR"): "is no folder",
+    ("chart", "WORKDIR"): "is not there; run the workflow",
     ("why", "CONFIG"): "is no file",
     ("diff", "A"): "is no archive and no run",
     ("reproduce", "ARCHIVE"): "is no file",
