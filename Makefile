@@ -59,6 +59,8 @@ TRAIN := scripts/mindtune/environments.py train
 DASHBOARD := scripts/mindtune/environments.py dashboard
 PEERS_ENV := scripts/mindtune/environments.py peers
 export PATH := $(CURDIR)/$(DRIVER_ENV)/bin:$(value PATH)
+# UTF-8 in every locale: Python reads paths and texts by it, and so does each program that it starts
+export PYTHONUTF8 := 1
 REPORTS := demo-tests/faults
 # Who must have signed an export, and what was taken back
 SIGNER = $${PUBLIC_KEY:+--public-key="$$PUBLIC_KEY"} $${AUTHORITY:+--authority="$$AUTHORITY"} $${IDENTITY:+--identity="$$IDENTITY"} \
@@ -106,8 +108,9 @@ tables: driver ## tables, summary and forest plot again, from the item scores al
 			$(foreach file,csv=evaluation.csv markdown=evaluation.md latex=evaluation.tex summary=summary.md worse=worse.md seeds=seeds.csv \
 			variants=evaluation_table.json forest=differences.svg record=evaluation_table.json,--$(subst =,=results/tables/,$(file)))
 
-chart: driver ## the CHART checklist of a finished run, each line linked to a record [WORKDIR=demo]
-	@"$$($(DRIVER) $(CORE))" scripts/tools/write_chart.py --workdir="$$WORKDIR"
+chart: ## the CHART checklist of a finished run, each line linked to a record [WORKDIR=demo]
+	@file="$$WORKDIR/results/report/chart.md"; if [ -f "$$file" ]; then exec cat -- "$$file"; fi; \
+		printf 'error: %s is not there; run the workflow in that working directory first\n' "$$file" >&2; exit 2
 
 export-suites: driver ## the suites as EvalScope reads them, and the words to call it with [WORKDIR=demo] [DATASET=demo] [OUT=evalscope]
 	@"$$($(DRIVER) $(CORE))" scripts/tools/export_suites.py --workdir="$$WORKDIR" --dataset="$$DATASET" --out="$$OUT"

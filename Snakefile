@@ -41,6 +41,7 @@ rule all:
         "results/tables/evaluation.csv",
         SMOKE,
         "results/report/report.html",
+        "results/report/chart.md",
         "results/report/lineage.html",
         expand("results/data/{dataset}/DATASHEET.md", dataset=SETS + MIXTURES),
 
@@ -63,4 +64,5 @@ rule smoke:
 rule report:
     input:
         "results/report/report.html",
+        "results/report/chart.md",
         "results/report/lineage.html",

@@ -2,7 +2,7 @@
 Stage: audit.  What somebody else reads: the report, the lineage page, the graphs, the archive.
 
 INPUTS   records and figures of all stages
-OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, lineage.html, graphs/,
+OUTPUTS  results/report/report.html, rulegraph.svg, dag.mmd, chart.md, lineage.html, graphs/,
          results/archive/{run}.zip, and a record a rule
 """
 
@@ -11,6 +11,7 @@ from snakemake import __version__ as snakemake_version
 from mindtune.audit.code_state import state_of_code
 
 SNAKEFILE = place("Snakefile")
+RULEGRAPH = "results/report/rulegraph.json"
 
 
 def rule_families():
@@ -63,9 +64,8 @@ def all_records():
         *expand("base/conversations/{dataset}", dataset=USED_DATASETS if TALKING_RUNS else []),
         *expand("runs/{run}/{stage}", run=TALKING_RUNS, stage=talks),
         *(["gates"] if config["gates"] else []),
-        "report/rulegraph",
     ]
-    return [SMOKE, *CHOICE, *(f"results/{name}.json" for name in names)]
+    return [SMOKE, *CHOICE, *(f"results/{name}.json" for name in names), RULEGRAPH]
 
 
 def report_title():
@@ -172,10 +172,37 @@ rule write_report:
         """
 
 
+rule write_chart:
+    """The CHART checklist, each line linked to the records that answer it."""
+    input:
+        records=[path for path in all_records() if path != RULEGRAPH],
+        env=ancient(env_ready("core")),
+    output:
+        chart="results/report/chart.md",
+        record="results/report/write_chart.json",
+    log:
+        "logs/report/write_chart.log",
+    localrule: True
+    params:
+        code=code_hash("write_chart.py"),
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        {PY[core]:q} {SCRIPTS:q}/write_chart.py \
+            --records @<(printf '%s\n' {input.records:q}) \
+            --chart {output.chart:q} \
+            --record {output.record:q}
+        """
+
+
 rule draw_lineage:
     """Draw what came from what: the lineage page, and the graphs of rules, jobs and files."""
     input:
-        records=[*all_records(), "results/report/write_report.json"],
+        records=[
+            *all_records(),
+            "results/report/write_report.json",
+            "results/report/write_chart.json",
+        ],
         table="results/tables/evaluation.csv",
         env=ancient(env_ready("core")),
     output:
@@ -218,7 +245,10 @@ rule archive_run:
     """What a stranger needs to check and repeat a run, in one zip; only if asked for by name."""
     input:
         records=all_records(),
-        pages=["results/report/write_report.json", "results/report/draw_lineage.json"],
+        pages=expand(
+            "results/report/{page}.json",
+            page=["write_report", "write_chart", "draw_lineage"],
+        ),
         env=ancient(env_ready("core")),
     output:
         archive="results/archive/{run}.zip",

@@ -37,6 +37,7 @@ from mindtune.config import (
 from mindtune.environments import serve_env, venvs_folder
 from mindtune.erased import LIST as ERASED
 from mindtune.erased import with_erased
+from mindtune.evaluate.rubrics import TALKS as WHOLE_TALKS
 from mindtune.evaluate.rubrics import chosen_rubrics
 from mindtune.evaluate.suites import check_room, chosen_suites
 from mindtune.identity import check_identity, recorded_pin, source_spec
@@ -78,8 +79,9 @@ def configuration():
     asked = with_suite(resolved["evaluate"], resolved["data"]["canaries"]["copies"])
     resolved["suites"] = chosen_suites(asked, Path(workflow.basedir))
     check_room(resolved["suites"], resolved["serve"]["session_len"])
+    talks = resolved["evaluate"]["conversations"]["client"] != "none"
     resolved["rubrics"] = chosen_rubrics(
-        resolved["judge"], resolved["suites"], Path(workflow.basedir)
+        resolved["judge"], resolved["suites"], talks, Path(workflow.basedir)
     )
     if workflow.is_main_process:
         check_configured(resolved, BASE)

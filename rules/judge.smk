@@ -1,7 +1,9 @@
 """
-Stage: judge.  Judges answer the questions of rubrics about the replies; without one nothing runs.
+Stage: judge.  Judges answer the questions of rubrics about replies and conversations; without one
+nothing runs.
 
 INPUTS   config/rubrics/*.yaml, results/base/replies/, results/runs/{run}/replies/, people's answers
+         and, with evaluate.conversations, results/{base,runs/{run}}/conversations
 OUTPUTS  results/judge/answers.jsonl (every request with its raw answer), judge_replies.json,
          results/runs/{run}/items/{rubric}.parquet, results/runs/{run}/scores/{rubric}.json
 STATE    state/judge/   answers that came in already; nothing is paid for twice
@@ -40,18 +42,23 @@ def judges_json():
 
 
 def judged_replies():
-    """{replies file: {"dataset", "run", "suite"}}, base's with an empty run."""
+    """{file of replies or conversations: {"dataset", "run", "suite"}}, base's with an empty run."""
     suites = sorted({suite for spec in config["rubrics"].values() for suite in spec["suites"]})
     found = {}
     for suite in suites:
+        base, tuned = (
+            (f"{WHOLE_TALKS}/{{dataset}}", WHOLE_TALKS)
+            if suite == WHOLE_TALKS
+            else (f"replies/{{dataset}}/{suite}", f"replies/{suite}")
+        )
         for dataset in USED_DATASETS:
-            found[f"results/base/replies/{dataset}/{suite}.jsonl"] = {
+            found[f"results/base/{base.format(dataset=dataset)}.jsonl"] = {
                 "dataset": dataset,
                 "run": "",
                 "suite": suite,
             }
         for run in RUNS:
-            found[f"results/runs/{run}/replies/{suite}.jsonl"] = {
+            found[f"results/runs/{run}/{tuned}.jsonl"] = {
                 "dataset": dataset_of(run),
                 "run": run,
                 "suite": suite,
@@ -79,7 +86,7 @@ def people_paths():
 
 
 rule judge_replies:
-    """Ask the judges about the replies of base and of every run, and keep each raw answer."""
+    """Ask the judges about what base and every run said, and keep each raw answer."""
     input:
         replies=list(judged_replies()),
         records=ancient([path.replace(".jsonl", ".json") for path in judged_replies()]),

@@ -34,9 +34,10 @@ def honest(asked: dict[str, Any]) -> dict[str, Any]:
             return {"id": identity, "better": 1}
         longer = len(asked["reply_1"]) >= len(asked["reply_2"])
         return {"id": identity, "better": 1 if longer else 2}
+    read = asked.get("reply") or json.dumps(asked["conversation"], ensure_ascii=False)
     answers: dict[str, Any] = {}
     for name, question in asked["questions"].items():
-        luck = chance(asked["reply"], name)
+        luck = chance(read, name)
         answers[name] = int(luck * (question["most"] + 1)) if "most" in question else luck < 0.6
     answers["check"] = False
     return {"id": identity, "answers": answers}

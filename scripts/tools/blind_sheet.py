@@ -52,7 +52,14 @@ def rubrics_of(names: list[str]) -> list[Rubric]:
                 f"RUBRICS names {name!r}, and there is no config/rubrics/{name}.yaml; the nearest "
                 f"is {nearest(name, files)}"
             )
-    return [read_rubric(files[name], ROOT) for name in names]
+    rubrics = [read_rubric(files[name], ROOT) for name in names]
+    for rubric in rubrics:
+        if rubric.of_talks:
+            raise UserError(
+                f"RUBRICS names {rubric.name}, which is of whole conversations, and a sheet shows "
+                "single replies; leave it out"
+            )
+    return rubrics
 
 
 def make_sheet(args: argparse.Namespace) -> dict[str, Any]:

@@ -49,7 +49,11 @@ def rows(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str, 
         parts["NAME"] = schema["additionalProperties"]
     for name, part in parts.items():
         key = f"{path}.{name}" if path else name
-        if part.get("type") == "object" and (
+        # a mapping with defaults of its own, which null leaves out
+        nullable = part.get("type") == ["object", "null"] and part.get("default") == {}
+        if nullable:
+            yield key, "the keys below", part["description"].replace("|", "\\|")
+        if (nullable or part.get("type") == "object") and (
             "properties" in part or "properties" in (part.get("additionalProperties") or {})
         ):
             if key == "runs.NAME":

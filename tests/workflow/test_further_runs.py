@@ -46,6 +46,7 @@ def test_runs_that_are_there_stay_as_they_are_when_the_export_is_chosen(project)
     planned = counts(project, {"export": {"run": {"lowest": "dev_loss"}}})
     assert planned.keys() - {"total", "all", "draw_rulegraph"} == {
         "choose_run", "draw_lineage", "publish_export", "verify_chosen_serving", "write_report",
+        "write_chart",
     }  # fmt: skip
 
 

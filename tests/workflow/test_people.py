@@ -9,6 +9,7 @@ from planning import snakemake
 
 TALKING = {"simulate_base_conversations", "simulate_tuned_conversations", "score_conversations"}
 DRAWN = {"draw_rulegraph", "draw_lineage"}
+TOLD = {"write_report", "write_chart"}
 
 
 def talks(**keys):
@@ -16,7 +17,25 @@ def talks(**keys):
 
 
 def test_scripted_clients_add_their_conversations_to_the_report(project):
-    assert project.planned(talks()) - DRAWN == {*TALKING, "write_report"}
+    assert project.planned(talks()) - DRAWN == {*TALKING, *TOLD}
+
+
+@pytest.mark.parametrize("over", [{}, talks()], ids=["without", "with"])
+def test_a_judge_reads_conversations_where_there_are_some(project, over):
+    """Without any, their rubric is left out, though it is among the defaults."""
+    judge = {"models": {"a": {"base_url": "http://127.0.0.1:9/v1", "model": "x"}}}
+    project.edit.write_text(json.dumps({"judge": judge, **over}), encoding="utf-8")
+    try:
+        status, output = snakemake(*project.command("--dry-run"))
+    finally:
+        project.edit.write_text("{}", encoding="utf-8")
+    assert status == 0, output
+    asked = next(part for part in output.split("\n\n") if "rule judge_replies:" in part)
+    talked = bool(over)
+    assert ("results/runs/main/conversations.jsonl" in asked) is talked
+    assert ("results/base/conversations/demo.jsonl" in asked) is talked
+    assert ("results/runs/seed43/items/conversation.parquet" in output) is talked
+    assert "results/runs/seed43/items/empathy.parquet" in output
 
 
 def test_the_sheets_of_people_add_a_table_to_the_report(project):
@@ -25,7 +44,7 @@ def test_the_sheets_of_people_add_a_table_to_the_report(project):
     for name in ("key.json", "r1.csv", "r2.csv"):
         (folder / name).write_text(json.dumps({}), encoding="utf-8")
     planned = project.planned({"evaluate": {"raters": {"path": "sheets"}}})
-    assert planned - DRAWN == {"score_raters", "write_report"}
+    assert planned - DRAWN == {"score_raters", *TOLD}
 
 
 WRONG = {

@@ -59,6 +59,7 @@ MAKERS = (
     (r"results/tables/.+\.(csv|md|tex|svg)", r"results/tables/evaluation_table.json"),
     (r"results/report/(rulegraph\.svg|dag\.mmd)", r"results/report/rulegraph.json"),
     (r"results/report/report\.html", r"results/report/write_report.json"),
+    (r"results/report/chart\.md", r"results/report/write_chart.json"),
     (r"results/report/(lineage\.html|graphs)", r"results/report/draw_lineage.json"),
     (r"results/export", r"results/export.json"),
     (r"(results/archive/[^/]+)\.zip", r"\1.json"),

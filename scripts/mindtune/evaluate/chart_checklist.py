@@ -5,7 +5,8 @@ Items by name and number after CHART (BMJ Medicine 2025, 10.1136/bmjmed-2025-001
 in full stands there.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mindtune.markdown import markdown_text
@@ -20,7 +21,7 @@ ITEMS: list[tuple[str, str, tuple[str, ...]]] = [
     ("3a, 3b", "model identifiers", ("fetch_model", "merge_adapter", "export_model")),
     ("4a to 4c", "model details", ("train_lora", "verify_merge")),
     ("5a, 5b", "prompt engineering", ("prepare_suite", "judge_replies")),
-    ("6a to 6d", "query strategy", ("generate_replies", "conversations")),
+    ("6a to 6d", "query strategy", ("generate_replies", "simulate_conversations")),
     (
         "7a, 7b",
         "performance evaluation",
@@ -49,12 +50,21 @@ def judged(records: Records) -> str:
     return f"Judges: {'; '.join(said)}." if said else "Not judged: no endpoint configured."
 
 
-def checklist(records: Records) -> str:
-    """The checklist as Markdown, from {path: record} of a run; links are to the records' paths."""
+def answers(records: Records, stages: Collection[str]) -> list[str]:
+    """The paths of the records of these stages, sorted."""
+    return [path for path in sorted(records) if records[path]["stage"] in stages]
+
+
+def checklist(records: Records, folder: str) -> str:
+    """The checklist as Markdown, from {path: record} of a working directory; links lead from
+    `folder`, in which the checklist lies.
+    """
     lines = ["| item | name | answered by |", "|---|---|---|"]
     for number, name, stages in ITEMS:
-        paths = [path for path in sorted(records) if records[path]["stage"] in stages]
-        links = ", ".join(f"[{markdown_text(path)}](<{path}>)" for path in paths)
+        links = ", ".join(
+            f"[{markdown_text(path)}](<{os.path.relpath(path, folder)}>)"
+            for path in answers(records, stages)
+        )
         lines.append(f"| {number} | {name} | {links or AUTHORS} |")
     head = (
         "# CHART checklist\n\nA record says what was done; whether that was wise, authors say. The "

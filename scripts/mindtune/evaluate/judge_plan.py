@@ -1,5 +1,5 @@
-"""Which requests a judging makes: every reply with every rubric, and base against tuned in both
-orders. The plan is walked, never held: counting, asking and writing go over it again.
+"""Which requests a judging makes: every reply or conversation with every rubric, and base against
+tuned in both orders. The plan is walked, never held: counting, asking and writing go over it again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,17 +14,21 @@ from mindtune.evaluate.judge_prompts import (
     pair_messages,
     reply_messages,
     request_key,
+    talk_messages,
 )
-from mindtune.evaluate.rubrics import LANGUAGES, Rubric
+from mindtune.evaluate.rubrics import LANGUAGES, TALKS, Rubric
 from mindtune.evaluate.scoring import Rows, read_by_id
 from mindtune.evaluate.tokens import is_chinese
+from mindtune.evaluate.transcripts import check_said, check_same_clients
 
 ORDERS = ("base_first", "tuned_first")
 
 
 @dataclass(frozen=True)
 class Replies:
-    """The replies to one suite by base (run is empty) or by a run's tuned model."""
+    """The replies to one suite by base (run is empty) or by a run's tuned model; of the suite
+    TALKS the rows are conversations.
+    """
 
     dataset: str
     run: str
@@ -55,6 +59,8 @@ def read_replies(places: Mapping[str, Mapping[str, str]]) -> list[Replies]:
     for path, about in places.items():
         rows = read_by_id(Path(path))
         for row in rows.values():
+            if about["suite"] == TALKS:
+                check_said(row, path)
             if row.get("lang") not in LANGUAGES:
                 row["lang"] = "zh" if is_chinese(row["prompt"][-1]["content"]) else "en"
         found.append(Replies(**about, rows=rows))
@@ -73,15 +79,16 @@ def chosen_ids(both: Sequence[Rows], most: int | None) -> list[str]:
 
 
 def reply_asks(rubric: Rubric, replies: Replies, ids: Sequence[str]) -> Iterator[Ask]:
-    """The requests about single replies."""
+    """The requests about single replies, or about single conversations."""
+    kind, messages_of = ("talk", talk_messages) if rubric.of_talks else ("reply", reply_messages)
     for key in ids:
         row = replies.rows[key]
         behaviours = rubric.applying(row, row["reply"])
         if not behaviours:
             continue
-        identity, messages = reply_messages(rubric.name, behaviours, row)
+        identity, messages = messages_of(rubric.name, behaviours, row)
         about = about_of(rubric, replies, row) | {
-            "kind": "reply",
+            "kind": kind,
             "asked": {name: found.most for name, found in behaviours.items()},
             "request": identity,
         }
@@ -102,8 +109,9 @@ def pair_asks(rubric: Rubric, base: Replies, tuned: Replies, ids: Sequence[str])
 
 
 def about_of(rubric: Rubric, replies: Replies, row: Mapping[str, Any]) -> dict[str, Any]:
-    """What every request says of itself."""
-    return {
+    """What every request says of itself; of a conversation also who played the client."""
+    talk = {key: row[key] for key in ("client", "seed")} if rubric.of_talks else {}
+    return talk | {
         "rubric": rubric.name,
         "suite": replies.suite,
         "dataset": replies.dataset,
@@ -129,6 +137,8 @@ def plan(
                     for found in replies
                     if found.run and (found.dataset, found.suite) == (dataset, suite)
                 ]
+                if rubric.of_talks:
+                    check_same_clients(base.rows, {found.run: found.rows for found in tuned})
                 ids = chosen_ids([base.rows, *(found.rows for found in tuned)], most)
                 for found in (base, *tuned):
                     yield from reply_asks(rubric, found, ids)

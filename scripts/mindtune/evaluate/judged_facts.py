@@ -20,6 +20,13 @@ from mindtune.evaluate.judged_scores import MODELS, Scores, counts, failure_word
 from mindtune.evaluate.wording import judged_by
 
 DECIMALS = 6
+# Who played the clients of judged conversations
+CLIENTS = {
+    "scripted": "The clients followed a script: it shows that the chain works, and says nothing of "
+    "a model.",
+    "endpoint": "A model at an endpoint played the clients; drift.md says if they stayed clients.",
+    "model": "A model folder played the clients; drift.md says if they stayed clients.",
+}
 People = dict[tuple[str, str, str], float]
 
 
@@ -129,12 +136,15 @@ def note(found: Scores, about: str, record: Mapping[str, Any]) -> str:
     failed = sum(side["failed"] for side in counts(found).values())
     items = max(len(rows) for rows in found.replies.values())
     raters = len(found.models)
+    what = "conversations" if found.rubric.of_talks else "replies"
     said = [
         about,
-        f"Judged by {judged_by(found.models, found.dates)}: {items} replies a model, {raters} rater"
+        f"Judged by {judged_by(found.models, found.dates)}: {items} {what} a model, {raters} rater"
         f"{'s' if raters > 1 else ''}, {asked} answers, {failed} failed"
         + (f" ({failure_words(found)})." if failed else "."),
     ]
+    if found.clients:
+        said.append(CLIENTS[min(found.clients)])
     for name in sorted(found.models):
         if warning := record["judges"].get(name, {}).get("own_family"):
             said.append(f"{warning[0].upper()}{warning[1:]}.")

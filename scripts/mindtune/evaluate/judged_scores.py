@@ -23,7 +23,7 @@ from mindtune.evaluate.scoring import item
 MODELS = ("base", "tuned")
 PREFERRED, FAIR = "preferred", "preferred_equal_length"
 SIGNATURES = {
-    "passed": "share of the behaviours asked of a reply that pass, by a judge; mean over judges",
+    "passed": "share of the behaviours asked that pass, by a judge; mean over judges",
     "score_1_to_5": "derived: 1 + 4 x passed",
     PREFERRED: "base against tuned, 1 if preferred in both orders, 0.5 if the order decides",
     FAIR: "as preferred, at equal length: a line over tanh(log of the lengths' ratio) at 0",
@@ -33,7 +33,9 @@ SIGNATURES = {
 
 @dataclass
 class Found:
-    """What all judges said of one reply: {behaviour: shares of the best answer}, and failures."""
+    """What all judges said of one reply or conversation: {behaviour: shares of the best answer},
+    and failures.
+    """
 
     cluster: str
     lang: str
@@ -79,16 +81,21 @@ class Scores:
         self.failures: dict[str, Counter[str]] = {}
         self.models: dict[str, str] = {}
         self.dates: set[str] = set()
+        self.clients: set[str] = set()  # who played them, of conversations
         self.answers: dict[tuple[str, ...], dict[str, float]] = {}  # for agreement
 
-    def take(self, row: Mapping[str, Any]) -> None:
-        """Take a row into account, if it is of this rubric and run."""
+    def is_mine(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row is of this rubric and run, or of the base on its data set."""
         mine = row["run"] == self.run or (row["run"] == "" and row["dataset"] == self.dataset)
-        if row["rubric"] != self.rubric.name or not mine:
-            return
+        return mine and row["rubric"] == self.rubric.name
+
+    def take(self, row: Mapping[str, Any]) -> None:
+        """Take a row of this rubric and run into account."""
         self.models[row["judge"]] = row["model"]
         if row["answer"]:
             self.dates.add(row["answer"]["at"])
+        if row["kind"] == "talk":
+            self.clients.add(row["client"])
         side = "pairs" if row["kind"] == "pair" else "tuned" if row["run"] else "base"
         try:
             said, failure = parsed(row), ""
@@ -187,10 +194,13 @@ def fair_parts(longer: float, value: float | None) -> dict[str, float | None]:
 def score(
     rows: Iterable[Mapping[str, Any]], rubric: Rubric, run: str, dataset: str, place: str
 ) -> Scores:
-    """Everything that the answers file says of a rubric and a run, its hashes checked."""
+    """Everything that the answers file says of a rubric and a run; the hashes of these rows are
+    checked, others are left to the scores that need them.
+    """
     found = Scores(rubric, run, dataset)
     for row in rows:
-        found.take(checked(row, place))
+        if found.is_mine(row):
+            found.take(checked(row, place))
     if not any(found.replies.values()):
         raise UserError(f"{place} has no answer for {rubric.name} and run {run}; judge again")
     return found

@@ -1,5 +1,6 @@
-"""A rubric is one file: config/rubrics/NAME.yaml says what a judge is asked about a reply, in zh
-and en, each question observable in the text and with passing and failing examples.
+"""A rubric is one file: config/rubrics/NAME.yaml says what a judge is asked about a reply, or about
+a whole conversation, in zh and en, each question observable in the text and with passing and
+failing examples.
 
 The answers are yes or no (`good` is the one that passes), or with `most` a number from 0 to that.
 `items` takes the crisis suite's items that no rule decides in the place of behaviours.
@@ -18,8 +19,12 @@ from mindtune.source_files import check_source
 from mindtune.strict_yaml import read_strictly
 
 LANGUAGES = ("zh", "en")
-KEYS = {"about", "suites", "prefer", "behaviours", "items", "note"}
-NEEDED = {"about", "suites", "note"}
+KEYS = {"about", "of", "suites", "prefer", "behaviours", "items", "note"}
+NEEDED = {"about", "note"}
+# What a rubric may be of. Simulated conversations stand among the suites by this name
+REPLIES, TALKS = "replies", "conversations"
+# About single replies, so a rubric of conversations has none of them
+OF_REPLIES = ("suites", "prefer", "items")
 BEHAVIOUR = {"good", "most", "question", "pass", "fail"}
 EXAMPLES = 2
 
@@ -57,8 +62,8 @@ class Behaviour:
 
 @dataclass(frozen=True)
 class Rubric:
-    """A rubric. `prefer` is the question about two replies, empty if none is asked; `risk_only`
-    leaves out prompts without risk.
+    """A rubric. `suites` is [TALKS] for one of conversations. `prefer` is the question about two
+    replies, empty if none is asked; `risk_only` leaves out prompts without risk.
     """
 
     name: str
@@ -68,6 +73,11 @@ class Rubric:
     note: str
     prefer: Mapping[str, str] = field(default_factory=dict)
     risk_only: bool = False
+
+    @property
+    def of_talks(self) -> bool:
+        """Whether a judge reads whole conversations by it."""
+        return self.suites == [TALKS]
 
     def applying(self, prompt: Mapping[str, Any], reply: str) -> dict[str, Behaviour]:
         """What is asked of a reply to a prompt."""
@@ -139,6 +149,22 @@ def of_item(item: Item, items: Mapping[str, Item], where: str) -> Behaviour:
     )
 
 
+def check_of(said: Mapping[str, Any], path: Path) -> None:
+    """A rubric is of replies to suites, or of conversations."""
+    of = said.get("of", REPLIES)
+    if of not in (REPLIES, TALKS):
+        raise UserError(f"{path}: of is {of!r}; expected {REPLIES} or {TALKS}")
+    if of == REPLIES:
+        if "suites" not in said:
+            raise UserError(f"{path}: the key suites is missing; config/rubrics has examples")
+        if TALKS in said["suites"]:
+            raise UserError(f"{path}: suites names {TALKS}; write `of: {TALKS}` and no suites")
+    elif wrong := [key for key in OF_REPLIES if key in said]:
+        raise UserError(
+            f"{path}: {wrong[0]} is about single replies, and the rubric is of {TALKS}; remove it"
+        )
+
+
 def read_rubric(path: Path, root: Path) -> Rubric:
     """A rubric's file; a UserError names the file and the key. `items` starts at `root`."""
     said = read_strictly(path)
@@ -147,6 +173,7 @@ def read_rubric(path: Path, root: Path) -> Rubric:
     check_known(said, KEYS, str(path))
     if missing := sorted(NEEDED - set(said)):
         raise UserError(f"{path}: the key {missing[0]} is missing; config/rubrics has examples")
+    check_of(said, path)
     if ("items" in said) == ("behaviours" in said):
         raise UserError(f"{path} needs behaviours or items, and not both; give one of them")
     if "items" in said:
@@ -163,8 +190,9 @@ def read_rubric(path: Path, root: Path) -> Rubric:
             for name, part in said["behaviours"].items()
         }
     prefer = check_texts(said["prefer"], f"{path}: prefer") if "prefer" in said else {}
+    suites = [TALKS] if said.get("of") == TALKS else said["suites"]
     return Rubric(
-        path.stem, said["about"], said["suites"], behaviours, said["note"], prefer, "items" in said
+        path.stem, said["about"], suites, behaviours, said["note"], prefer, "items" in said
     )
 
 
@@ -180,11 +208,17 @@ def files_of(path: Path) -> list[str]:
 
 
 def chosen_rubrics(
-    judge: Mapping[str, Any], suites: Mapping[str, Any], root: Path
+    judge: Mapping[str, Any], suites: Mapping[str, Any], talks: bool, root: Path
 ) -> dict[str, dict[str, Any]]:
     """{name: {"path", "reads", "suites"}} of the rubrics that the section `judge` names and that
-    have something to judge: a suite that is evaluated. Without a judge there are none.
+    have something to judge: a suite that is evaluated, or conversations (`talks`). Without a judge
+    there are none.
     """
+    judgeable = {*suites, *([TALKS] if talks else [])}
+    if TALKS in suites:
+        raise UserError(
+            f"config/suites/{TALKS}.yaml has the name of the simulated conversations; rename it"
+        )
     files = rubric_files(root / "config/rubrics")
     found = {}
     for name in judge["rubrics"]:
@@ -199,7 +233,7 @@ def chosen_rubrics(
                 "rename the rubric"
             )
         rubric = read_rubric(files[name], root)
-        judged = [suite for suite in rubric.suites if suite in suites]
+        judged = [suite for suite in rubric.suites if suite in judgeable]
         if judged and judge["models"]:
             found[name] = {
                 "path": f"config/rubrics/{name}.yaml",

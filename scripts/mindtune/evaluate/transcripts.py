@@ -12,7 +12,7 @@ from typing import Any
 from mindtune.cli import UserError
 from mindtune.evaluate.conversation import Turn, counsellor_messages
 from mindtune.evaluate.personas import Persona
-from mindtune.evaluate.scoring import read_by_id
+from mindtune.evaluate.scoring import Rows, read_by_id
 from mindtune.records import to_json
 
 
@@ -45,12 +45,31 @@ def transcript(
     }
 
 
+def check_said(row: Mapping[str, Any], path: Path | str) -> None:
+    """The turns of a conversation have the hash that it names; else a UserError."""
+    if sha256_json(row["turns"]) != row["sha256"]:
+        raise UserError(f"{path}: what was said in {row['id']} was changed; simulate it again")
+
+
+def check_same_clients(base: Rows, tuned: Mapping[str, Rows]) -> None:
+    """Every run ({run: rows}) talked with the clients that base talked with, and with their seed:
+    else two conversations are no pair.
+    """
+    for run, rows in tuned.items():
+        for name in sorted(base.keys() & rows.keys()):
+            for key in ("persona_sha256", "client", "seed"):
+                if base[name][key] != rows[name][key]:
+                    raise UserError(
+                        f"conversations: {key} of {name} is {base[name][key]} with base and "
+                        f"{rows[name][key]} with run {run}; simulate both again"
+                    )
+
+
 def read_transcripts(path: Path, personas: Mapping[str, Persona]) -> dict[str, list[Any]]:
     """{persona: turns} of a transcripts file; a changed turn or another persona is a UserError."""
     found = {}
     for name, row in read_by_id(path).items():
-        if sha256_json(row["turns"]) != row["sha256"]:
-            raise UserError(f"{path}: what was said in {name} was changed; simulate it again")
+        check_said(row, path)
         if name not in personas or sha256_json(personas[name].said()) != row["persona_sha256"]:
             raise UserError(f"{path}: {name} is of another persona than today's; simulate it again")
         found[name] = row["turns"]

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.environments import venv_name, venvs_folder
+from mindtune.evaluate.conversation import Turn
+from mindtune.evaluate.personas import Persona, Style
+from mindtune.evaluate.transcripts import transcript
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPTS = ROOT / "scripts"
@@ -54,6 +57,41 @@ def write_replies(count: int, text: str = "") -> None:
         Path(f"{model}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
+def write_talks(count: int, said: str = "我最近睡不着。", same: bool = False) -> None:
+    """base.jsonl and tuned.jsonl with so many conversations of three turns, every second English;
+    each client begins with `said`.
+    """
+    for model in ("base", "tuned"):
+        rows = [talk(number, said, "base" if same else model) for number in range(count)]
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        Path(f"{model}.jsonl").write_text(text, encoding="utf-8")
+
+
+def talk(number: int, said: str, model: str) -> dict[str, Any]:
+    """A row of a transcripts file."""
+    lang = "en" if number % 2 else "zh"
+    style = Style(2, "...", ("嗯。",))
+    persona = Persona(
+        f"{lang}_{number}",
+        lang,
+        "sleep",
+        "none",
+        "open",
+        "...",
+        said,
+        ("事",),
+        "...",
+        ("x",),
+        style,
+    )
+    about = {"finish_reason": "stop"}
+    turns = [
+        Turn(f"{said}（{place}）", f"听起来你很累（{model}{number}，{place}）。", about)
+        for place in range(3)
+    ]
+    return transcript(persona, turns, "turns", "你是咨询师。", {"client": "scripted", "seed": 42})
+
+
 @contextmanager
 def scripted_judge(*arguments: str) -> Iterator[str]:
     """A scripted judge; its base URL."""
@@ -73,11 +111,11 @@ def scripted_judge(*arguments: str) -> Iterator[str]:
 
 
 def judge_command(url: str, rubrics: tuple[str, ...] = ("empathy",), **changes: Any) -> list[Any]:
-    """The command line of a judging; `changes` are of judge or limits."""
+    """The command line of a judging; `changes` are of judge or limits, or the suite judged."""
     judge = JUDGE | {"base_url": url} | {key: changes[key] for key in JUDGE if key in changes}
     limits = LIMITS | {key: changes[key] for key in LIMITS if key in changes}
     places = {
-        f"{model}.jsonl": {"dataset": "d", "run": run, "suite": "dialogue"}
+        f"{model}.jsonl": {"dataset": "d", "run": run, "suite": changes.get("suite", "dialogue")}
         for model, run in (("base", ""), ("tuned", "main"))
     }
     return [

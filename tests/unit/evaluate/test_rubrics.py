@@ -1,5 +1,6 @@
 """Rubrics as data: complete in zh and en, and a sentence for each mistake."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from mindtune.evaluate.rubrics import LANGUAGES, chosen_rubrics, read_rubric, ru
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = rubric_files(ROOT / "config/rubrics")
-OWN = ("professionalism", "empathy", "practicality")
+OWN = ("professionalism", "empathy", "practicality", "conversation")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -28,7 +29,7 @@ def test_a_rubric_is_complete_in_both_languages(name):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_the_three_have_four_to_six_binary_behaviours(name):
+def test_ours_have_four_to_six_binary_behaviours(name):
     rubric = read_rubric(FILES[name], ROOT)
     assert 4 <= len(rubric.behaviours) <= 6
     assert all(behaviour.is_binary for behaviour in rubric.behaviours.values())
@@ -83,7 +84,33 @@ def test_a_mistake_is_named_with_its_place(tmp_path, change, words):
 
 def test_rubrics_are_chosen_by_name_and_by_what_is_evaluated():
     judge = {"models": {"a": {}}, "rubrics": ["empathy", "crisis_judged"]}
-    assert set(chosen_rubrics(judge, {"dialogue": {}}, ROOT)) == {"empathy"}
-    assert not chosen_rubrics(judge | {"models": {}}, {"dialogue": {}}, ROOT)
+    assert set(chosen_rubrics(judge, {"dialogue": {}}, False, ROOT)) == {"empathy"}
+    assert not chosen_rubrics(judge | {"models": {}}, {"dialogue": {}}, True, ROOT)
     with pytest.raises(UserError, match="the nearest is empathy"):
-        chosen_rubrics(judge | {"rubrics": ["empaty"]}, {}, ROOT)
+        chosen_rubrics(judge | {"rubrics": ["empaty"]}, {}, False, ROOT)
+
+
+def test_a_rubric_of_conversations_is_chosen_where_there_are_some():
+    judge = {"models": {"a": {}}, "rubrics": ["empathy", "conversation"]}
+    assert set(chosen_rubrics(judge, {}, True, ROOT)) == {"conversation"}
+    assert not chosen_rubrics(judge, {}, False, ROOT)
+    with pytest.raises(UserError, match="has the name of the simulated conversations"):
+        chosen_rubrics(judge, {"conversations": {}}, True, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"of": "talks"}, "of is 'talks'; expected replies or conversations"),
+        ({"of": "conversations"}, "suites is about single replies"),
+        ({"of": "conversations", "suites": None}, "prefer is about single replies"),
+        ({"suites": ["conversations"]}, "write `of: conversations` and no suites"),
+        ({"suites": None}, "the key suites is missing"),
+    ],
+)
+def test_a_rubric_is_of_replies_or_of_conversations(tmp_path, change, words):
+    said = {key: value for key, value in (GOOD | change).items() if value is not None}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(said, allow_unicode=True), encoding="utf-8")
+    with pytest.raises(UserError, match=re.escape(words)):
+        read_rubric(path, ROOT)

@@ -168,6 +168,17 @@ def test_generated_pages_are_current():
         )
 
 
+def test_no_default_of_the_page_hides_keys():
+    """A mapping with keys of its own is shown key by key, one that may be null as well."""
+    from mindtune.config import read_schema
+    from tools.write_docs import rows
+
+    shown = {key: default for key, default, _ in rows(read_schema())}
+    assert shown["evaluate.baselines.prompted"] == "the keys below"
+    assert shown["evaluate.baselines.prompted.zh"].startswith("`你是")
+    assert shown["matrix"] == "`null`" and "matrix.seed" not in shown
+
+
 @pytest.mark.parametrize(
     "env",
     ["driver", "core", "train", "train-cuda", "serve", "dashboard", "judge", "qlora"]

@@ -40,6 +40,7 @@ SAID = {
     ("dashboard", "WORKDIR"): "has no training",
     ("help", "SEED"): "",
     ("plan", "WORKDIR"): "is no folder",
+    ("chart", "WORKDIR"): "is not there; run the workflow",
     ("why", "CONFIG"): "is no file",
     ("diff", "A"): "is no archive and no run",
     ("reproduce", "ARCHIVE"): "is no file",
@@ -129,6 +130,23 @@ def test_a_sub_make_is_given_text(tmp_path):
         text=True,
     )
     assert done.stdout == text and not mark.exists()
+
+
+def test_a_folder_in_chinese_is_read_in_every_locale(tmp_path):
+    """In a Chinese locale before UTF-8, Python alone takes the name of such a folder for GBK."""
+    compiled = ["localedef", "-i", "zh_CN", "-f", "GBK", tmp_path / "zh_CN.GBK"]
+    if not shutil.which("localedef") or subprocess.run(compiled, capture_output=True).returncode:
+        pytest.skip("localedef cannot make a locale here")
+    folder = tmp_path / "心语"
+    folder.mkdir()
+    shutil.copy(ROOT / "Makefile", folder)
+    program = "import os, sys; print(os.getcwd(), sys.flags.utf8_mode)"
+    with (folder / "Makefile").open("a", encoding="utf-8") as stream:
+        stream.write(f"\nprobe:\n\t@{sys.executable} -c '{program}'\n")
+    locale = {"PATH": os.environ["PATH"], "LOCPATH": str(tmp_path), "LC_ALL": "zh_CN.GBK"}
+    words = ["make", "--no-print-directory", "probe"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, env=locale)
+    assert done.stdout == f"{folder} 1\n".encode(), done.stderr
 
 
 @pytest.mark.parametrize("program", sorted(PROGRAMS))
