@@ -15,6 +15,8 @@ SIGNING_KEY, CERTIFICATE = (
     [config["export"][key]] if config["export"][key] else []
     for key in ("signing_key", "signing_certificate")
 )
+TOKEN = [uri for uri in [config["export"]["signing_token"]] if uri]
+TOKEN_ENV = ["signing"] if TOKEN else []
 GATES = "results/gates.json" if config["gates"] else []
 MUST_PASS = bool(config["gates"]) and config["export"]["require_gates"] is not False
 
@@ -121,7 +123,7 @@ rule export_model:
         locks=lambda w: [at(name) for name in lock_files(w.run)],
         key=[at(key) for key in SIGNING_KEY],
         certificate=[at(certificate) for certificate in CERTIFICATE],
-        env=ancient(env_ready("core")),
+        env=ancient(env_ready("core", *TOKEN_ENV)),
     output:
         export=directory("results/runs/{run}/export"),
         record="results/runs/{run}/export_model.json",
@@ -133,6 +135,8 @@ rule export_model:
         code=code_hash("export_model.py"),
         locks=lambda w: contents(*lock_files(w.run)),
         key=contents(*SIGNING_KEY, *CERTIFICATE),
+        token=TOKEN,
+        token_packages=[site_packages(VENV[env]) for env in TOKEN_ENV],
         # no input: Snakemake would note its hash, from which a short one can be guessed
         passphrase=[place(path) for path in [config["export"]["signing_passphrase"]] if path],
         price=[p for p in [config["export"]["dollars_per_gpu_hour"]] if p is not None],
@@ -157,6 +161,8 @@ rule export_model:
             --settings {params.settings:q} \
             --dollars-per-gpu-hour {params.price:q} \
             --signing-key {input.key:q} \
+            --signing-token {params.token:q} \
+            --token-packages {params.token_packages:q} \
             --signing-passphrase {params.passphrase:q} \
             --signing-certificate {input.certificate:q} \
             --export {output.export:q} \

@@ -24,10 +24,10 @@ from mindtune.export.manifest import (
     SIGNATURE,
     data_hash,
     hash_folder,
-    sign,
     write_manifest,
 )
 from mindtune.export.model_card import model_card, training_cost
+from mindtune.export.signing import add_signing, sign_as_asked
 from mindtune.provenance import Record, check_chain, differs, read_record, read_records
 from mindtune.records import (
     link_or_copy,
@@ -121,11 +121,7 @@ def export(args: argparse.Namespace, folder: Path, cost: dict[str, float]) -> di
         )
     check_licences(hashes, merged, args.base, chain)
     hashes = write_manifest(folder, hashes, blocks, origin(args, proof, records))
-    if not args.signing_key:
-        return hashes
-    return hashes | sign(
-        folder, args.signing_key, args.signing_passphrase, args.signing_certificate
-    )
+    return hashes | sign_as_asked(folder, args)
 
 
 def parse_args() -> argparse.Namespace:
@@ -149,14 +145,7 @@ def parse_args() -> argparse.Namespace:
         "--locks", required=True, type=Path, nargs="+", help="lock files of the environments"
     )
     parser.add_argument("--code", required=True, help="hash of the code")
-    parser.add_argument(
-        "--signing-key",
-        type=Path,
-        nargs="?",
-        help="private key (PEM); without it there is no signature",
-    )
-    parser.add_argument("--signing-passphrase", type=Path, nargs="?", help="file that holds it")
-    parser.add_argument("--signing-certificate", type=Path, nargs="?", help="of the key (PEM)")
+    add_signing(parser)
     add_json(parser, "--settings", "model", "data_licence")
     parser.add_argument("--dollars-per-gpu-hour", type=float, nargs="?", help="for the card")
     parser.add_argument("--export", required=True, type=Path, help="folder to write")

@@ -70,25 +70,37 @@ def check_certificate(folder: Path, authority: Path, identity: str) -> str:
     signer so.
     """
     from cryptography import x509
-    from mindtune.export.certificates import key_hash, signer_names, signing_certificate
+    from mindtune.export.certificates import (
+        check_in_force,
+        key_hash,
+        signer_names,
+        signing_certificates,
+    )
     from model_signing import verifying
 
     try:
-        x509.load_pem_x509_certificates(authority.read_bytes())
+        trusted = x509.load_pem_x509_certificates(authority.read_bytes())
     except ValueError:
         raise UserError(
             f"{authority} holds no certificate (PEM); give the file of the authority"
         ) from None
     verifier = verifying.Config().use_certificate_verifier(certificate_chain=[authority])
     check_signature(folder, verifier, f"somebody whom {authority} vouches for")
-    leaf = signing_certificate(folder / SIGNATURE)
-    names = signer_names(leaf)
+    chain = signing_certificates(folder / SIGNATURE)
+    try:
+        check_in_force(chain, trusted)
+    except ValueError as error:
+        raise UserError(
+            f"{folder} cannot be trusted any more: {shown(error)}; ask for a new signature, by a "
+            f"certificate that holds today"
+        ) from None
+    names = signer_names(chain[0])
     if identity not in names:
         raise UserError(
             f"{folder} was signed by {shown(', '.join(names) or 'a signer without a name')}, and "
             f"{shown(identity)} was expected; do not use it"
         )
-    return key_hash(leaf.public_key())
+    return key_hash(chain[0].public_key())
 
 
 def check_key(folder: Path, key: Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
+from mindtune.config_signing import token_module
 from mindtune.records import read_json, sha256_file, write_json
 
 # Larger files, in bytes, are read again only if their size or times change
@@ -42,6 +43,8 @@ def configured_paths(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in ("signing_key", "signing_passphrase", "signing_certificate"):
         if config["export"][key]:
             yield f"export.{key}", config["export"][key]
+    if config["export"]["signing_token"]:
+        yield "export.signing_token", token_module(config["export"]["signing_token"])
 
 
 def check_configured(config: Mapping[str, Any], base: str) -> None:

@@ -80,7 +80,13 @@ READERS = [
     ("export.signing_key", {"export_model"}),
     *[
         (f"export.{key}", None)  # each goes with another key: tested apart
-        for key in ("signing_passphrase", "signing_certificate", "authority", "identity")
+        for key in (
+            "signing_passphrase",
+            "signing_certificate",
+            "signing_token",
+            "authority",
+            "identity",
+        )  # fmt: skip
     ],
     ("export.revoked", set()),
     ("export.", {"merge_adapter"}),
@@ -251,6 +257,13 @@ def test_a_key_reruns_its_readers_and_what_follows(project, followers, path, val
 def test_keys_that_go_together_rerun_their_readers(project, followers, keys, rules):
     edit = {"export": dict.fromkeys(keys, "config/hotlines.yaml")}
     assert project.planned(edit) - {"draw_rulegraph"} == followers(rules) - {"draw_rulegraph"}
+
+
+def test_only_a_key_in_hardware_asks_for_its_packages(project, followers):
+    module = ROOT / "config/hotlines.yaml"
+    edit = {"export": {"signing_token": f"pkcs11:token=a;object=b?module-path={module}"}}
+    planned = project.planned(edit) - {"draw_rulegraph"}
+    assert planned == {"build_env_signing"} | followers({"export_model"}) - {"draw_rulegraph"}
 
 
 def test_nothing_is_planned_without_an_edit(project):

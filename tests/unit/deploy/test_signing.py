@@ -9,7 +9,8 @@ import sys
 import pytest
 import verify_export
 from mindtune.cli import UserError
-from mindtune.export.manifest import SIGNATURE, sign
+from mindtune.export.manifest import SIGNATURE
+from mindtune.export.signing import sign
 from signed_export import ROOT, keys, make_export
 from verify_signature import verify
 

@@ -170,7 +170,7 @@ def test_generated_pages_are_current():
 
 @pytest.mark.parametrize(
     "env",
-    ["driver", "core", "train", "train-cuda", "serve", "dashboard", "judge", "qlora"]
+    ["driver", "core", "train", "train-cuda", "serve", "dashboard", "judge", "qlora", "signing"]
     + ["tiny", "smollm2", "kernels"],
 )
 def test_locks_pin_everything_by_hash(env):

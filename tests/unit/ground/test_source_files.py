@@ -25,6 +25,7 @@ CONFIG = {
         "signing_key": "钥匙.pem",
         "signing_passphrase": "暗语",
         "signing_certificate": "证书.pem",
+        "signing_token": None,
     },
 }
 
@@ -71,6 +72,16 @@ def test_a_folder_in_place_of_a_file(folder):
     (folder / "钥匙.pem/a").touch()
     with pytest.raises(UserError, match="export.signing_key is '钥匙.pem', a folder"):
         check_configured(CONFIG, str(folder))
+
+
+def test_the_module_of_a_token_is_there(folder):
+    token = copy.deepcopy(CONFIG)
+    token["export"]["signing_token"] = f"pkcs11:token=a;object=b?module-path={folder}/m%20odule.so"
+    (folder / "m odule.so").write_text("x")
+    check_configured(token, str(folder))
+    (folder / "m odule.so").unlink()
+    with pytest.raises(UserError, match="export.signing_token is .*m odule.so is not there"):
+        check_configured(token, str(folder))
 
 
 @pytest.mark.parametrize("name", ["<x>.jsonl", "{run}.jsonl", "a}.jsonl"])
