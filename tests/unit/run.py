@@ -55,6 +55,7 @@ ENVIRONMENT_OF = {
     "deploy/test_serve_export.py": "driver",
     "deploy/test_units.py": "driver",
     "deploy/test_terminal.py": "driver",
+    "deploy/test_upgrade.py": "driver",
 }
 
 
