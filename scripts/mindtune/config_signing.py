@@ -2,8 +2,11 @@
 hardware.
 """
 
+import base64
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,14 +16,21 @@ from mindtune.cli import UserError
 NEEDS = {
     "signing_passphrase": ("signing_key", "signing_token"),
     "signing_certificate": ("signing_key", "signing_token"),
-    "identity": ("authority",),
+    "identity": ("authority", "issuer"),
     "authority": ("identity",),
+    "issuer": ("identity",),
+    "sigstore": ("signing_login", "issuer"),
 }
 # Of two only one can be used
 EITHER = (
     ("signing_key", "signing_token"),
+    ("signing_key", "signing_login"),
+    ("signing_token", "signing_login"),
     ("public_key", "authority"),
+    ("public_key", "issuer"),
+    ("authority", "issuer"),
 )
+AMBIENT = "ambient"  # the login of the CI job in which the export is made
 TOKEN = "config key export.signing_token"
 EXAMPLE = "pkcs11:token=lab;object=author?module-path=/usr/lib/softhsm/libsofthsm2.so"
 
@@ -46,6 +56,11 @@ def check_signing(config: Mapping[str, Any]) -> None:
                 f"config keys export.{one} and export.{other} are both set, and only one of them "
                 f"can be used; set the other to null"
             )
+    if export["issuer"] and not re.fullmatch(r"https://[!-~]+", export["issuer"]):
+        raise UserError(
+            f"config key export.issuer is {export['issuer']!r}, and a provider of logins is named "
+            f"by its https address, as in https://accounts.google.com; correct it"
+        )
     if export["signing_token"]:
         token_module(export["signing_token"])
 
@@ -86,3 +101,25 @@ def token_module(uri: str) -> str:
             f"path of the module"
         )
     return module
+
+
+def check_login(place: Path, path: str) -> None:
+    """A UserError for a file that cannot be a login at Sigstore: an identity token (JWT) whose
+    audience is sigstore. Whether it has run out is seen when it is used.
+    """
+    parts = place.read_text(encoding="utf-8", errors="replace").strip().split(".")
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+    except (IndexError, ValueError, KeyError, TypeError, RecursionError):
+        audience = None
+    if len(parts) != 3 or audience is None:  # what the file holds is not repeated
+        raise UserError(
+            f"config key export.signing_login is {path!r}, which holds no identity token (three "
+            f"parts with dots between them, on one line); write one into it, or set it to {AMBIENT}"
+        )
+    if "sigstore" not in audience:
+        raise UserError(
+            f"config key export.signing_login is {path!r}, whose identity token is not for the "
+            f"audience sigstore; ask your provider for one that is"
+        )

@@ -84,10 +84,13 @@ READERS = [
             "signing_passphrase",
             "signing_certificate",
             "signing_token",
+            "sigstore",
             "authority",
             "identity",
-        )  # fmt: skip
+            "issuer",
+        )
     ],
+    ("export.signing_login", {"export_model"}),
     ("export.revoked", set()),
     ("export.", {"merge_adapter"}),
     ("verify.max_swapped_margin", {"verify_merge", "verify_serving"}),
@@ -141,6 +144,7 @@ VALUES = {
     "export.require_gates": False,
     "export.signing_key": "config/hotlines.yaml",
     "export.public_key": "config/hotlines.yaml",
+    "export.signing_login": "ambient",
     "export.revoked": "config/hotlines.yaml",
     "archive.data": "hashes",
     "archive.weights": "adapter",
@@ -251,11 +255,15 @@ def test_a_key_reruns_its_readers_and_what_follows(project, followers, path, val
     [
         (("signing_key", "signing_passphrase"), {"export_model"}),
         (("signing_key", "signing_certificate"), {"export_model"}),
+        (("signing_login", "sigstore"), {"export_model"}),
         (("authority", "identity"), set()),
+        (("issuer", "identity", "sigstore"), set()),
     ],
 )
 def test_keys_that_go_together_rerun_their_readers(project, followers, keys, rules):
     edit = {"export": dict.fromkeys(keys, "config/hotlines.yaml")}
+    words = {"signing_login": "ambient", "issuer": "https://example.org"}
+    edit["export"] |= {key: word for key, word in words.items() if key in keys}
     assert project.planned(edit) - {"draw_rulegraph"} == followers(rules) - {"draw_rulegraph"}
 
 

@@ -1,10 +1,11 @@
-"""Sign an export: by a key in a file, or by a key in hardware (PKCS#11).
+"""Sign an export: by a key in a file, by a key in hardware (PKCS#11), or by a login (Sigstore).
 
 Each writes a Sigstore bundle over every file of the folder, which `verify_signature.py` checks.
 """
 
 import argparse
 import sys
+from collections.abc import Mapping
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -13,27 +14,25 @@ from urllib.parse import quote
 from mindtune.cli import UserError
 from mindtune.export.manifest import SIGNATURE
 from mindtune.records import sha256_file
-from mindtune.secret_files import check_secret
+from mindtune.secret_files import check_secret, read_secret
+
+# Where the statement's predicate says what the export was made from
+ORIGIN = "origin"
 
 
-def read_secret(path: Path, wanted: str) -> bytes:
-    """The first line of a file that only its owner may read."""
-    check_secret(path)
-    lines = path.read_bytes().splitlines()
-    if len(lines) != 1 or not lines[0]:
-        raise UserError(
-            f"{path} has {len(lines)} lines, and {wanted} needs a file with one; write the file "
-            f"again"
-        )
-    return lines[0]
-
-
-def written(folder: Path, signer: Any) -> dict[str, str]:
+def written(folder: Path, signer: Any, origin: Mapping[str, Any] | None) -> dict[str, str]:
     """Sign every file of the folder; return {SIGNATURE: its hash}. Half of a signature does not
     stay.
+
+    What is signed is the library's in-toto statement: a hash of each file, and in its predicate,
+    which may hold more, `origin`: what the export was made from.
     """
+    from model_signing._signing.signing import Payload
+
     try:
-        signer.sign(folder, folder / SIGNATURE)
+        payload = Payload(signer._hashing_config.hash(folder))
+        payload.statement.pb.predicate.update({ORIGIN: dict(origin)} if origin else {})
+        signer._signer.sign(payload).write(folder / SIGNATURE)
     except BaseException:
         (folder / SIGNATURE).unlink(missing_ok=True)
         raise
@@ -57,7 +56,11 @@ def key_signer(key: Path, passphrase: Path | None, certificates: Path | None) ->
 
 
 def sign(
-    folder: Path, key: Path, passphrase: Path | None = None, certificates: Path | None = None
+    folder: Path,
+    key: Path,
+    passphrase: Path | None = None,
+    certificates: Path | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Sign every file of the folder with an elliptic curve's private key (PEM); return the
     signature's hash.
@@ -72,7 +75,7 @@ def sign(
         )
     check_secret(key)
     try:
-        return written(folder, key_signer(key, passphrase, certificates))
+        return written(folder, key_signer(key, passphrase, certificates), origin)
     except (ValueError, TypeError) as error:
         raise UserError(
             f"{key} is no private key that can sign ({error}); make one as docs/deployment.md "
@@ -116,6 +119,7 @@ def sign_by_token(
     pin: Path | None = None,
     certificates: Path | None = None,
     packages: Path | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Sign every file of the folder with a key that does not leave its hardware; return the
     signature's hash.
@@ -134,13 +138,35 @@ def sign_by_token(
         )
     whole = uri + (f"{'&' if '?' in uri else '?'}pin-value={quote(secret)}" if secret else "")
     try:
-        return written(folder, token_signer(whole, certificates))
+        return written(folder, token_signer(whole, certificates), origin)
     except (ValueError, TypeError, PyKCS11Error, UnicodeError) as error:
         said = str(error) or type(error).__name__
         raise UserError(
             f"export.signing_token: the key of {uri} cannot sign ({said}); check token, object and "
             f"module-path with pkcs11-tool, the PIN in export.signing_passphrase, and that the key "
             f"is of curve P-256, P-384 or P-521"
+        ) from None
+
+
+def sign_by_login(
+    folder: Path, where: str, trust: Path | None, origin: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """Sign every file of the folder as whom a login says, by Sigstore's services, which see the
+    statement: names and hashes of files, what they were made from. Return the signature's hash.
+    """
+    from mindtune.export.keyless import bounded, login_signer
+
+    try:
+        with bounded():
+            return written(folder, login_signer(where, trust), origin)
+    except UserError:
+        raise
+    except Exception as error:  # of Fulcio's, Rekor's and TUF's clients, and of requests
+        said = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"export.signing_login: Sigstore's services gave no signature "
+            f"({type(error).__name__}: {said}); run again when this machine reaches them, only the "
+            f"export is made anew"
         ) from None
 
 
@@ -152,14 +178,21 @@ def add_signing(parser: argparse.ArgumentParser) -> None:
         "--signing-passphrase", type=Path, nargs="?", help="file with it, or with a token's PIN"
     )
     parser.add_argument("--signing-certificate", type=Path, nargs="?", help="of the key (PEM)")
+    parser.add_argument("--signing-login", nargs="?", help="ambient, or a file with a token")
+    parser.add_argument("--sigstore", type=Path, nargs="?", help="trust of one's own instance")
     parser.add_argument("--token-packages", type=Path, nargs="?", help="folder with PyKCS11")
 
 
-def sign_as_asked(folder: Path, args: argparse.Namespace) -> dict[str, str]:
+def sign_as_asked(
+    folder: Path, args: argparse.Namespace, origin: Mapping[str, Any] | None = None
+) -> dict[str, str]:
     """Sign as the flags say; return {SIGNATURE: its hash}, or nothing if nobody is to sign."""
     secret, certificates = args.signing_passphrase, args.signing_certificate
     if args.signing_token:
-        return sign_by_token(folder, args.signing_token, secret, certificates, args.token_packages)
+        packages = args.token_packages
+        return sign_by_token(folder, args.signing_token, secret, certificates, packages, origin)
     if args.signing_key:
-        return sign(folder, args.signing_key, secret, certificates)
+        return sign(folder, args.signing_key, secret, certificates, origin)
+    if args.signing_login:
+        return sign_by_login(folder, args.signing_login, args.sigstore, origin)
     return {}

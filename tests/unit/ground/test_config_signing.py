@@ -18,6 +18,8 @@ def test_whole_sets_of_keys_pass():
     assert export()["signing_passphrase"] is None
     assert export(signing_key="a.pem", signing_passphrase="./a//b")["signing_passphrase"] == "a/b"
     assert export(signing_key="a.pem", signing_certificate="c.pem")["signing_certificate"]
+    assert export(signing_login="ambient")["signing_login"] == "ambient"
+    assert export(issuer="https://a.org", identity="a", sigstore="./t.json")["sigstore"] == "t.json"
     assert export(authority="ca.pem", identity="a@example.org", revoked="r.txt")["revoked"]
 
 
@@ -27,7 +29,16 @@ def test_whole_sets_of_keys_pass():
         ({"signing_passphrase": "p"}, "export.signing_key and export.signing_token are null"),
         ({"signing_certificate": "c"}, "export.signing_key and export.signing_token are null"),
         ({"signing_key": "k", "signing_token": TOKEN}, "signing_token are both set"),
-        ({"identity": "a@example.org"}, "export.authority is null"),
+        ({"identity": "a@example.org"}, "export.authority and export.issuer are null"),
+        ({"issuer": "https://a.org"}, "export.identity is null"),
+        ({"sigstore": "t.json"}, "export.signing_login and export.issuer are null"),
+        ({"signing_login": "ambient", "signing_certificate": "c"}, "signing_token are null"),
+        ({"signing_login": "ambient", "signing_key": "k"}, "signing_login are both set"),
+        ({"signing_login": "a", "signing_token": TOKEN}, "signing_login are both set"),
+        ({"issuer": "https://a.org", "identity": "a", "public_key": "k"}, "issuer are both set"),
+        ({"issuer": "https://a.org", "identity": "a", "authority": "k"}, "issuer are both set"),
+        ({"issuer": "http://a.org", "identity": "a"}, "by its https address"),
+        ({"issuer": "https://a.org/ b", "identity": "a"}, "by its https address"),
         ({"authority": "ca.pem"}, "export.identity is null"),
         (
             {"signing_key": "k", "signing_passphrase": "p", "signing_certificate": "c"},
