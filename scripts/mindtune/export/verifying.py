@@ -62,6 +62,8 @@ def check_origin(folder: Path, origin: dict[str, Any], commit: str | None) -> st
     """What the signer states of the code, as a sentence; a UserError if it does not fit the
     manifest, or is not of the commit that is asked for.
     """
+    if not isinstance(origin, dict):
+        raise UserError(f"{folder}: its signature states no origin that can be read; do not use it")
     manifest = read_object(folder / MANIFEST, MOST)
     for key in origin.keys() & manifest.keys():
         if origin[key] != manifest[key]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import verify_export
 from mindtune.cli import UserError
+from mindtune.export import verifying
 from mindtune.export.manifest import SIGNATURE
 from mindtune.export.signing import sign
 from signed_export import ROOT, keys, make_export
@@ -186,6 +187,14 @@ def test_a_statement_of_another_manifest_is_refused(signed, tmp_path):
     signed_with(signed[0], tmp_path, base={"id": "另一个"})
     with pytest.raises(UserError, match="its signature and its manifest.json name another base"):
         verify(*signed)
+
+
+@pytest.mark.parametrize("stated", ["提交", 5, [COMMIT]])
+def test_an_origin_that_is_none_is_one_sentence(signed, monkeypatch, stated):
+    """A signer may state anything; the library leaves it alone."""
+    monkeypatch.setattr(verifying, "check_signature", lambda *_: stated)
+    with pytest.raises(UserError, match="states no origin that can be read"):
+        verify(*signed, commit=COMMIT)
 
 
 @pytest.mark.parametrize("where", ["payload", "beside"])
