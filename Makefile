@@ -32,6 +32,9 @@ PUBLIC_KEY ?=
 AUTHORITY ?=
 IDENTITY ?=
 REVOKED ?=
+COMMIT ?=
+ISSUER ?=
+SIGSTORE ?=
 QUICK ?=
 PLAN ?=
 FILE ?=
@@ -46,7 +49,7 @@ B ?=
 
 # What people give is text: make expands nothing in it, and recipes read it from the environment ("$$DATA"), where it needs no quotes
 GIVEN := PYTHON CORES MODEL DATA WORKDIR DATASET ID SHAREGPT TOKENIZER PARTS SIZES NEAR PEERS N SEED RECORD EXPORT EXPECT CONFIG \
-	PORT KEY STORE OUT PUBLIC_KEY AUTHORITY IDENTITY REVOKED USER REPLACE QUICK SBOM PLAN FILE ARCHIVE RUN A B SHEETS RUBRICS PAIRS RATERS
+	PORT KEY STORE OUT PUBLIC_KEY AUTHORITY IDENTITY REVOKED COMMIT ISSUER SIGSTORE USER REPLACE QUICK SBOM PLAN FILE ARCHIVE RUN A B SHEETS RUBRICS PAIRS RATERS
 $(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $(name)))),\
 	$(eval override $(name) := $$(value $(name)))))
 export $(GIVEN)
@@ -64,7 +67,7 @@ export PYTHONUTF8 := 1
 REPORTS := demo-tests/faults
 # Who must have signed an export, and what was taken back
 SIGNER = $${PUBLIC_KEY:+--public-key="$$PUBLIC_KEY"} $${AUTHORITY:+--authority="$$AUTHORITY"} $${IDENTITY:+--identity="$$IDENTITY"} \
-	$${REVOKED:+--revoked="$$REVOKED"}
+	$${ISSUER:+--issuer="$$ISSUER"} $${SIGSTORE:+--sigstore="$$SIGSTORE"} $${REVOKED:+--revoked="$$REVOKED"}
 
 .DEFAULT_GOAL := help
 .PHONY: help setup driver demo test test-unit test-peers test-workflow test-e2e test-profile test-faults test-slurm test-local chaos slurm-doctor audit adopt plan why estimate artifact reproduce diff lint lock docs clean-demo look row erase tables chart export-suites gate blind-sheet score-raters h100-check bench-data verify serve chat dashboard deployment sbom
@@ -162,12 +165,13 @@ reproduce: driver ## run an archived run again, and compare file by file: ARCHIV
 adopt: driver ## take up results that were copied without .snakemake, if every one is as recorded [WORKDIR=.]
 	@$(DRIVER) scripts/tools/adopt.py --workdir="$$WORKDIR"
 
-verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [EXPECT=SHA256] [REVOKED=FILE] [PUBLIC_KEY=FILE] or [AUTHORITY=FILE IDENTITY=NAME]
-	@if [ -z "$$PUBLIC_KEY$$AUTHORITY$$IDENTITY" ]; then \
+verify: ## check a copied export byte by byte (needs Python 3.9, no package, no network) [EXPORT=DIR] [EXPECT=SHA256] [REVOKED=FILE] [PUBLIC_KEY=FILE] or [IDENTITY=NAME AUTHORITY=FILE|ISSUER=URL], then [COMMIT=HASH]
+	@if [ -z "$$PUBLIC_KEY$$AUTHORITY$$IDENTITY$$ISSUER$$COMMIT" ]; then \
 		exec python3 -I scripts/deploy/verify_export.py $${EXPECT:+--expect="$$EXPECT"} $${REVOKED:+--revoked="$$REVOKED"} -- "$$EXPORT"; fi; \
-	python="$$($(DRIVER) $(CORE))" && exec "$$python" scripts/deploy/verify_signature.py $${EXPECT:+--expect="$$EXPECT"} $(SIGNER) -- "$$EXPORT"
+	python="$$($(DRIVER) $(CORE))" && exec "$$python" scripts/deploy/verify_signature.py $${EXPECT:+--expect="$$EXPECT"} $(SIGNER) \
+		$${COMMIT:+--commit="$$COMMIT"} -- "$$EXPORT"
 
-serve: driver ## serve an export on 127.0.0.1 until Ctrl-C [EXPORT=DIR] [CONFIG=FILE] [PORT=23333] [KEY=FILE] [PUBLIC_KEY=FILE] or [AUTHORITY=FILE IDENTITY=NAME] [REVOKED=FILE]
+serve: driver ## serve an export on 127.0.0.1 until Ctrl-C [EXPORT=DIR] [CONFIG=FILE] [PORT=23333] [KEY=FILE] [PUBLIC_KEY=FILE] or [IDENTITY=NAME AUTHORITY=FILE|ISSUER=URL] [REVOKED=FILE]
 	@$(DRIVER) scripts/deploy/serve_export.py --export="$$EXPORT" $${CONFIG:+--configfile="$$CONFIG"} --port="$$PORT" --key-file="$$KEY" \
 		$(SIGNER)
 

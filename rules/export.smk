@@ -11,10 +11,18 @@ alone, replies and the smoke test, takes merged/: a licence, the proof's setting
 card reach neither.
 """
 
+from mindtune.config_signing import AMBIENT
+
 SIGNING_KEY, CERTIFICATE = (
     [config["export"][key]] if config["export"][key] else []
     for key in ("signing_key", "signing_certificate")
 )
+TOKEN = [uri for uri in [config["export"]["signing_token"]] if uri]
+TOKEN_ENV = ["signing"] if TOKEN else []
+LOGIN = config["export"]["signing_login"]
+# A login is never an input: it is another one each time
+LOGIN_AT = [LOGIN if LOGIN == AMBIENT else place(LOGIN)] if LOGIN else []
+SIGSTORE = [config["export"]["sigstore"]] if LOGIN and config["export"]["sigstore"] else []
 GATES = "results/gates.json" if config["gates"] else []
 MUST_PASS = bool(config["gates"]) and config["export"]["require_gates"] is not False
 
@@ -121,7 +129,8 @@ rule export_model:
         locks=lambda w: [at(name) for name in lock_files(w.run)],
         key=[at(key) for key in SIGNING_KEY],
         certificate=[at(certificate) for certificate in CERTIFICATE],
-        env=ancient(env_ready("core")),
+        sigstore=[at(trust) for trust in SIGSTORE],
+        env=ancient(env_ready("core", *TOKEN_ENV)),
     output:
         export=directory("results/runs/{run}/export"),
         record="results/runs/{run}/export_model.json",
@@ -132,7 +141,10 @@ rule export_model:
     params:
         code=code_hash("export_model.py"),
         locks=lambda w: contents(*lock_files(w.run)),
-        key=contents(*SIGNING_KEY, *CERTIFICATE),
+        key=contents(*SIGNING_KEY, *CERTIFICATE, *SIGSTORE),
+        login=LOGIN_AT,
+        token=TOKEN,
+        token_packages=[site_packages(VENV[env]) for env in TOKEN_ENV],
         # no input: Snakemake would note its hash, from which a short one can be guessed
         passphrase=[place(path) for path in [config["export"]["signing_passphrase"]] if path],
         price=[p for p in [config["export"]["dollars_per_gpu_hour"]] if p is not None],
@@ -145,6 +157,7 @@ rule export_model:
     shell:
         r"""
         exec >{log:q} 2>&1
+        [ -z {params.login:q} ] || take {GROUPS[signing]:q} # how a job shows who it is
         {PY[core]:q} {SCRIPTS:q}/export_model.py \
             --merged {input.merged:q} \
             --verify {input.verify:q} \
@@ -157,6 +170,10 @@ rule export_model:
             --settings {params.settings:q} \
             --dollars-per-gpu-hour {params.price:q} \
             --signing-key {input.key:q} \
+            --signing-token {params.token:q} \
+            --token-packages {params.token_packages:q} \
+            --signing-login {params.login:q} \
+            --sigstore {input.sigstore:q} \
             --signing-passphrase {params.passphrase:q} \
             --signing-certificate {input.certificate:q} \
             --export {output.export:q} \

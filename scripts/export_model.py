@@ -3,7 +3,8 @@ manifest of every byte.
 
 Nothing is exported without a verify.json whose hash of the merged folder is the hash of the folder
 as it is now. The weights are hard links, so there is no second copy. The manifest is written last:
-a folder with a manifest is whole. A key, if one is given, signs it.
+a folder with a manifest is whole. A key, if one is given, signs it, and with it the commit of this
+repository and the records of all stages.
 
 Reads   merged folder, verify.json, base folder (licence files), stage records, environment locks,
         the gates' verdicts if there are any
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mindtune.audit.code_state import state_of_code
 from mindtune.cli import UserError, add_json, argument_parser, run
 from mindtune.export.manifest import (
     BLOCKS,
@@ -24,10 +26,10 @@ from mindtune.export.manifest import (
     SIGNATURE,
     data_hash,
     hash_folder,
-    sign,
     write_manifest,
 )
 from mindtune.export.model_card import model_card, training_cost
+from mindtune.export.signing import add_signing, sign_as_asked
 from mindtune.provenance import Record, check_chain, differs, read_record, read_records
 from mindtune.records import (
     link_or_copy,
@@ -38,6 +40,7 @@ from mindtune.records import (
     write_hashed_record,
 )
 
+ROOT = Path(__file__).resolve().parents[1]
 LICENCE_FILES = re.compile(r"(licen[cs]e|notice)[^/]*", re.IGNORECASE)
 
 
@@ -101,6 +104,15 @@ def origin(
     }
 
 
+def stated(records: Iterable[Path]) -> dict[str, Any]:
+    """What a signature says besides the manifest, which has to be the same for the same code: the
+    commit that was checked out, the SHA-256 of what differs from it, and those of the records of
+    all stages. Without git there is no commit.
+    """
+    hashes = {path.as_posix(): sha256_file(path) for path in records}
+    return {**state_of_code(ROOT), "records": hashes}
+
+
 def export(args: argparse.Namespace, folder: Path, cost: dict[str, float]) -> dict[str, str]:
     """Fill the export folder; return {file name: sha256}."""
     proof = read_proof(args.verify)
@@ -120,12 +132,10 @@ def export(args: argparse.Namespace, folder: Path, cost: dict[str, float]) -> di
             f"run verify_merge.py again"
         )
     check_licences(hashes, merged, args.base, chain)
-    hashes = write_manifest(folder, hashes, blocks, origin(args, proof, records))
-    if not args.signing_key:
-        return hashes
-    return hashes | sign(
-        folder, args.signing_key, args.signing_passphrase, args.signing_certificate
-    )
+    made_from = origin(args, proof, records)
+    hashes = write_manifest(folder, hashes, blocks, made_from)
+    read = (*args.records, *args.gates, args.verify)
+    return hashes | sign_as_asked(folder, args, made_from | stated(read))
 
 
 def parse_args() -> argparse.Namespace:
@@ -149,14 +159,7 @@ def parse_args() -> argparse.Namespace:
         "--locks", required=True, type=Path, nargs="+", help="lock files of the environments"
     )
     parser.add_argument("--code", required=True, help="hash of the code")
-    parser.add_argument(
-        "--signing-key",
-        type=Path,
-        nargs="?",
-        help="private key (PEM); without it there is no signature",
-    )
-    parser.add_argument("--signing-passphrase", type=Path, nargs="?", help="file that holds it")
-    parser.add_argument("--signing-certificate", type=Path, nargs="?", help="of the key (PEM)")
+    add_signing(parser)
     add_json(parser, "--settings", "model", "data_licence")
     parser.add_argument("--dollars-per-gpu-hour", type=float, nargs="?", help="for the card")
     parser.add_argument("--export", required=True, type=Path, help="folder to write")

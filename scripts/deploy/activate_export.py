@@ -12,7 +12,8 @@ that a server that starts meanwhile sees the one or the other. Restart the serve
 
 With --expect only the export whose manifest.json has that SHA-256 is served, with --public-key
 only one that is signed by the owner of that key, with --authority and --identity only one of whom
-the authority's certificate names so. The last two need verify_signature.py beside this program, and
+the authority's certificate names so, with --issuer and --identity only one of whom a provider of
+logins knows by that name. The last three need verify_signature.py beside this program, and
 a Python with the package model-signing (--python). With --revoked no export is served whose
 manifest, or whose signer's key, is on that list.
 
@@ -45,9 +46,8 @@ class Demand:
     def __init__(self, args: argparse.Namespace) -> None:
         self.expect, self.revoked, self.python = args.expect, args.revoked, args.python
         signer = {
-            "--public-key": args.public_key,
-            "--authority": args.authority,
-            "--identity": args.identity,
+            f"--{name.replace('_', '-')}": getattr(args, name)
+            for name in ("public_key", "authority", "identity", "issuer", "sigstore")
         }
         self.signer = [f"{flag}={value}" for flag, value in signer.items() if value]
 
@@ -134,6 +134,17 @@ def rollback(store: Path, demand: Demand) -> str:
     return switch(store, name)
 
 
+def add_signer(parser: argparse.ArgumentParser) -> None:
+    """The flags that say who must have signed."""
+    parser.add_argument(
+        "--public-key", type=Path, metavar="FILE", help="of whoever must have signed"
+    )
+    parser.add_argument("--authority", type=Path, metavar="FILE", help="its PEM, for --identity")
+    parser.add_argument("--identity", metavar="NAME", help="of whoever must have signed")
+    parser.add_argument("--issuer", metavar="URL", help="who knows the signer, for --identity")
+    parser.add_argument("--sigstore", type=Path, metavar="FILE", help="of one's own, for --issuer")
+
+
 def parse_args() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -155,18 +166,7 @@ def parse_args() -> argparse.Namespace:
         metavar="SHA256",
         help="of manifest.json, as its author published it",
     )
-    parser.add_argument(
-        "--public-key",
-        type=Path,
-        metavar="FILE",
-        help="refuse an export that its owner did not sign",
-    )
-    parser.add_argument(
-        "--authority", type=Path, metavar="FILE", help="its certificates (PEM), for --identity"
-    )
-    parser.add_argument(
-        "--identity", metavar="NAME", help="refuse an export that somebody else signed"
-    )
+    add_signer(parser)
     parser.add_argument(
         "--revoked", type=Path, metavar="FILE", help="SHA-256 of manifests and keys to refuse"
     )

@@ -28,8 +28,10 @@ TIMEOUT = 30
 # Of an answer, in bytes: what is longer comes from no server of ours
 LONGEST = 1 << 20
 SHOWN = 300
-# Control characters but line break and tab: a terminal would obey them
-CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
+# Control characters but line break and tab, which a terminal would obey, and those that turn the
+# direction of writing, as UNSEEN of mindtune/markdown.py: a text could show as another
+TURNS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160), *TURNS])
 
 
 class Refused(ValueError):

@@ -36,8 +36,9 @@ from mindtune.serve.engine_settings import (
 from verify_export import check, check_revoked
 
 KEY_LENGTH = 16
-# What names a signer: a key, or an authority and what it calls them
-SIGNER = ("public_key", "authority", "identity")
+# What names a signer: a key, or what an authority, or a provider of logins, calls them
+SIGNER = ("public_key", "authority", "identity", "issuer")
+WORDS = ("identity", "issuer")  # the others are files
 TURBOMIND = "import sys; from lmdeploy import turbomind; sys.exit(not turbomind.is_available())"
 
 
@@ -87,13 +88,15 @@ def demanded(given: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, s
     configuration's. A signer of the one takes the place of the other's.
     """
     named = {
-        key: ROOT / value if value and key != "identity" else value
+        key: ROOT / value if value and key not in WORDS else value
         for key, value in config["export"].items()
-        if key in (*SIGNER, "revoked")
+        if key in (*SIGNER, "sigstore", "revoked")
     }
     if any(given.get(key) for key in SIGNER):
         named |= {key: given.get(key) for key in SIGNER}
-    named |= {"revoked": given.get("revoked") or named["revoked"]}
+    named |= {key: given.get(key) or named[key] for key in ("sigstore", "revoked")}
+    if not named["issuer"]:
+        named["sigstore"] = None  # that of signing
     return {key: str(value) for key, value in named.items() if value}
 
 
@@ -169,6 +172,8 @@ def main() -> None:
         "--authority", type=Path, help="that names the signer (PEM); else export.authority"
     )
     parser.add_argument("--identity", help="name of the signer; else export.identity")
+    parser.add_argument("--issuer", help="that knows the signer by its login; else export.issuer")
+    parser.add_argument("--sigstore", type=Path, help="of one's own; else export.sigstore")
     parser.add_argument("--revoked", type=Path, help="what is not served; else export.revoked")
     args = parser.parse_args()
     config = read_config(args.configfile)

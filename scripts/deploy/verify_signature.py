@@ -1,11 +1,14 @@
 """Check that an export is complete and who made it: every file against the manifest, and the
-signature against a public key, or against the name in a certificate of an authority.
+signature against a public key, the name in a certificate of an authority, or a login.
 
     verify_signature.py DIR --public-key FILE
     verify_signature.py DIR --authority FILE --identity NAME
+    verify_signature.py DIR --issuer URL --identity NAME
 
-NAME is the e-mail address or the URI that the authority wrote into the signer's certificate. With
---revoked nothing passes whose manifest.json or key is on that list.
+NAME is the e-mail address or the URI that the authority wrote into the signer's certificate, or by
+which URL, a provider of logins, knew who signed with Sigstore (--sigstore: at which instance). With
+--commit only what the signer made from that commit of the code passes. With --revoked nothing
+passes whose manifest.json or key is on that list.
 
 Needs no network. Ends with one verdict: OK, or what is wrong.
 
@@ -14,15 +17,14 @@ Reads   an export folder, a public key or an authority's certificates (PEM), the
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts/, where mindtune lies
 
 from mindtune.cli import UserError, argument_parser, run
 from verify_export import (
-    MARKER,
     SIGNATURE,
     check,
     check_expected,
@@ -33,71 +35,6 @@ from verify_export import (
 )
 
 MOST = 16 << 20  # bytes of a signature, which lists every file
-
-
-def check_public_key(key: Path) -> str:
-    """The key's SHA-256, over its PEM form; a UserError unless the file holds a public key."""
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-    from mindtune.export.certificates import key_hash
-
-    try:
-        return key_hash(load_pem_public_key(key.read_bytes()))
-    except ValueError:
-        raise UserError(
-            f"{key} is no public key (PEM); give the file that the author handed out"
-        ) from None
-
-
-def check_signature(folder: Path, verifier: Any, signer: str) -> None:
-    """A UserError unless the folder's signature passes the verifier, over every file as it is."""
-    from model_signing import hashing
-
-    signature = folder / SIGNATURE
-    hashed = hashing.Config().set_ignored_paths(
-        paths=[signature, folder / MARKER], ignore_git_paths=False
-    )
-    try:
-        verifier.set_hashing_config(hashed).verify(folder, signature)
-    except (
-        Exception
-    ) as error:  # a signature that somebody wrote makes the library fail in many ways
-        reason = shown(error) or type(error).__name__
-        raise UserError(f"{folder} is not what {signer} signed ({reason}); do not use it") from None
-
-
-def check_certificate(folder: Path, authority: Path, identity: str) -> str:
-    """The SHA-256 of the signer's key; a UserError unless a certificate of the authority names the
-    signer so.
-    """
-    from cryptography import x509
-    from mindtune.export.certificates import key_hash, signer_names, signing_certificate
-    from model_signing import verifying
-
-    try:
-        x509.load_pem_x509_certificates(authority.read_bytes())
-    except ValueError:
-        raise UserError(
-            f"{authority} holds no certificate (PEM); give the file of the authority"
-        ) from None
-    verifier = verifying.Config().use_certificate_verifier(certificate_chain=[authority])
-    check_signature(folder, verifier, f"somebody whom {authority} vouches for")
-    leaf = signing_certificate(folder / SIGNATURE)
-    names = signer_names(leaf)
-    if identity not in names:
-        raise UserError(
-            f"{folder} was signed by {shown(', '.join(names) or 'a signer without a name')}, and "
-            f"{shown(identity)} was expected; do not use it"
-        )
-    return key_hash(leaf.public_key())
-
-
-def check_key(folder: Path, key: Path) -> str:
-    """The key's SHA-256; a UserError unless its owner signed the folder."""
-    from model_signing import verifying
-
-    verifier = verifying.Config().use_elliptic_key_verifier(public_key=key)
-    check_signature(folder, verifier, f"the owner of {key}")
-    return check_public_key(key)
 
 
 def check_files(folder: Path, expect: str | None, revoked: Path | None) -> tuple[int, int]:
@@ -132,24 +69,42 @@ def verify(
     identity: str = "",
     expect: str | None = None,
     revoked: Path | None = None,
+    commit: str | None = None,
+    issuer: str | None = None,
+    sigstore: Path | None = None,
 ) -> str:
     """What may be said of a folder; a UserError unless it is complete, not revoked, and signed by
     the owner of a key, or by whom an authority's certificate names so.
     """
+    from mindtune.export import verifying as who
+
     if key:
-        check_public_key(key)
+        who.check_public_key(key)
     files, size = check_files(folder, expect, revoked)
     if key:
-        used, signer = check_key(folder, key), f"the owner of {key}"
+        (used, origin), signer = who.check_key(folder, key), f"the owner of {key}"
+    elif issuer:
+        used, origin = who.check_login(folder, identity, issuer, sigstore)
+        signer = f"{shown(identity)}, as {shown(issuer)} knows it"
     else:
-        used = check_certificate(folder, authority, identity)
+        used, origin = who.check_certificate(folder, authority, identity)
         signer = f"{shown(identity)}, by a certificate of {authority}"
     if revoked and used in read_revoked(revoked):
         raise UserError(
             f"{revoked} lists the SHA-256 of the key that signed {folder}: its owner took it back; "
             f"do not use the export"
         )
-    return f"OK: {files} files, {size} bytes, signed by {signer}"
+    stated = who.check_origin(folder, origin, commit)
+    return f"OK: {files} files, {size} bytes, signed by {signer}{stated}"
+
+
+def commit_word(text: str) -> str:
+    """A commit on the command line: whole, since a short one names several."""
+    if not re.fullmatch("[0-9a-fA-F]{40}|[0-9a-fA-F]{64}", text):
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is no commit, which has 40 or 64 hexadecimal digits"
+        )
+    return text
 
 
 def parse_args() -> argparse.Namespace:
@@ -158,6 +113,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, metavar="DIR", help="export folder")
     parser.add_argument("--public-key", type=Path, metavar="FILE")
     parser.add_argument("--authority", type=Path, metavar="FILE", help="its certificates (PEM)")
+    parser.add_argument("--issuer", metavar="URL", help="who knows the signer by that name")
+    parser.add_argument(
+        "--sigstore",
+        type=Path,
+        metavar="FILE",
+        help="trust of an instance that is not the public one",
+    )
     parser.add_argument("--identity", metavar="NAME", help="e-mail address or URI of the signer")
     parser.add_argument(
         "--expect",
@@ -168,9 +130,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--revoked", type=Path, metavar="FILE", help="SHA-256 of manifests and keys to refuse"
     )
+    parser.add_argument(
+        "--commit",
+        type=commit_word,
+        metavar="HASH",
+        help="from which the signer has to have made it, without uncommitted changes",
+    )
     args = parser.parse_args()
-    if bool(args.public_key) == bool(args.authority) or bool(args.authority) != bool(args.identity):
-        parser.error("give --public-key, or --authority and --identity")
+    if sum(map(bool, (args.public_key, args.authority, args.issuer))) != 1 or bool(
+        args.public_key
+    ) == bool(args.identity):
+        parser.error("give --public-key, or --identity and --authority, or --identity and --issuer")
+    if args.sigstore and not args.issuer:
+        parser.error("--sigstore goes with --issuer")
     return args
 
 
@@ -185,7 +157,15 @@ def main() -> None:
         ) from None
     print(
         verify(
-            args.folder, args.public_key, args.authority, args.identity, args.expect, args.revoked
+            args.folder,
+            args.public_key,
+            args.authority,
+            args.identity,
+            args.expect,
+            args.revoked,
+            args.commit,
+            args.issuer,
+            args.sigstore,
         )
     )
 

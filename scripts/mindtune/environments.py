@@ -10,9 +10,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # Each of these holds one data package, what a base model of the demo is made from; `qlora` holds
-# what that method adds to `train`
+# what that method adds to `train`, `signing` what a key in hardware adds to `core`
 DEMO_MODELS = ("tiny", "smollm2")
-ENVIRONMENTS = ("core", "train", "serve", *DEMO_MODELS, "qlora", "judge")
+ENVIRONMENTS = ("core", "train", "serve", *DEMO_MODELS, "qlora", "signing", "judge")
 WITH_TORCH = ("train", "serve")
 # What builds the packages that are published as sources only
 BUILD_CONSTRAINTS = "envs/build.txt"

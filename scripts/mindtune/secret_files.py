@@ -19,3 +19,15 @@ def check_secret(path: Path) -> None:
             f"{path} belongs to another account (number {status.st_uid}), which knows the key; "
             f"make one of your own"
         )
+
+
+def read_secret(path: Path, wanted: str) -> bytes:
+    """The first line of a file that only its owner may read."""
+    check_secret(path)
+    lines = path.read_bytes().splitlines()
+    if len(lines) != 1 or not lines[0]:
+        raise UserError(
+            f"{path} has {len(lines)} lines, and {wanted} needs a file with one; write the file "
+            f"again"
+        )
+    return lines[0]

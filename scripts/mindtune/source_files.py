@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
+from mindtune.config_signing import AMBIENT, check_login, token_module
 from mindtune.records import read_json, sha256_file, write_json
 
 # Larger files, in bytes, are read again only if their size or times change
@@ -41,9 +42,17 @@ def configured_paths(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if config["evaluate"]["raters"]["path"]:
         yield "evaluate.raters.path", config["evaluate"]["raters"]["path"]
         yield "evaluate.raters.path", f"{config['evaluate']['raters']['path']}/key.json"
-    for key in ("signing_key", "signing_passphrase", "signing_certificate"):
-        if config["export"][key]:
+    for key in (
+        "signing_key",
+        "signing_passphrase",
+        "signing_certificate",
+        "signing_login",
+        "sigstore",
+    ):
+        if config["export"][key] not in (None, AMBIENT):
             yield f"export.{key}", config["export"][key]
+    if config["export"]["signing_token"]:
+        yield "export.signing_token", token_module(config["export"]["signing_token"])
 
 
 def check_configured(config: Mapping[str, Any], base: str) -> None:
@@ -55,6 +64,8 @@ def check_configured(config: Mapping[str, Any], base: str) -> None:
         check_source(place, f"config key {key} is {path!r}: ")
         if os.path.isdir(place) and not key.endswith(".path"):
             raise UserError(f"config key {key} is {path!r}, a folder; name a file")
+        if key == "export.signing_login":
+            check_login(Path(place), path)
         files_below(place)
 
 

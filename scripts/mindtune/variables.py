@@ -43,6 +43,18 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "hub": ("HF_*", "HUGGING_FACE_*", "MODELSCOPE_*", *NETWORK),
     "swanlab": ("SWANLAB_API_KEY", *NETWORK),
     "judge": ("MINDTUNE_JUDGE_KEY_*", *NETWORK),
+    # what the CIs that Sigstore knows give a job to show who it is
+    "signing": (
+        "ACTIONS_ID_TOKEN_*",
+        "GITHUB_ACTIONS",
+        "GITLAB_CI",
+        "SIGSTORE_ID_TOKEN",
+        "BUILDKITE*",
+        "CIRCLECI",
+        "CIRCLE_OIDC_TOKEN*",
+        "GOOGLE_SERVICE_ACCOUNT_NAME",
+        *NETWORK,
+    ),
     "build": ("UV_*", "PIP_*", "NETRC", *NETWORK),
     # programs that start Snakemake, whose jobs clear the environment for themselves
     "everything": ("*",),
@@ -55,6 +67,7 @@ PROGRAMS = {
     "fetch_model.py": ("hub",),
     "sync_swanlab.py": ("swanlab",),
     "judge_replies.py": ("judge",),
+    "export_model.py": ("signing",),
     "build_env.py": ("build",),
     "lock_environments.py": ("build",),
     "bench_chain.py": ("everything",),

@@ -28,7 +28,7 @@ LINUX = ["--python-platform", "x86_64-manylinux_2_28"]
 # With all that their packages need
 WHOLE = ("driver", "core", "dashboard", "judge")
 # The listed packages alone: data, and what is added to an environment that has the rest
-ALONE = ("tiny", "smollm2", "qlora", "peers", "kernels")
+ALONE = ("tiny", "smollm2", "qlora", "signing", "peers", "kernels")
 
 
 def lock(env: str, *options: str, registry_only: bool = True) -> None:

@@ -55,6 +55,7 @@ ENVIRONMENT_OF = {
     "deploy/test_serve_export.py": "driver",
     "deploy/test_units.py": "driver",
     "deploy/test_terminal.py": "driver",
+    "deploy/test_upgrade.py": "driver",
 }
 
 
@@ -101,7 +102,7 @@ def main() -> int:
         "wanted", nargs="*", help="parts of paths, such as data/ or test_hub; all without one"
     )
     args = parser.parse_args()
-    for env in ("core", "train", "qlora", "judge", "kernels"):
+    for env in ("core", "train", "qlora", "signing", "judge", "kernels"):
         interpreter(env)  # what is missing is built before tests run side by side
     with ThreadPoolExecutor(len(LANES)) as pool:
         statuses = list(pool.map(lambda lane: [run_tests(env, args.wanted) for env in lane], LANES))

@@ -83,8 +83,17 @@ READERS = [
     ("export.signing_key", {"export_model"}),
     *[
         (f"export.{key}", None)  # each goes with another key: tested apart
-        for key in ("signing_passphrase", "signing_certificate", "authority", "identity")
+        for key in (
+            "signing_passphrase",
+            "signing_certificate",
+            "signing_token",
+            "sigstore",
+            "authority",
+            "identity",
+            "issuer",
+        )
     ],
+    ("export.signing_login", {"export_model"}),
     ("export.revoked", set()),
     ("export.", {"merge_adapter"}),
     ("verify.max_swapped_margin", {"verify_merge", "verify_serving"}),
@@ -138,6 +147,7 @@ VALUES = {
     "export.require_gates": False,
     "export.signing_key": "config/hotlines.yaml",
     "export.public_key": "config/hotlines.yaml",
+    "export.signing_login": "ambient",
     "export.revoked": "config/hotlines.yaml",
     "archive.data": "hashes",
     "archive.weights": "adapter",
@@ -248,12 +258,23 @@ def test_a_key_reruns_its_readers_and_what_follows(project, followers, path, val
     [
         (("signing_key", "signing_passphrase"), {"export_model"}),
         (("signing_key", "signing_certificate"), {"export_model"}),
+        (("signing_login", "sigstore"), {"export_model"}),
         (("authority", "identity"), set()),
+        (("issuer", "identity", "sigstore"), set()),
     ],
 )
 def test_keys_that_go_together_rerun_their_readers(project, followers, keys, rules):
     edit = {"export": dict.fromkeys(keys, "config/hotlines.yaml")}
+    words = {"signing_login": "ambient", "issuer": "https://example.org"}
+    edit["export"] |= {key: word for key, word in words.items() if key in keys}
     assert project.planned(edit) - {"draw_rulegraph"} == followers(rules) - {"draw_rulegraph"}
+
+
+def test_only_a_key_in_hardware_asks_for_its_packages(project, followers):
+    module = ROOT / "config/hotlines.yaml"
+    edit = {"export": {"signing_token": f"pkcs11:token=a;object=b?module-path={module}"}}
+    planned = project.planned(edit) - {"draw_rulegraph"}
+    assert planned == {"build_env_signing"} | followers({"export_model"}) - {"draw_rulegraph"}
 
 
 def test_nothing_is_planned_without_an_edit(project):

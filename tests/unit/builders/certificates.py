@@ -1,6 +1,7 @@
 """Authorities and signers, made by openssl as an organisation makes its own."""
 
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 SIGNER = "signer@example.org"
 
@@ -29,3 +30,32 @@ def leaf(folder, name, issuer, names=f"email:{SIGNER}", usage="digitalSignature"
     """(private key, certificate) of somebody who signs."""
     extension = f"keyUsage=critical,{usage}" + (f"\nsubjectAltName={names}" if names else "")
     return certified(folder, name, issuer, extension)
+
+
+def dated(folder, name, days, issuer=None):
+    """(private key, certificate) like those of `certified` and `leaf`, which hold from the first to
+    the second of `days`, counted from today; openssl 3.0 has no words for that.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+
+    private, made = certified(folder, name)
+    keys = [
+        serialization.load_pem_private_key(pair[0].read_bytes(), None)
+        for pair in ((private, made), issuer or (private, made))
+    ]
+    subject = x509.load_pem_x509_certificate(made.read_bytes()).subject
+    by = x509.load_pem_x509_certificate(issuer[1].read_bytes()).subject if issuer else subject
+    start, end = (datetime.now(UTC) + timedelta(days=day) for day in days)
+    builder = (
+        x509.CertificateBuilder(by, subject, keys[0].public_key(), 7, start, end)
+        .add_extension(x509.BasicConstraints(name != "leaf", None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.RFC822Name(SIGNER)]), critical=False)
+        .add_extension(
+            x509.KeyUsage(True, False, False, False, False, name != "leaf", False, False, False),
+            critical=True,
+        )
+    )
+    signed = builder.sign(keys[1], hashes.SHA256())
+    made.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    return private, made

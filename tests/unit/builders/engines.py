@@ -5,7 +5,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 
-
 ENGINE = {
     "engine": "transformers",
     "python": sys.executable,
@@ -19,6 +18,8 @@ ENGINE = {
     "startup_timeout_s": 120,
 }
 
+# Of few tokens, so that a test can fill a session
+SHORT_ENGINE = {**ENGINE, "model_name": "demo", "session_len": 512}
 
 GPU_ENGINE = {
     **ENGINE,

@@ -60,9 +60,11 @@ def build_adapter(base: Path, folder: Path, seed: int = 1, **changes: object) ->
     return folder
 
 
-def run_program(name: str, *words: object) -> subprocess.CompletedProcess[str]:
+def run_program(
+    name: str, *words: object, python: str = sys.executable
+) -> subprocess.CompletedProcess[str]:
     """Run one of our programs; paths and JSON are given as words."""
-    command = [sys.executable, str(ROOT / "scripts" / name)]
+    command = [python, str(ROOT / "scripts" / name)]
     command += [
         json.dumps(word, ensure_ascii=False) if isinstance(word, (dict, list)) else str(word)
         for word in words

@@ -59,7 +59,7 @@ def seal(folder: Path) -> None:
 
 def make_export(folder: Path, private: Path | None = None, text: str = "第一版") -> Path:
     """The folder, signed if there is a key."""
-    from mindtune.export.manifest import sign
+    from mindtune.export.signing import sign
 
     folder.mkdir(parents=True)
     for name, content in CONTENT.items():

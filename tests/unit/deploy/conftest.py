@@ -42,7 +42,7 @@ def signed(tmp_path, core):
     private, public = keys(tmp_path, "o'brien 作者")
     export = stored_export(tmp_path / "new", "一")
     code = (
-        "import sys; from pathlib import Path; from mindtune.export.manifest import sign; "
+        "import sys; from pathlib import Path; from mindtune.export.signing import sign; "
         "sign(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import verify_export
-from mindtune.export.manifest import sign
+from mindtune.export.signing import sign
 from signed_export import keys, make_export, seal, write_list
 from test_tampering import (
     CHANGES,

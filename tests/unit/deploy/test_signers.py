@@ -9,7 +9,8 @@ import sys
 import pytest
 from certificates import SIGNER, certified, leaf, openssl
 from mindtune.cli import UserError
-from mindtune.export.manifest import SIGNATURE, sign
+from mindtune.export.manifest import SIGNATURE
+from mindtune.export.signing import sign
 from signed_export import ROOT, keys, make_export
 from verify_export import sha256
 from verify_signature import verify

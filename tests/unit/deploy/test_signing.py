@@ -2,14 +2,19 @@
 key, file or byte.
 """
 
+import base64
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import verify_export
 from mindtune.cli import UserError
-from mindtune.export.manifest import SIGNATURE, sign
+from mindtune.export import verifying
+from mindtune.export.manifest import SIGNATURE
+from mindtune.export.signing import sign
 from signed_export import ROOT, keys, make_export
 from verify_signature import verify
 
@@ -31,6 +36,13 @@ def test_the_public_key_alone_verifies_it(signed):
     verify(*signed)
     (signed[0] / ".snakemake_timestamp").touch()
     verify(*signed)
+
+
+def test_a_relative_folder_is_the_same_export(signed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert verify(Path("export"), Path("作者.pub")).startswith("OK: ")
+    monkeypatch.chdir(tmp_path / "export")
+    assert verify(Path("."), signed[1]).startswith("OK: ")
 
 
 def test_another_key_does_not(signed, tmp_path):
@@ -135,3 +147,74 @@ def test_one_verdict_for_everything(signed):
 
 def test_the_byte_check_takes_the_signature_as_part_of_an_export():
     assert verify_export.SIGNATURE == SIGNATURE
+
+
+# What the signer states besides the files
+
+COMMIT = "c0ffee" * 6 + "abcd"
+ORIGIN = {"commit": COMMIT, "base": {"id": "基座"}, "records": {"结果/a.json": "a" * 64}}
+
+
+def signed_with(folder, tmp_path, **origin):
+    """The folder, signed anew with what the signer states."""
+    (folder / SIGNATURE).unlink()
+    sign(folder, tmp_path / "作者.pem", origin=ORIGIN | origin)
+
+
+def test_the_commit_is_signed_and_can_be_asked_for(signed, tmp_path):
+    folder, public = signed
+    signed_with(folder, tmp_path)
+    assert verify(folder, public).endswith(f"made from commit {COMMIT}, says the signer")
+    assert verify(folder, public, commit=COMMIT.upper()).startswith("OK: ")
+    with pytest.raises(UserError, match=f"was made from commit {COMMIT}, and 0000"):
+        verify(folder, public, commit="0" * 40)
+
+
+def test_uncommitted_changes_are_said_and_are_not_the_commit(signed, tmp_path):
+    folder, public = signed
+    signed_with(folder, tmp_path, uncommitted_sha256="d" * 64)
+    assert "with uncommitted changes (SHA-256 dddd" in verify(folder, public)
+    with pytest.raises(UserError, match="with uncommitted changes .* without changes was expected"):
+        verify(folder, public, commit=COMMIT)
+
+
+def test_a_signature_without_a_commit_is_of_none(signed):
+    with pytest.raises(UserError, match="was signed without a commit"):
+        verify(*signed, commit=COMMIT)
+
+
+def test_a_statement_of_another_manifest_is_refused(signed, tmp_path):
+    signed_with(signed[0], tmp_path, base={"id": "另一个"})
+    with pytest.raises(UserError, match="its signature and its manifest.json name another base"):
+        verify(*signed)
+
+
+@pytest.mark.parametrize("stated", ["提交", 5, [COMMIT]])
+def test_an_origin_that_is_none_is_one_sentence(signed, monkeypatch, stated):
+    """A signer may state anything; the library leaves it alone."""
+    monkeypatch.setattr(verifying, "check_signature", lambda *_: stated)
+    with pytest.raises(UserError, match="states no origin that can be read"):
+        verify(*signed, commit=COMMIT)
+
+
+@pytest.mark.parametrize("where", ["payload", "beside"])
+def test_a_forged_commit_does_not_pass(signed, tmp_path, where):
+    folder, public = signed
+    signed_with(folder, tmp_path)
+    bundle = json.loads((folder / SIGNATURE).read_text(encoding="utf-8"))
+    statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+    assert statement["predicate"]["origin"] == ORIGIN
+    statement["predicate"]["origin"]["commit"] = "0" * 40
+    forged = base64.b64encode(json.dumps(statement).encode()).decode()
+    if where == "payload":
+        bundle["dsseEnvelope"]["payload"] = forged
+    else:
+        bundle["dsse_envelope"] = bundle["dsseEnvelope"] | {"payload": forged}
+    (folder / SIGNATURE).write_text(json.dumps(bundle), encoding="utf-8")
+    with pytest.raises(UserError, match="is not what the owner of"):
+        verify(folder, public, commit="0" * 40)
+
+
+def test_a_short_commit_is_refused_on_the_command_line(signed):
+    done = program(signed[0], "--public-key", signed[1], "--commit", "c0ffee")
+    assert done.returncode == 2 and "is no commit, which has 40 or 64" in done.stderr

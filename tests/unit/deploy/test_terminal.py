@@ -194,3 +194,9 @@ def test_plain_text_keeps_line_breaks_tabs_and_characters():
     assert plain("好\n\t🙂é\u2028" + ESCAPES) == "好\n\t🙂é\u2028]0;title[2J]52;c;cm0gLXJm31m"
     with pytest.raises(Refused, match="no JSON object"):
         parse(b"7")
+
+
+def test_a_text_shows_in_the_order_in_which_it_stands():
+    turned = "电话 \u202e321\u202c \u2067cba\u2069 \u200e\u200f\u061c完"
+    assert plain(turned) == "电话 321 cba 完"
+    assert plain("一 🙂\u200d♀️\tמ\n") == "一 🙂\u200d♀️\tמ\n"

@@ -2,6 +2,7 @@
 package, and shows a wrong byte.
 """
 
+import base64
 import json
 import os
 import shutil
@@ -11,9 +12,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from mindtune.audit.code_state import state_of_code
+from mindtune.environments import interpreter
 from mindtune.records import list_files, sha256_path
 from proven_run import ROOT, export_words, run_program
 from sealed import write_sealed
+from signed_export import keys
 
 
 def flip(path: Path, place: int) -> None:
@@ -99,6 +103,29 @@ def test_another_record_is_no_proof(run_folder, tmp_path):
     )
     assert done.returncode == 2
     assert "is not the record of verify_merge.py" in done.stderr
+
+
+def test_a_signature_states_code_environments_and_records(run_folder, exported, tmp_path):
+    """And the manifest does not: it is the same for the same code, committed or not."""
+    private, _ = keys(tmp_path, "作者")
+    words = [*export_words(run_folder, tmp_path), "--signing-key", private]
+    done = run_program("export_model.py", *words, python=interpreter("core"))
+    assert done.returncode == 0, done.stderr
+    bundle = json.loads((tmp_path / "export/model.sig").read_text(encoding="utf-8"))
+    stated = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))["predicate"]["origin"]
+    manifest = tmp_path / "export/manifest.json"
+    assert manifest.read_bytes() == (exported / "export/manifest.json").read_bytes()
+    expected = {key: value for key, value in json.loads(manifest.read_bytes()).items()
+                if key != "files"} | state_of_code(ROOT)  # fmt: skip
+    assert {key: stated[key] for key in stated if key != "records"} == expected
+    assert set(expected) >= {"code_sha256", "environment_locks", "data_sha256", "base"}
+    assert stated["records"] == {
+        path.as_posix(): sha256_path(path)
+        for path in (run_folder / f"{name}.json" for name in (
+            "fetch_model", "fetch_dataset", "clean_dialogues", "split_dialogues", "train_lora",
+            "merge_adapter", "verify",
+        ))
+    }  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------- model card

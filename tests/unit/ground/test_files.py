@@ -181,7 +181,7 @@ def test_no_default_of_the_page_hides_keys():
 
 @pytest.mark.parametrize(
     "env",
-    ["driver", "core", "train", "train-cuda", "serve", "dashboard", "judge", "qlora"]
+    ["driver", "core", "train", "train-cuda", "serve", "dashboard", "judge", "qlora", "signing"]
     + ["tiny", "smollm2", "kernels"],
 )
 def test_locks_pin_everything_by_hash(env):

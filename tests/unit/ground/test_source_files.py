@@ -28,6 +28,9 @@ CONFIG = {
         "signing_key": "钥匙.pem",
         "signing_passphrase": "暗语",
         "signing_certificate": "证书.pem",
+        "signing_token": None,
+        "signing_login": None,
+        "sigstore": None,
     },
 }
 
@@ -75,6 +78,31 @@ def test_a_folder_in_place_of_a_file(folder):
     (folder / "钥匙.pem/a").touch()
     with pytest.raises(UserError, match="export.signing_key is '钥匙.pem', a folder"):
         check_configured(CONFIG, str(folder))
+
+
+def test_a_login_is_there_and_is_one(folder):
+    login = copy.deepcopy(CONFIG)
+    login["export"] |= {"signing_login": "ambient", "sigstore": "信任.json"}
+    with pytest.raises(UserError, match="export.sigstore is '信任.json'"):
+        check_configured(login, str(folder))
+    (folder / "信任.json").write_text("{}")
+    check_configured(login, str(folder))
+    login["export"]["signing_login"] = "登录"
+    with pytest.raises(UserError, match="export.signing_login is '登录': .* is not there"):
+        check_configured(login, str(folder))
+    (folder / "登录").write_text("不是")
+    with pytest.raises(UserError, match="export.signing_login is '登录', which holds no identity"):
+        check_configured(login, str(folder))
+
+
+def test_the_module_of_a_token_is_there(folder):
+    token = copy.deepcopy(CONFIG)
+    token["export"]["signing_token"] = f"pkcs11:token=a;object=b?module-path={folder}/m%20odule.so"
+    (folder / "m odule.so").write_text("x")
+    check_configured(token, str(folder))
+    (folder / "m odule.so").unlink()
+    with pytest.raises(UserError, match="export.signing_token is .*m odule.so is not there"):
+        check_configured(token, str(folder))
 
 
 @pytest.mark.parametrize("name", ["<x>.jsonl", "{run}.jsonl", "a}.jsonl"])

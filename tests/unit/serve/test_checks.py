@@ -13,6 +13,7 @@ import jinja2
 import pytest
 import torch
 import verify_serving
+from engines import SHORT_ENGINE
 from mindtune.chat_template import load_chat, load_chat_template
 from mindtune.safe_loading import end_tokens, load_model, load_tokenizer
 from mindtune.serve.checks import Case, Failed, check_prompt_tokens, user
@@ -23,17 +24,8 @@ from models import build_small_model, copy_with_end
 from transformers import GenerationConfig
 
 ROOT = Path(__file__).resolve().parents[3]
-ENGINE = {
-    "engine": "transformers",
-    "backend": "pytorch",
-    "model_name": "demo",
-    "tp": 1,
-    "session_len": 512,
-    "cache_max_entry_count": 0.8,
-    "device": "cpu",
-    "threads": 1,
-    "startup_timeout_s": 120,
-}
+# The program has a flag of its own for the interpreter
+ENGINE = {name: value for name, value in SHORT_ENGINE.items() if name != "python"}
 SETTINGS = {
     "prompts": ["我最近总是失眠，怎么办？", "I feel anxious before exams.", "没有人可以说🙂"],
     "max_new_tokens": 40,

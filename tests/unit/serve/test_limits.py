@@ -16,23 +16,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from engines import SHORT_ENGINE
 from mindtune.serve.engine import Server, serve
 from mindtune.serve.guards import body_limit, proof
 from mindtune.serve.server_process import group_members
 from models import build_small_model
 
 FILES = 1024
-ENGINE = {
-    "engine": "transformers",
-    "backend": "pytorch",
-    "model_name": "demo",
-    "tp": 1,
-    "session_len": 512,
-    "cache_max_entry_count": 0.8,
-    "device": "cpu",
-    "threads": 1,
-    "startup_timeout_s": 120,
-}
 CHAT = [{"role": "user", "content": "我最近总是失眠"}]
 ASKED = {"model": "demo", "messages": CHAT, "temperature": 0, "max_tokens": 1}
 
@@ -50,7 +40,7 @@ def server(tmp_path_factory, log):
     python.write_text(f'#!/bin/sh\nulimit -n {FILES}\nexec {shlex.quote(sys.executable)} "$@"\n')
     python.chmod(0o755)
     model = build_small_model(folder / "model")
-    with serve(model, {**ENGINE, "python": str(python)}, log) as running:
+    with serve(model, {**SHORT_ENGINE, "python": str(python)}, log) as running:
         yield running
 
 
@@ -157,7 +147,7 @@ def test_a_body_without_a_key_is_not_waited_for(server):
 
 
 def test_a_body_of_15_mb_is_refused_and_keeps_no_memory(server):
-    before, most = memory_mb(server), body_limit(ENGINE["session_len"])
+    before, most = memory_mb(server), body_limit(SHORT_ENGINE["session_len"])
     body = json.dumps({**ASKED, "messages": [{"role": "user", "content": "a" * 15_000_000}]})
     for _ in range(3):
         status, answer = post(server, body.encode())
