@@ -63,3 +63,4 @@ def test_a_driver_below_a_home_is_a_path_like_any_other():
         "/srv/a/.venvs/driver-1/bin/python",
     ):
         assert scrub(f"exec {place} -m snakemake", known) == "exec <path>/python -m snakemake"
+    assert scrub("--start '/data/心/x.json'", {"/data/心": "<work>"}) == "--start <work>/x.json"
