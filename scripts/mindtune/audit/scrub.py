@@ -25,6 +25,12 @@ ADDRESS = re.compile(r"\b(?!127\.0\.0\.1\b)(?:\d{1,3}\.){3}\d{1,3}\b")
 PATH = re.compile(
     r"(?<![\w.:/<>~-])/(?!(?:usr|lib|lib64|proc|dev|sys|etc)/)(?:[^\s/'\":;,()<>]+/)+"
 )
+# Below a home as well; a name that is not ASCII stands in quotes in a command
+HOMELY = re.compile(
+    r"(?P<quote>'?)<home>/(?:[^\s/'\":;,()<>]+/)+(?P<name>[^\s/'\":;,()<>]*)(?P=quote)"
+)
+# What stands for a place needs no quotes that the place itself needed
+QUOTED = re.compile(r"'(<[a-z]+>[\w./<>+@%:=,-]*)'")
 
 
 def known_places(code: Path, environments: Mapping[str, str]) -> dict[str, str]:
@@ -47,6 +53,7 @@ def scrub(text: str, known: Mapping[str, str]) -> str:
             edge = r"(?![\w])" if found[-1].isalnum() else ""
             start = r"(?<![\w])" if found[0].isalnum() else ""
             text = re.sub(start + re.escape(found) + edge, lambda _, to=known[found]: to, text)
+    text = QUOTED.sub(r"\1", HOMELY.sub(r"<path>/\g<name>", text))
     text = SECRETS.sub("<secret>", text)
     text = NAMED_SECRET.sub(without_value, text)
     text = MAIL.sub("<mail>", text)

@@ -53,3 +53,14 @@ def test_code_is_the_commit_and_what_differs(tmp_path):
 )
 def test_logs_lose_places_names_and_keys(text, wanted):
     assert scrub(text, {"n12": "<host>"}) == wanted
+
+
+def test_a_driver_below_a_home_is_a_path_like_any_other():
+    """A home with a Chinese name is quoted in a command, and made two lineage pages differ."""
+    known = {"/home/lin": "<home>"}
+    for place in (
+        "'/home/lin/心语/.venvs/driver-1/bin/python'",
+        "/srv/a/.venvs/driver-1/bin/python",
+    ):
+        assert scrub(f"exec {place} -m snakemake", known) == "exec <path>/python -m snakemake"
+    assert scrub("--start '/data/心/x.json'", {"/data/心": "<work>"}) == "--start <work>/x.json"
