@@ -6,7 +6,6 @@ diversity, repetition, length, empty and truncated replies stand beside it, and 
 An empty reply is a reply and scores 0.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -121,5 +120,9 @@ def distinct(replies: Sequence[str], order: int) -> float:
     It has no interval: a resample holds dialogues twice and so always finds less diversity than
     there is.
     """
-    grams = Counter(gram for reply in replies for gram in ngrams(reply, order))
-    return len(grams) / max(grams.total(), 1)
+    different, total = set(), 0
+    for reply in replies:
+        grams = ngrams(reply, order)
+        different.update(grams)
+        total += len(grams)
+    return len(different) / max(total, 1)

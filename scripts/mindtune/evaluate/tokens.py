@@ -11,6 +11,8 @@ TOKEN = re.compile(rf"[{CJK}]|{WORD}(?:(?:[-'’]|(?<=\d)\.(?=\d)){WORD})*|\S")
 CHARACTER = re.compile(f"[{CJK}]")
 SIGNATURE = "tok:cjk-char+word|case:lower|punct:kept"
 CACHED = 1 << 12
+# A language is asked of every reply again and again, and takes little room
+LANGUAGES = 1 << 17
 
 
 @lru_cache(maxsize=CACHED)
@@ -21,7 +23,7 @@ def tokenize(text: str) -> tuple[str, ...]:
     return tuple(TOKEN.findall(text.lower()))
 
 
-@lru_cache(maxsize=CACHED)
+@lru_cache(maxsize=LANGUAGES)
 def is_chinese(text: str) -> bool:
     """True if at least half of the words of a text are CJK characters; punctuation does not
     count.
