@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -152,8 +153,9 @@ class Decoder:
                 self.generated += len(ids)
                 job.emit("", End("length" if len(ids) == job.limit else "stop", len(ids)))
             except Exception as error:
-                print(f"decoding failed: {type(error).__name__}: {error}", flush=True)
                 job.emit("", End("error", len(ids)))
+                with suppress(OSError):  # a full disk, which must not end the thread
+                    print(f"decoding failed: {type(error).__name__}: {error}", flush=True)
 
     def close(self) -> None:
         """End the thread, in the middle of a reply if need be."""
