@@ -23,7 +23,7 @@ from mindtune.evaluate.baselines import with_own_system
 from mindtune.evaluate.reply_store import ReplyStore, store_key
 from mindtune.provenance import add_made_by
 from mindtune.records import read_jsonl, write_jsonl, write_record
-from mindtune.serve.at_once import NotAnsweredError, Request, ask_all
+from mindtune.serve.at_once import NotAnsweredError, Request, ask_all, make_room
 from mindtune.serve.client import Reply
 from mindtune.serve.engine import Server, serve
 from mindtune.serve.engine_settings import hashed_beside_checks, in_flight
@@ -134,6 +134,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     engine = {**args.engine, "python": args.engine_python}
+    make_room(in_flight(engine, args.concurrency))
     paths = [args.model, *args.prompts]
     inputs = hashed_beside_checks(engine, args.log, paths, args.made_by)
     model = args.model.as_posix()

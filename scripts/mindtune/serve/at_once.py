@@ -7,13 +7,17 @@ that it is used again.
 
 import asyncio
 import json
+import resource
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from mindtune.cli import UserError
 from mindtune.serve.client import GREEDY, GREEDY_EXTRA, Messages, Reply
 from mindtune.serve.load import LoadError, Target, exchange
 
 TIMEOUT_S = 600
+# What a process opens beside its connections: a server its weights and its cards
+MORE_FILES = 256
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,22 @@ class NotAnsweredError(Exception):
     def __init__(self, request: Request, cause: Exception, replies: int) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
         self.request, self.replies = request, replies
+
+
+def make_room(concurrency: int) -> None:
+    """Let this process, and the server that it starts, open a connection for each of so many
+    requests; a UserError if the system allows fewer.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed, unbounded = concurrency + MORE_FILES, resource.RLIM_INFINITY
+    if hard != unbounded and hard < needed:
+        raise UserError(
+            f"evaluate.concurrency asks {concurrency} requests at a time, and this system lets a "
+            f"process open {hard} files; set it to {max(1, hard - MORE_FILES)} at most, or raise "
+            "the limit (ulimit -Hn)"
+        )
+    if soft != unbounded and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 async def read_reply(reader: asyncio.StreamReader) -> Reply:

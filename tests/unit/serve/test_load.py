@@ -5,7 +5,12 @@ refuses to count.
 import asyncio
 import errno
 import json
+import os
+import re
+import shlex
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -167,6 +172,29 @@ def test_the_engine_that_answers_one_by_one_gets_two_requests_at_a_time():
     assert in_flight({"engine": "transformers"}, 256) == 2
     assert in_flight({"engine": "transformers"}, 1) == 1
     assert in_flight({"engine": "lmdeploy"}, 256) == 256
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "asked", "said"),
+    [
+        (64, 1024, 700, "may open 956"),
+        (64, 1024, 900, "900 requests at a time.*1024 files; set it to 768 at most"),
+        (1024, 1024, 512, "may open 1024"),
+    ],
+)
+def test_as_many_connections_as_are_asked_for_may_be_opened_or_it_is_said(soft, hard, asked, said):
+    program = (
+        "import resource; from mindtune.serve.at_once import make_room\n"
+        f"try: make_room({asked})\n"
+        "except Exception as error: print(error)\n"
+        "print('may open', resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    limits = (
+        f"ulimit -Sn {soft}; ulimit -Hn {hard}; exec {sys.executable} -c {shlex.quote(program)}"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(["sh", "-c", limits], env=environment, capture_output=True, text=True)
+    assert re.search(said, done.stdout), done.stdout + done.stderr
 
 
 def test_a_server_that_is_gone_is_said():
