@@ -134,6 +134,7 @@ READERS = [
 # Values that cannot be derived from the present one
 VALUES = {
     "datasets.mh.source": "huggingface",
+    "serve.memory_gib": 20,
     "datasets.demo.source": None,
     "model.source": None,
     "model.type": "qwen3",
