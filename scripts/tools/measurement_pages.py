@@ -242,6 +242,31 @@ PAGES: dict[str, dict[str, Any]] = {
             "fp8_adapter_beside_bf16.kl_to_fp8": "KL to FP8, nats",
         },
     },
+    "docs/records/peers-mmlu.json": {
+        "title": "Letters' likelihoods beside lm-evaluation-harness's, on MMLU's psychology",
+        "headline": "Of {runs[0][items]:,} items {runs[0][differing]} have another likeliest "
+        "letter; log-likelihoods differ by {runs[0][largest_difference]:.1e} at most.",
+        "columns": {
+            "model": "model",
+            "items": "items",
+            "differing": "with another likeliest letter",
+            "largest_difference": "largest difference, nats",
+        },
+    },
+    "docs/records/scoring.json": {
+        "title": "Scoring replies of two systems, floors and a bootstrap included",
+        "headline": "10,000 replies take {median[s for 10,000]:.0f} s on two cores; ROUGE is "
+        "{median[times faster]:.0f} times as fast as LLaMA-Factory's set.",
+        "columns": {
+            "replies": "replies",
+            "s": "seconds",
+            "cpu s": "CPU seconds",
+            "GB": "GB",
+            "bootstrap s": "bootstrap, s",
+            "ROUGE s": "ROUGE, s a system",
+            "LLaMA-Factory s": "LLaMA-Factory's set, s",
+        },
+    },
     "docs/records/chaos.json": {
         "title": "Random faults over repeated runs",
         "headline": "{median} of {target} rounds ended with the hashes of an undisturbed run.",
