@@ -181,6 +181,11 @@ def contents(*paths):
     return as_json(**dict(zip(paths, CONTENTS.hashes(map(place, paths)))))
 
 
+def contents_of(files):
+    """The same of {name: place}, as `local_files` and its like give them."""
+    return as_json(**dict(zip(files, CONTENTS.hashes(files.values()))))
+
+
 def unseen(value):
     """A param that decides nothing of the outputs: Snakemake compares none that takes `input`."""
     return lambda wildcards, input: (value(wildcards) if callable(value) else value)

@@ -293,9 +293,7 @@ rule find_paraphrases:
         mem_mb=32000 if ON_GPU else 4000,
     params:
         code=code_hash("find_paraphrases.py"),
-        encoder=lambda w: as_json(
-            **dict(zip(local_files(ENCODER), CONTENTS.hashes(local_files(ENCODER).values())))
-        ),
+        encoder=lambda w: contents_of(local_files(ENCODER)),
         threshold=config["data"]["split"]["paraphrases"]["threshold"],
         device=config["device"],
         folder=unseen(local_place(ENCODER)),

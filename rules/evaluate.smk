@@ -77,7 +77,7 @@ def suite_inputs(suite, dataset):
 def suite_contents(suite):
     """SHA-256 of the files that a suite's own path names."""
     files = suite_files(suite)
-    return as_json(**dict(zip(files, CONTENTS.hashes(files.values()))))
+    return contents_of(files)
 
 
 def suite_source(suite):
@@ -504,9 +504,7 @@ rule score_raters:
     localrule: True
     params:
         code=code_hash("score_raters.py"),
-        contents=as_json(
-            **dict(zip(local_files(RATED), CONTENTS.hashes(local_files(RATED).values())))
-        ),
+        contents=contents_of(local_files(RATED)),
         folder=unseen(local_place(RATED)),
     shell:
         r"""

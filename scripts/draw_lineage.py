@@ -24,7 +24,7 @@ from mindtune.audit.lineage import (
 from mindtune.audit.lineage_page import page_data, render
 from mindtune.audit.scrub import known_places
 from mindtune.cli import argument_parser, run
-from mindtune.provenance import check_chain, hash_inputs, read_records
+from mindtune.provenance import add_records, check_chain, hash_inputs, read_records
 from mindtune.records import partial_folder, sha256_path, write_hashed_record, write_text
 
 KINDS = {"rules": graphs.rule_graph, "jobs": graphs.job_graph, "files": graphs.file_graph}
@@ -35,9 +35,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argument_parser(__doc__, fromfile_prefix_chars="@")
     parser.add_argument("--graph", required=True, help="the graph of jobs, JSON; - for stdin")
-    parser.add_argument(
-        "--records", type=Path, nargs="+", required=True, help="stage records; @FILE: one a line"
-    )
+    add_records(parser)
     parser.add_argument("--table", type=Path, required=True, help="the evaluation, CSV")
     parser.add_argument("--start", type=Path, required=True, help="what the start wrote down")
     parser.add_argument("--code", type=Path, required=True, help="folder of the workflow")

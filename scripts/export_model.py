@@ -29,7 +29,7 @@ from mindtune.export.manifest import (
     write_manifest,
 )
 from mindtune.export.model_card import model_card, training_cost
-from mindtune.export.signing import add_signing, sign_as_asked
+from mindtune.export.signing import add_signing, is_asked, sign_as_asked
 from mindtune.provenance import Record, check_chain, differs, read_record, read_records
 from mindtune.records import (
     link_or_copy,
@@ -134,6 +134,8 @@ def export(args: argparse.Namespace, folder: Path, cost: dict[str, float]) -> di
     check_licences(hashes, merged, args.base, chain)
     made_from = origin(args, proof, records)
     hashes = write_manifest(folder, hashes, blocks, made_from)
+    if not is_asked(args):
+        return hashes
     read = (*args.records, *args.gates, args.verify)
     return hashes | sign_as_asked(folder, args, made_from | stated(read))
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from mindtune.cli import argument_parser, run
 from mindtune.data.duplicates import first_turn_key, first_turn_text
-from mindtune.data.encoder import BATCH_TOKENS, Encoder, embed, open_encoder
+from mindtune.data.encoder import Encoder, embed, open_encoder
 from mindtune.data.paraphrases import Joins, joins
-from mindtune.preflight import check_driver
 from mindtune.provenance import add_made_by, hashing_beside
 from mindtune.records import read_jsonl, write_jsonl, write_record
+from mindtune.torch_device import add_device, prepare
 
 
 def first_turns(path: Path) -> tuple[list[str], list[str]]:
@@ -55,8 +55,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--encoder", required=True, type=Path, help="folder of an encoder")
     add_made_by(parser)
     parser.add_argument("--threshold", required=True, type=float, help="cosine of a pair")
-    parser.add_argument("--device", required=True, choices=sorted(BATCH_TOKENS))
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    add_device(parser)
     parser.add_argument("--pairs", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
     return parser.parse_args()
@@ -64,11 +63,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if args.device == "gpu":
-        check_driver(1)
-    import torch
-
-    torch.set_num_threads(args.threads)
+    prepare(args)
     with hashing_beside([args.clean, args.encoder], args.made_by) as hashed:
         encoder = open_encoder(args.encoder, args.device)
         ids, texts = first_turns(args.clean)

@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 
 from mindtune.cli import add_json, argument_parser, run
-from mindtune.preflight import check_driver
 from mindtune.provenance import add_made_by, hashing_beside
 from mindtune.records import partial, read_jsonl, write_record
+from mindtune.torch_device import add_device, prepare
 from mindtune.train.perplexity import BATCH_TOKENS, encoded, load_for, measured, summary
 
 
@@ -26,8 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--model", required=True, type=Path, help="folder of the base model")
     add_made_by(parser)
     add_json(parser, "--model-kind", "type", "template")
-    parser.add_argument("--device", required=True, choices=sorted(BATCH_TOKENS))
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    add_device(parser)
     parser.add_argument("--perplexity", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
     return parser.parse_args()
@@ -35,12 +34,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if args.device == "gpu":
-        check_driver(1)
+    prepare(args)
     import pandas
-    import torch
 
-    torch.set_num_threads(args.threads)
     with hashing_beside([args.dialogues, args.model], args.made_by) as hashed:
         rows = encoded(read_jsonl(args.dialogues), args.model, args.model_kind)
         model = load_for(args.model, args.device)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError, add_json, argument_parser, run
-from mindtune.evaluate.baselines import baseline_paths, compared_turns
+from mindtune.evaluate.baselines import baseline_paths, same_prompt
 from mindtune.evaluate.scoring import add_replies, add_scored
 from mindtune.provenance import hash_inputs
 from mindtune.records import read_jsonl, write_record
@@ -84,8 +84,8 @@ def read_baseline(model: str, path: Path, base: dict[str, dict[str, Any]]) -> li
     found = read_replies(path)
     for key, row in found.items():
         asked = base.get(key, {"prompt": [], "reference": None})
-        turns = [compared_turns(model, prompt) for prompt in (row["prompt"], asked["prompt"])]
-        if turns[0] != turns[1] or row["reference"] != asked["reference"]:
+        same = same_prompt(model, asked["prompt"], row["prompt"])
+        if not same or row["reference"] != asked["reference"]:
             raise UserError(
                 f"{path}: {key} answers another prompt than the base's reply of that id; generate "
                 "both from the same test file"

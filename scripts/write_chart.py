@@ -9,19 +9,13 @@ from pathlib import Path
 
 from mindtune.cli import argument_parser, run
 from mindtune.evaluate.chart_checklist import AUTHORS, ITEMS, answers, checklist
-from mindtune.provenance import read_records
+from mindtune.provenance import add_records, read_records
 from mindtune.records import sha256_path, write_record, write_text
 
 
 def main() -> None:
     parser = argument_parser(__doc__, fromfile_prefix_chars="@")
-    parser.add_argument(
-        "--records",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="stage records, JSON; @FILE: one a line in FILE",
-    )
+    add_records(parser)
     parser.add_argument("--chart", type=Path, required=True, help="the checklist to write")
     parser.add_argument("--record", type=Path, required=True)
     args = parser.parse_args()

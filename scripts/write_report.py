@@ -15,7 +15,7 @@ from mindtune.audit.pairs import reply_pairs
 from mindtune.audit.report import render
 from mindtune.choice import add_choice, chosen_run
 from mindtune.cli import UserError, argument_parser, run
-from mindtune.provenance import check_chain, hash_inputs, read_records
+from mindtune.provenance import add_records, check_chain, hash_inputs, read_records
 from mindtune.records import sha256_path, write_hashed_record, write_text
 
 
@@ -32,13 +32,7 @@ def shown(records: Mapping[str, Mapping[str, Any]], files: Sequence[Path]) -> di
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argument_parser(__doc__, fromfile_prefix_chars="@")
-    parser.add_argument(
-        "--records",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="stage records, JSON; @FILE: one a line in FILE",
-    )
+    add_records(parser)
     parser.add_argument(
         "--images", type=Path, nargs="*", default=[], help="figures, PNG or SVG; or @FILE"
     )

@@ -50,6 +50,17 @@ class Said(dict):
         )
 
 
+def add_records(parser: argparse.ArgumentParser) -> None:
+    """The flag for the records of stages; the parser takes @ as the prefix of a file of words."""
+    parser.add_argument(
+        "--records",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="stage records, JSON; @FILE: one a line in FILE",
+    )
+
+
 def as_said(value: Any, where: str) -> Any:
     """JSON data with Said in place of dict, at any depth."""
     if isinstance(value, list):

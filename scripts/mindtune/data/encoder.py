@@ -15,6 +15,7 @@ from mindtune.batches import by_length
 from mindtune.cli import UserError
 from mindtune.model_files import check_json
 from mindtune.safe_loading import load_config, load_encoder, load_tokenizer
+from mindtune.torch_device import torch_device
 
 # Tokens of a text that are read, if the encoder itself takes no fewer; what is cut is counted
 MOST_TOKENS = 512
@@ -99,11 +100,7 @@ def open_encoder(folder: Path, device: str) -> Encoder:
     """The encoder in float32 on a CPU or a GPU, looked through first as every model is."""
     import torch
 
-    if device == "gpu" and not torch.cuda.is_available():
-        raise UserError(
-            "--device is gpu, but torch finds no CUDA device on this node; run on a GPU node, or "
-            "set device to cpu"
-        )
+    place = torch_device(device)
     check_whole(folder)
     tokenizer, pooling = load_tokenizer(folder), pooling_of(folder)
     if load_config(folder).is_encoder_decoder:
@@ -111,7 +108,7 @@ def open_encoder(folder: Path, device: str) -> Encoder:
             f"{folder / 'config.json'} is that of a model with a decoder behind its encoder; use "
             f"an encoder like BERT, or a decoder alone"
         )
-    model = load_encoder(folder, torch.float32).to("cuda" if device == "gpu" else "cpu").eval()
+    model = load_encoder(folder, torch.float32).to(place).eval()
     limit = limit_of(folder, model, tokenizer)
     return Encoder(model, tokenizer, pooling, limit, BATCH_TOKENS[device])
 

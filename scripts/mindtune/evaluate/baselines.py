@@ -29,11 +29,13 @@ def without_system(prompt: Prompt) -> list[Mapping[str, str]]:
     return [message for message in prompt if message["role"] != "system"]
 
 
-def compared_turns(model: str, prompt: Prompt) -> list[Mapping[str, str]]:
-    """The turns of a prompt that a model's replies must share with the base's: all of them, but for
-    base_prompted, whose system turn is its own.
+def same_prompt(model: str, asked: Prompt, answered: Prompt) -> bool:
+    """Whether a model's reply is to what the base was asked: every turn, but for the system turn of
+    base_prompted, which is its own.
     """
-    return without_system(prompt) if model == "base_prompted" else list(prompt)
+    if model == "base_prompted":
+        asked, answered = without_system(asked), without_system(answered)
+    return list(asked) == list(answered)
 
 
 def with_own_system(row: Row, texts: Mapping[str, str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mindtune.cli import UserError
-from mindtune.evaluate.baselines import compared_turns
+from mindtune.evaluate.baselines import same_prompt
 from mindtune.provenance import add_made_by
 from mindtune.records import read_jsonl
 
@@ -118,10 +118,8 @@ def read_replies(path: Path, prompts: Rows, model: str) -> Rows:
                 f"replies "
                 "again"
             )
-        asked, answered = (
-            compared_turns(model, prompt) for prompt in (prompts[key]["prompt"], row["prompt"])
-        )
-        if asked != answered or not isinstance(row.get("reply"), str):
+        same = same_prompt(model, prompts[key]["prompt"], row["prompt"])
+        if not same or not isinstance(row.get("reply"), str):
             raise UserError(
                 f"{path}: the reply to {key} is to another prompt, or is no text; generate the "
                 "replies again"

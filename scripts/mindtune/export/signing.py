@@ -183,6 +183,11 @@ def add_signing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token-packages", type=Path, nargs="?", help="folder with PyKCS11")
 
 
+def is_asked(args: argparse.Namespace) -> bool:
+    """Whether the flags name anybody who is to sign."""
+    return bool(args.signing_token or args.signing_key or args.signing_login)
+
+
 def sign_as_asked(
     folder: Path, args: argparse.Namespace, origin: Mapping[str, Any] | None = None
 ) -> dict[str, str]:

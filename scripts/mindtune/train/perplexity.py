@@ -14,6 +14,7 @@ from mindtune.batches import by_length
 from mindtune.chat_template import to_messages
 from mindtune.cli import UserError
 from mindtune.safe_loading import load_model, swift_template
+from mindtune.torch_device import torch_device
 from mindtune.train.splits import said_what_is_learned
 from mindtune.train.token_columns import learned_labels
 
@@ -50,12 +51,8 @@ def load_for(folder: Path, device: str) -> Any:
     """The model on its device: bfloat16 on a GPU, float32 on a CPU."""
     import torch
 
-    if device == "gpu" and not torch.cuda.is_available():
-        raise UserError(
-            "--device is gpu, but torch finds no CUDA device on this node; run on a GPU node, or "
-            "set device to cpu"
-        )
-    dtype, place = (torch.bfloat16, "cuda") if device == "gpu" else (torch.float32, "cpu")
+    place = torch_device(device)
+    dtype = torch.bfloat16 if device == "gpu" else torch.float32
     return load_model(folder, dtype).to(place).eval()
 
 
